@@ -1,0 +1,55 @@
+"""The command group: lazy subcommands, one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from tfstiff.errors import TfstiffError
+
+# Command name -> module of this package that defines `command`, and its one-line help. The help stands here too so that
+# `tfstiff --help` imports none of them.
+_COMMANDS = {
+    "run": ("run", "Train a model on a data set and record its stiffness."),
+    "show": ("show", "Print the measurements of a run."),
+    "plot": ("plot", "Draw the figures of a run."),
+    "data": ("data", "List the data sets, or check one."),
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f".{_COMMANDS[cmd_name][0]}", __package__)
+        return module.command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except TfstiffError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            sys.exit(130)
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="tfstiff")
+def main() -> None:
+    """Measure stiffness: how far a gradient step on one example helps another.
+
+    \b
+    Exit codes: 0 done, 1 failed, 2 usage, 3 data missing or damaged, 4 training
+    diverged (only where asked for), 130 and 143 ended by a signal.
+    """  # noqa: D301  # click wants the character \b itself

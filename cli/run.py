@@ -1,0 +1,155 @@
+"""`tfstiff run`: train, measure, and leave a run folder behind."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tfstiff._quiet import import_tensorflow
+from tfstiff.datasets import CENTERINGS, DEFAULT
+from tfstiff.errors import InvalidInput
+from tfstiff.experiment import RunSpec, run
+from tfstiff.records import load_run
+
+from .progress import choose_progress
+from .tables import print_measurements
+
+_DEFAULTS = RunSpec()
+_METHODS = ("auto", "structured", "vectorized", "jacobian", "loop")
+
+
+def _widths(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    try:
+        return tuple(int(width) for width in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a list of whole numbers such as 500,300,100.") from None
+
+
+def _probe_size(_: click.Context, __: click.Parameter, value: str) -> tuple[int, int]:
+    parts = value.split(":")
+    if len(parts) > 2 or not all(part.isascii() and part.isdigit() for part in parts):
+        raise click.BadParameter(f"{value!r} is not a number such as 500, or two such as 500:1000.")
+    return int(parts[0]), int(parts[-1])
+
+
+def _schedule(_: click.Context, __: click.Parameter, value: str) -> str | int | tuple[float, ...]:
+    if value in ("log", "epoch"):
+        return value
+    try:
+        return int(value) if value.isdigit() else tuple(float(point) for point in value.split(","))
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is not log, epoch, a number of steps such as 100, or a list of epochs such as 0,0.5,1,5."
+        ) from None
+
+
+@click.command("run")
+@click.option(
+    "--dataset", default=DEFAULT, show_default=True, help="A name that `tfstiff data list` shows, or npz:PATH."
+)
+@click.option(
+    "--arch",
+    default=_DEFAULTS.arch,
+    show_default=True,
+    help="fc, cnn, fc-v1, cnn-v1, resnet20, or package.module:function of your own (its code is run).",
+)
+@click.option("--hidden", callback=_widths, metavar="WIDTHS", help="Hidden widths of fc and fc-v1: 500,300,100.")
+@click.option("--lr", "learning_rate", type=float, default=_DEFAULTS.learning_rate, show_default=True, help="Of Adam.")
+@click.option("--epochs", type=int, default=_DEFAULTS.epochs, show_default=True)
+@click.option("--batch-size", type=int, default=_DEFAULTS.batch_size, show_default=True)
+@click.option("--seed", type=int, default=_DEFAULTS.seed, show_default=True)
+@click.option(
+    "--probe-size",
+    callback=_probe_size,
+    metavar="N[:M]",
+    default="500",
+    show_default=True,
+    help="Examples to measure on, of the training split and of the validation split.",
+)
+@click.option(
+    "--schedule",
+    callback=_schedule,
+    default=_DEFAULTS.schedule,
+    show_default=True,
+    help="When to measure: log (initialisation, fractions of the first epoch from 0.01 on, every epoch), epoch, "
+    "a number of steps, or a list of epochs: 0,0.5,1,5.",
+)
+@click.option(
+    "--centering",
+    type=click.Choice(CENTERINGS),
+    default=_DEFAULTS.centering,
+    show_default=True,
+    help="What the mean and variance of the inputs are taken over.",
+)
+@click.option("--train-examples", type=int, metavar="N", help="Train on N examples, stratified.  [default: all]")
+@click.option("--permute-labels", is_flag=True, help="Permute the training labels.")
+@click.option("--method", type=click.Choice(_METHODS), default="auto", show_default=True, help="For the gradients.")
+@click.option("--deterministic", is_flag=True, help="Deterministic operations only: equal runs give equal records.")
+@click.option("--keep-gram", is_flag=True, help="Keep the products of all gradients in the records.")
+@click.option("--data-dir", type=click.Path(file_okay=False), help="Folder of prepared TFDS data sets.")
+@click.option("--offline", is_flag=True, help="Download nothing.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The run's folder, a new one.  [default: runs/<data set>-<arch>-<time>]",
+)
+def command(out: Path | None, **options: Any) -> None:
+    """Train a model and record its stiffness.
+
+    Trains with Adam at a constant learning rate, measures on a fixed probe of training and
+    validation examples, and leaves records, figures and settings in the run's folder. With
+    no options it trains the fully connected network on the data set that comes with tfstiff.
+
+    \b
+    Examples:
+      tfstiff run
+      tfstiff run --dataset cifar10 --arch cnn --lr 8e-4 --epochs 20
+      tfstiff run --dataset npz:mine.npz --arch mymodels:build --schedule 0,0.1,1,5
+    """  # noqa: D301  # click wants the character \b itself
+    spec = RunSpec(**options)
+    folder = out or _default_folder(spec)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InvalidInput(
+            f"The output folder {folder} exists.",
+            expected="a folder that does not exist, or is empty",
+            remedy="Choose another --out, or remove it.",
+        )
+    sys.path.insert(0, "")  # a user's own module, named by --arch, lies where the command is run
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    progress = choose_progress()
+    progress.say(f"Run folder: {folder}")
+    import_tensorflow()
+    finished = run(spec, folder, progress=progress)
+    print_measurements(finished.measurements)
+    click.echo()
+    for path in _written(folder):
+        click.echo(path)
+    if finished.status == "diverged":
+        click.echo("The training loss is no longer finite, so training was stopped.", err=True)
+    click.echo(_timings(folder), err=True)
+
+
+def _default_folder(spec: RunSpec) -> Path:
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{Path(spec.dataset).stem}-{spec.arch}").strip("-.")
+    return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def _written(folder: Path) -> list[Path]:
+    return [folder / name for name in ("config.json", "history.csv", "records")] + sorted(folder.glob("figures/*.png"))
+
+
+def _timings(folder: Path) -> str:
+    found = load_run(folder).timings
+    share = found["seconds_measuring"] / found["seconds_in_fit"]
+    return (
+        f"{found['seconds']:.1f} s in all; {found['seconds_in_fit']:.1f} s in fit, {share:.0%} of it measuring; "
+        f"{found['images_per_second']:,.0f} images/s trained"
+    )

@@ -1,0 +1,148 @@
+import io
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "figures"))
+from synthetic_runs import NAN, measurement, series, write_run
+from tfstiff_cli import main
+from tfstiff_cli.tables import print_measurements
+
+
+def show(*arguments, **environment):
+    return CliRunner().invoke(main, ["show", *map(str, arguments)], env=environment)
+
+
+@pytest.fixture
+def run(tmp_path):
+    return write_run(tmp_path / "mine", series(3, 2))
+
+
+def table_rows(text):
+    lines = text.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.split()[:2] == ["epoch", "step"])
+    return [line.split() for line in lines[start + 1 :]]
+
+
+@pytest.mark.parametrize("pair_set", ["train_val", "val_val"])
+def test_a_row_a_measurement(run, pair_set):
+    result = show(run.folder, "--pair-set", pair_set)
+    assert result.exit_code == 0
+    rows = table_rows(result.stdout)
+    for row, m in zip(rows[:3], run.measurements, strict=True):
+        sign, cosine = m[pair_set].sign, m[pair_set].cosine
+        expected = [f"{m.epoch:.3g}", str(m.step), f"{m.train.loss:.4f}", f"{m.validation.loss:.4f}"]
+        numbers = [m.validation.accuracy, sign.within, sign.between, cosine.within, cosine.between]
+        assert row[:10] == [*expected, *(f"{x:.3f}" for x in [*numbers, m[pair_set].critical_length.value])]
+    assert [row[10:] for row in rows[:3]] == [[">>"], [">"], []]
+
+
+def test_the_header_names_the_run(run):
+    lines = show(run.folder).stdout.splitlines()
+    assert [line.split(":", 1)[0] for line in lines[:6]] == [
+        "run",
+        "status",
+        "data set",
+        "arch",
+        "learning rate",
+        "pairs",
+    ]
+    assert [line.split()[-1] for line in lines[1:6]] == ["completed", "fashion_mnist", "cnn", "0.0008", "train_val"]
+
+
+def test_the_legend_has_the_marks_that_occur(run):
+    legend = [row[0] for row in table_rows(show(run.folder).stdout)[3:]]
+    assert legend == [">", ">>"]
+
+
+@pytest.mark.parametrize("columns", ["20", "80"])
+def test_piped_output_is_plain_and_never_truncated(run, columns):
+    text = show(run.folder, COLUMNS=columns).stdout
+    assert "\x1b" not in text
+    assert "…" not in text
+    assert all(len(row) >= 10 for row in table_rows(text)[:3])
+
+
+def test_no_color_is_honoured_on_a_terminal(monkeypatch, run):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", "1")
+    file = Terminal()
+    print_measurements(run.measurements, file=file)
+    assert "\x1b[3" not in file.getvalue()
+    assert "…" not in file.getvalue()
+
+
+def test_json_holds_what_the_records_hold(run):
+    result = show(run.folder, "--json")
+    document = json.loads(result.stdout)
+    assert set(document) == {"folder", "status", "config", "measurements", "problems"}
+    assert document["config"] == run.spec
+    last = document["measurements"][-1]
+    assert last["stiffness_sign_within_train_train"] == run.measurements[-1]["train_train"].sign.within
+    assert last["critical_length_status_val_val"] == run.measurements[-1]["val_val"].critical_length.status
+    assert document["problems"] == []
+
+
+def test_json_has_null_for_nan(tmp_path):
+    one = replace(measurement(0, NAN, 0, 0), learning_rate=NAN)
+    folder = write_run(tmp_path / "nan", [one]).folder
+    document = json.loads(show(folder, "--json").stdout, parse_constant=lambda name: pytest.fail(name))
+    assert document["measurements"][0]["epoch"] is None
+    assert document["measurements"][0]["validation_accuracy"] is None
+
+
+def test_several_runs(run, tmp_path):
+    other = write_run(tmp_path / "other", series(1, 2), status="failed").folder
+    text = show(run.folder, other).stdout
+    assert text.index("mine") < text.index("other") < text.index("failed")
+    assert [one["status"] for one in json.loads(show(run.folder, other, "--json").stdout)] == ["completed", "failed"]
+
+
+def test_regression_has_means_and_no_accuracy(tmp_path):
+    run = write_run(tmp_path / "regression", series(2, 0))
+    text = show(run.folder).stdout
+    assert "acc." not in text
+    m = run.measurements[1]["train_val"]
+    assert table_rows(text)[1][4:6] == [f"{m.mean_sign:.3f}", f"{m.mean_cosine:.3f}"]
+
+
+@pytest.mark.parametrize("status", ["running", "failed"])
+def test_a_run_without_measurements(tmp_path, status):
+    folder = write_run(tmp_path / "empty", [], status=status).folder
+    result = show(folder)
+    assert result.exit_code == 0
+    assert "No measurements" in result.stdout
+    assert json.loads(show(folder, "--json").stdout)["measurements"] == []
+
+
+def test_damaged_files_are_named_and_the_rest_is_shown(run):
+    record = run.folder / "records" / "step-00000008.npz"
+    record.write_bytes(record.read_bytes()[:100])
+    (run.folder / "config.json").write_text('{"dataset": ')
+    result = show(run.folder)
+    assert result.exit_code == 0
+    assert len([row for row in table_rows(result.stdout) if row[0] in ("0", "20")]) == 2
+    assert "step-00000008.npz" in result.stderr
+    assert "config.json" in result.stderr
+    assert "2 file(s)" in result.stderr
+    assert len(json.loads(show(run.folder, "--json").stdout)["problems"]) == 2
+    assert show(run.folder, "--strict").exit_code == 3
+
+
+def test_strict_is_content_with_a_whole_run(run):
+    assert show(run.folder, "--strict").exit_code == 0
+
+
+def test_wrong_usage(tmp_path):
+    assert show().exit_code == 2
+    result = show(tmp_path / "absent")
+    assert result.exit_code == 2
+    assert "is not a run folder" in result.stderr

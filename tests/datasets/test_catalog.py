@@ -1,0 +1,54 @@
+import subprocess
+import sys
+
+import pytest
+
+from tfstiff.datasets import DEFAULT, catalog, load, names
+from tfstiff.errors import InvalidInput
+
+
+def test_names_start_with_the_default():
+    assert names() == (DEFAULT, "mnist", "fashion_mnist", "cifar10", "cifar100")
+
+
+def test_an_unknown_name_is_refused_with_the_names_and_a_guess():
+    with pytest.raises(InvalidInput, match="did you mean cifar100") as caught:
+        load("cifar-100")
+    assert "fashion_mnist_mini" in str(caught.value)
+    assert "npz:PATH" in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_npz_without_a_path_is_refused():
+    with pytest.raises(InvalidInput):
+        load("npz:")
+
+
+def test_a_remote_data_dir_is_refused():
+    with pytest.raises(InvalidInput, match="local"):
+        load("mnist", data_dir="gs://bucket/data")
+
+
+def test_availability_is_told_by_path(tmp_path, monkeypatch):
+    folder = tmp_path / "mnist" / "3.0.1"
+    folder.mkdir(parents=True)
+    (folder / "dataset_info.json").touch()
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    for rows in (catalog(), catalog(tmp_path)):
+        here = {row.name: row.available for row in rows}
+        assert here == {
+            DEFAULT: True,
+            "mnist": True,
+            "fashion_mnist": False,
+            "cifar10": False,
+            "cifar100": False,
+            "npz:PATH": None,
+        }
+
+
+def test_loading_the_default_imports_no_tensorflow():
+    code = (
+        "import sys, tfstiff.datasets as d; d.catalog(); d.prepare(d.load(d.DEFAULT), train_examples=10);"
+        "sys.exit(any(m in sys.modules for m in ('tensorflow', 'tensorflow_datasets', 'keras')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,106 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from synthetic_runs import NAN, critical_length, measurement, series
+
+from tfstiff.figures import distance
+from tfstiff.figures.against_distance import describe, distance_numbers
+from tfstiff.records import CriticalLength, DistanceProfile
+
+
+def with_fit(fit, pair_set="train_train"):
+    one = measurement(0, 0.0, 0, 2)
+    return replace(one, pair_sets={pair_set: replace(one[pair_set], critical_length=fit)})
+
+
+def lines(axes):
+    return {line.get_label(): line for line in axes.lines if not line.get_label().startswith("_")}
+
+
+def at(line, x):
+    return np.interp(x, line.get_xdata(), line.get_ydata())
+
+
+def test_the_line_passes_through_the_critical_length():
+    drawn = lines(distance([with_fit(critical_length(0.6, -1.0))]).axes[0])
+    assert set(drawn) == {"fit", "crossing"}
+    assert at(drawn["fit"], 0.6) == pytest.approx(0, abs=1e-12)
+    assert (*drawn["crossing"].get_xdata(), *drawn["crossing"].get_ydata()) == (0.6, 0)
+    assert drawn["fit"].get_xdata().tolist() == [0.05, 0.9]  # no further than the pairs
+
+
+def test_an_extrapolated_one_is_reached_by_a_dashed_line():
+    axes = distance([with_fit(critical_length(1.3, -1.0))]).axes[0]
+    drawn = lines(axes)
+    assert drawn["extended"].get_xdata().tolist() == [0.9, 1.3]
+    assert drawn["extended"].get_ydata()[1] == pytest.approx(0, abs=1e-12)
+    assert drawn["crossing"].get_xdata() == [1.3]
+    assert axes.get_xlim()[1] > 1.3
+
+
+def test_one_below_the_smallest_distance_is_reached_from_there():
+    drawn = lines(distance([with_fit(critical_length(0.02, -1.0))]).axes[0])
+    assert drawn["extended"].get_xdata().tolist() == [0.02, 0.05]
+    assert drawn["crossing"].get_xdata() == [0.02]
+
+
+@pytest.mark.parametrize("fit", [critical_length(0.9, -0.3), critical_length(-0.3, -0.3), critical_length(0.5, 0.1)])
+def test_no_mark_outside_the_possible_distances(fit):
+    assert "crossing" not in lines(distance([with_fit(fit)]).axes[0])
+
+
+def test_no_line_where_none_was_fitted():
+    fit = CriticalLength(NAN, "too_few_pairs", NAN, NAN, NAN, NAN, 1)
+    figure = distance([with_fit(fit)])
+    figure.canvas.draw()
+    assert lines(figure.axes[0]) == {}
+
+
+@pytest.mark.parametrize(
+    ("fit", "words"),
+    [
+        (critical_length(0.61, -1.0), "ξ = 0.61"),
+        (critical_length(1.31, -1.0), "ξ = 1.31, beyond the largest distance observed (0.90)"),
+        (critical_length(3.0, -1.0), "ξ = 3.00, beyond 2, the largest distance there is"),
+        (critical_length(-0.5, -1.0), "ξ = −0.50, below the smallest distance observed (0.05)"),
+        (critical_length(0.5, 0.2), "no ξ: the line does not fall"),
+        (CriticalLength(NAN, "too_few_pairs", NAN, NAN, NAN, NAN, 1), "no ξ: too few pairs"),
+    ],
+)
+def test_the_status_is_said_in_words(fit, words):
+    assert describe(fit) == words
+    assert words in distance([with_fit(fit)]).axes[0].get_title().replace("\n", " ")
+
+
+def test_dots_are_the_bins_that_hold_pairs():
+    profile = DistanceProfile(np.array([0, 0.2, 0.4, 0.6]), np.array([0.9, NAN, 0.1]), np.array([10, 0, 40]))
+    one = with_fit(critical_length(0.6, -1.0))
+    one = replace(one, pair_sets={"val_val": replace(one["train_train"], distance_profile=profile)})
+    (dots,) = distance([one]).axes[0].collections
+    np.testing.assert_allclose(dots.get_offsets(), [[0.1, 0.9], [0.5, 0.1]])
+    small, large = dots.get_sizes()
+    assert 3 < small < large / 2
+
+
+@pytest.mark.parametrize(("number", "shape"), [(1, (1, 3)), (3, (3, 3)), (80, (3, 4))])
+def test_a_column_a_stage_a_row_a_pair_set(number, shape):
+    figure = distance(series(number, 2))
+    grid = figure.axes[0].get_subplotspec().get_gridspec()
+    assert (grid.nrows, grid.ncols) == shape
+
+
+def test_regression_has_all_pairs():
+    assert distance(series(3, 0)).axes[0].get_ylabel() == "train–train\nmean cosine"
+    assert distance(series(3, 2)).axes[0].get_ylabel() == "train–train\nsame-class cosine"
+
+
+def test_numbers_are_the_records():
+    one = measurement(7, 0.5, 0.5, 2)
+    header, rows = distance_numbers([one])
+    row = dict(zip(header, rows[23], strict=True))  # fourth bin of the second pair set
+    profile, fit = one["train_val"].distance_profile, one["train_val"].critical_length
+    assert (row["step"], row["epoch"], row["pair_set"]) == (7, 0.5, "train_val")
+    assert (row["bin_low"], row["bin_high"]) == (profile.edges[3], profile.edges[4])
+    assert (row["mean_cosine"], row["pairs"]) == (profile.mean[3], profile.count[3])
+    assert (row["critical_length"], row["status"], row["slope"]) == (fit.value, fit.status, fit.slope)

@@ -1,0 +1,138 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from synthetic_runs import by_class, measurement, series
+
+from tfstiff.errors import InvalidInput
+from tfstiff.figures import NothingToDraw, class_matrices
+from tfstiff.figures.class_stiffness import _two_digits, class_matrices_numbers
+
+
+def panels(figure):
+    return [axes for axes in figure.axes if axes.images]
+
+
+def pixel(image, row, column):
+    return image.to_rgba(image.get_array())[row, column]
+
+
+def with_matrix(matrix, pair_set="train_val", metric="sign", **options):
+    one = measurement(0, 0.0, 0, len(matrix), **options)
+    changed = replace(one[pair_set], **{metric: by_class(np.asarray(matrix, float))})
+    return replace(one, pair_sets={**one.pair_sets, pair_set: changed})
+
+
+def test_colours_run_from_blue_over_white_to_red():
+    figure = class_matrices([with_matrix([[1, 0], [-1, 0.5]])], pair_sets=["train_val"], metrics=["sign"])
+    (image,) = panels(figure)[0].images
+    assert tuple(pixel(image, 0, 1)) == (1, 1, 1, 1)
+    red, _, blue, _ = pixel(image, 0, 0)
+    assert red > 2 * blue
+    red, _, blue, _ = pixel(image, 1, 0)
+    assert blue > 2 * red
+    red, _, blue, _ = pixel(image, 1, 1)
+    assert red > blue
+    assert image.get_clim() == (-1, 1)
+
+
+def test_rows_are_the_first_half_and_columns_the_second():
+    matrix = [[0.1, 0.2], [0.3, 0.4]]
+    figure = class_matrices([with_matrix(matrix)], pair_sets=["train_val"], metrics=["sign"])
+    axes = panels(figure)[0]
+    np.testing.assert_array_equal(axes.images[0].get_array(), matrix)
+    assert axes.get_ylabel() == "training class"
+    assert axes.get_xlabel() == "validation class"
+    figure.canvas.draw()
+    values = {text.get_text(): text.get_position() for text in axes.texts}
+    assert values[".20"] == (1, 0)  # x 1, y 0: second column, first row
+
+
+def test_a_single_stage_names_the_classes_of_each_pair_set():
+    axes = panels(class_matrices(series(1, 2)))
+    assert [panel.get_title() for panel in axes[:3]] == ["train–train", "train–validation", "validation–validation"]
+    assert [panel.get_ylabel() for panel in axes[:3]] == ["training class", "training class", "validation class"]
+    assert [panel.get_xlabel() for panel in axes[:3]] == ["training class", "validation class", "validation class"]
+
+
+@pytest.mark.parametrize(("number", "columns"), [(1, 3), (2, 2), (3, 3), (80, 4)])
+def test_a_column_a_stage(number, columns):
+    axes = panels(class_matrices(series(number, 2)))
+    assert len(axes) == (6 if number == 1 else 6 * columns)
+    assert axes[0].get_subplotspec().get_gridspec().ncols == columns
+
+
+def test_cells_without_a_pair_show_the_hatched_ground():
+    figure = class_matrices([with_matrix([[1, math.nan], [0, 1]])], pair_sets=["train_val"], metrics=["sign"])
+    axes = panels(figure)[0]
+    assert pixel(axes.images[0], 0, 1)[3] == 0
+    assert axes.patch.get_hatch()
+    assert len([text for text in axes.texts if text.get_text() in ("1", "0")]) == 3
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["no pair in the cell"]
+    assert not class_matrices(series(1, 2)).legends
+
+
+@pytest.mark.parametrize(("num_classes", "shown"), [(2, True), (10, True), (25, False), (100, False)])
+def test_values_are_printed_only_where_they_can_be_read(num_classes, shown):
+    figure = class_matrices(series(1, num_classes), pair_sets=["val_val"], metrics=["cosine"])
+    texts = [text for text in panels(figure)[0].texts if text.get_text().strip("−.0123456789") == ""]
+    assert bool(texts) == shown
+    assert all(text.get_fontsize() >= 5 for text in texts)
+
+
+def test_a_hundred_names_give_way_to_numbers():
+    axes = panels(class_matrices(series(1, 100)))[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["0", "20", "40", "60", "80"]
+    assert axes.get_ylabel() == "training class, by number"
+
+
+def test_odd_names_are_shown_as_they_are():
+    names = ("$x_1$ and $", "a name that goes on\nand on and on")
+    figure = class_matrices(series(1, 2, class_names=names))
+    figure.canvas.draw()  # an unbalanced or wrong formula would raise here
+    labels = panels(figure)[0].get_yticklabels()
+    assert [label.get_text() for label in labels] == ["$x_1$ and $", "a name that goe…"]
+    assert not any(label.get_parse_math() for label in labels)
+
+
+def test_labels_of_neighbours_do_not_overlap():
+    figure = class_matrices(series(3, 10))
+    figure.canvas.draw()
+    for axes in panels(figure):
+        for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+            boxes = [label.get_window_extent() for label in labels if label.get_text()]
+            assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.996, "1"), (-1, "−1"), (0.25, ".25"), (-0.25, "−.25"), (0.001, "0"), (-0.001, "0")]
+)
+def test_two_digits(value, text):
+    assert _two_digits(value) == text
+
+
+def test_numbers_are_the_records():
+    measured = series(80, 2)
+    header, rows = class_matrices_numbers(measured)
+    assert header == ["step", "epoch", "pair_set", "metric", "class", "class 0", "class 1"]
+    assert len(rows) == 3 * 2 * 4 * 2
+    row = next(row for row in rows if row[:5] == [37500, 20.0, "train_val", "cosine", "class 1"])
+    assert row[5:] == measured[-1]["train_val"].cosine.matrix[1].tolist()
+
+
+def test_title_names_the_run(make_run):
+    figure = class_matrices(make_run(spec={"dataset": "d$_1$", "arch": "cnn", "learning_rate": 8e-4}))
+    assert figure.get_suptitle() == "Class stiffness: d$_1$, cnn, learning rate 0.0008"
+    assert class_matrices(make_run(name="bare", spec={})).get_suptitle() == "Class stiffness"
+
+
+def test_regression_has_no_classes():
+    with pytest.raises(NothingToDraw, match="classes"):
+        class_matrices(series(3, 0))
+
+
+@pytest.mark.parametrize("options", [{"pair_sets": ["train"]}, {"metrics": []}, {"metrics": ["cos"]}])
+def test_unknown_choices_are_refused(options):
+    with pytest.raises(InvalidInput, match="some of"):
+        class_matrices(series(1, 2), **options)

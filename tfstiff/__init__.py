@@ -1,0 +1,42 @@
+"""tfstiff: measure stiffness, the alignment of per-example gradients, while a Keras model trains.
+
+The names below are imported when first used, so that `import tfstiff` alone does not import TensorFlow.
+"""
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    # measuring
+    "Probe": "probe",
+    "measure": "measure",
+    "StiffnessCallback": "callback",
+    # per-example gradients
+    "gradient_gram": "gradients",
+    "per_example_gradients": "gradients",
+    # runs
+    "RunSpec": "experiment",
+    "run": "experiment",
+    "load_run": "records",
+    "Measurement": "records",
+    # errors
+    "TfstiffError": "errors",
+}
+
+__all__ = sorted([*_HOMES, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("tfstiff")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tfstiff' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"tfstiff.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

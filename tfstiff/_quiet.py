@@ -1,0 +1,49 @@
+"""TensorFlow without its start-up chatter, for the command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+
+def import_tensorflow() -> ModuleType:
+    """Imports TensorFlow and starts its devices with the start-up log lines held back; returns the module.
+
+    TensorFlow writes some of them before its own log level is read, so the file descriptor is what has to be silenced.
+    Where the import fails they are shown. A user who sets `TF_CPP_MIN_LOG_LEVEL` sees what that level shows.
+    """
+    if "tensorflow" in sys.modules:
+        return sys.modules["tensorflow"]
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        import tensorflow as tf
+
+        return tf
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    with _standard_error_held_back():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()  # CUDA speaks when it is first looked for
+    tf.get_logger().setLevel("ERROR")
+    return tf
+
+
+@contextmanager
+def _standard_error_held_back() -> Iterator[None]:
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        original = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(original, held.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(original, 2)
+            os.close(original)

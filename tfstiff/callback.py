@@ -1,0 +1,234 @@
+"""`StiffnessCallback`: stiffness during any `model.fit`."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import time
+import warnings
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tfstiff.errors import InvalidInput
+from tfstiff.gradients.loss import check_model, resolve_loss
+from tfstiff.measure import check_labels, measure
+from tfstiff.probe import Probe
+from tfstiff.records import Measurement, RunWriter, scalar_names
+from tfstiff.schedules import Moment, as_schedule
+
+_PUBLISHED = {  # by whether there are classes
+    True: ("cosine_within_train_val", "sign_between_train_val", "critical_length_train_val"),
+    False: ("cosine_mean_train_val", "sign_mean_train_val", "critical_length_train_val"),
+}
+_START = Moment(0, 0.0)
+
+
+class StiffnessCallback(keras.callbacks.Callback):
+    """Measures stiffness on a fixed probe while `model.fit` trains, and changes nothing of the training.
+
+    At every epoch's end the latest values are put into `logs` as Python floats, under the names of
+    `Measurement.scalars()`, so that callbacks that come later in the list, and `History`, see them. Put this callback
+    before those that read its values. Keras cannot guess the direction of these values: pass `mode="max"` to a callback
+    that monitors one.
+
+    Args:
+        probe: The examples to measure on.
+        schedule: When: `"epoch"` (initialisation and every epoch), `"log"` (initialisation, log-spaced fractions of the
+            first epoch from 0.01 on, then every epoch), a number of steps, a list of epochs, or `tfstiff.schedules`
+            combined with `|`. With `steps_per_execution > 1` a measurement comes at the first opportunity after it
+            falls due, and its record holds the step at which it was made.
+        log_dir: Folder to write records to; None keeps them in memory only.
+        publish: Names of the scalars that go into `logs`, or `"all"`. By default the within-class cosine, the
+            between-class sign and the critical length of `train_val`.
+        loss: As `compile(loss=…)` takes it; None means the compiled one.
+        method: How gradients are computed; see `gradient_gram`.
+        keep_gram: Whether each record keeps the (n, n) products of all gradients.
+
+    Attributes:
+        history: The measurements so far, in order. A second `fit` of the same model continues it, that of another
+            model begins anew.
+        seconds: The time that each took.
+
+    Raises:
+        InvalidInput: The schedule or a published name is unknown; on the first use, a label has no output, or `log_dir`
+            holds records of another run.
+        UnsupportedModel: On the first use: the model cannot be measured.
+
+    Example:
+    ```python
+    probe = tfstiff.Probe.from_arrays(train=(x_train, y_train), validation=(x_val, y_val))
+    stiffness = tfstiff.StiffnessCallback(probe)
+    stop = keras.callbacks.EarlyStopping("stiffness_cosine_within_train_val", mode="max", patience=5)
+    model.fit(x_train, y_train, epochs=20, callbacks=[stiffness, stop])
+    ```
+    """
+
+    def __init__(
+        self,
+        probe: Probe,
+        schedule: Any = "epoch",
+        *,
+        log_dir: str | Path | None = None,
+        publish: Sequence[str] | str | None = None,
+        loss: Any = None,
+        method: str = "auto",
+        keep_gram: bool = False,
+    ) -> None:
+        super().__init__()
+        self.probe = probe
+        self.schedule = as_schedule(schedule)
+        self.log_dir = None if log_dir is None else Path(log_dir)
+        self.publish = _published_names(publish, probe)
+        self.loss = loss
+        self.method = method
+        self.keep_gram = keep_gram
+        self.history: list[Measurement] = []
+        self.seconds: list[float] = []
+        self._writer: RunWriter | None = None
+        self._measured_model: weakref.ref[keras.Model] | None = None
+        self._now = _START
+        self._begin_at: Moment | None = None  # set between the start of a fit and its first epoch
+        self._epochs_before = 0.0  # by earlier fits
+        self._epoch = 0
+        self._epoch_began = 0  # step
+        self._updates_then = 0
+        self._steps_per_epoch: int | None = None  # learnt at an epoch's end where Keras does not know it
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> StiffnessCallback:
+        """A fresh callback on the same probe: tuners copy callbacks for each trial."""
+        copied = type(self)(
+            self.probe,
+            copy.deepcopy(self.schedule, memo),
+            log_dir=self.log_dir,
+            publish=self.publish,
+            loss=self.loss,
+            method=self.method,
+            keep_gram=self.keep_gram,
+        )
+        memo[id(self)] = copied
+        return copied
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Sees, before any training, that the loss is there and that the log folder can take records."""
+        resolve_loss(self.model, self.loss)
+        if self._measured_model is not None and self._measured_model() is self.model:
+            self._begin_at = self._now  # a second fit of the same model continues the history
+            return
+        self._measured_model = weakref.ref(self.model)
+        self._begin_at = self._now = _START
+        self.history, self.seconds = [], []
+        if self.log_dir is not None:
+            if any((self.log_dir / "records").glob("step-*.npz")):
+                raise InvalidInput(
+                    "The log folder holds the records of another run.",
+                    expected="a folder that does not exist, or is empty",
+                    received=str(self.log_dir),
+                    remedy="Give each model that you train a log_dir of its own.",
+                )
+            self._writer = RunWriter(self.log_dir)
+            self._writer.write_probe(**self.probe.members())
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Measures before the first batch, where that is due.
+
+        Not in `on_train_begin`: callbacks that restore weights do so there, in whatever order.
+        """
+        if self._begin_at is not None:
+            self._begin_fit(epoch, self._begin_at)
+            self._begin_at = None
+        self._epoch = epoch
+        self._epoch_began = self._now.step
+        self._updates_then = _updates(self.model)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Measures where something fell due since the last opportunity."""
+        steps = self.params.get("steps") or self._steps_per_epoch
+        done = batch + 1 if not steps else min(batch + 1, steps)  # the last execution of an epoch may be cut short
+        epoch = self._epochs_before + self._epoch + done / steps if steps else math.nan
+        self._advance(Moment(self._epoch_began + done, epoch))
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Measures where it is due, and publishes the latest values into `logs`."""
+        if math.isnan(self._now.epoch):
+            self._steps_per_epoch = self._steps_counted()
+            whole = Moment(self._epoch_began + self._steps_per_epoch, self._epochs_before + epoch + 1.0)
+            self._advance(whole)
+        if logs is not None:
+            latest = self.history[-1].scalars() if self.history else {}
+            logs.update({name: latest.get(name, math.nan) for name in self.publish})
+
+    def _begin_fit(self, epoch: int, begin_at: Moment) -> None:
+        check_model(self.model, self.probe.train.x)
+        check_labels(self.model, self.probe)
+        steps = self.params.get("steps")
+        if steps is None and self._steps_per_epoch is None and self.schedule.needs_batches():
+            warnings.warn(
+                "How many steps an epoch has is not known before the first has ended, so nothing is measured inside it "
+                "at fractions of an epoch.",
+                stacklevel=2,
+            )
+        if begin_at is _START:
+            self._epochs_before = 0.0
+            self._now = Moment(epoch * steps if steps else 0, float(epoch))
+            if self.schedule.due(None, self._now):
+                self._measure()
+        else:  # epochs are counted on, unless the caller does so with initial_epoch
+            self._epochs_before = 0.0 if epoch >= begin_at.epoch else begin_at.epoch
+
+    def _steps_counted(self) -> int:
+        """Steps of the epoch that ends now, where Keras does not know them.
+
+        The batch hook tells them up to the end of an execution of several steps, the optimizer exactly, unless it skips
+        or accumulates updates.
+        """
+        told = self._now.step - self._epoch_began
+        counted = _updates(self.model) - self._updates_then
+        return counted if told - self.model.steps_per_execution < counted <= told else told
+
+    def _advance(self, now: Moment) -> None:
+        previous, self._now = self._now, now
+        if self.schedule.due(previous, now) and not (self.history and self.history[-1].step == now.step):
+            self._measure()
+
+    def _measure(self) -> Measurement:
+        start = time.perf_counter()
+        found = measure(self.model, self.probe, loss=self.loss, method=self.method, keep_gram=self.keep_gram)
+        step, epoch = self._now
+        found = dataclasses.replace(
+            found, step=step, epoch=epoch, updates=_updates(self.model), learning_rate=_learning_rate(self.model)
+        )
+        seconds = time.perf_counter() - start
+        if self._writer is not None:
+            self._writer.add(found, seconds)
+        self.history.append(found)
+        self.seconds.append(seconds)
+        return found
+
+
+def _published_names(publish: Sequence[str] | str | None, probe: Probe) -> tuple[str, ...]:
+    has_classes = probe.num_classes is not None
+    if publish is None:
+        return tuple(f"stiffness_{name}" for name in _PUBLISHED[has_classes])
+    known = scalar_names(has_classes)
+    names = known if publish == "all" else (publish,) if isinstance(publish, str) else tuple(publish)
+    for name in names:
+        if name not in known:
+            raise InvalidInput("Unknown scalar to publish.", expected=", ".join(known), received=name)
+    return names
+
+
+def _updates(model: keras.Model) -> int:
+    optimizer = getattr(model, "optimizer", None)
+    return -1 if optimizer is None else int(keras.ops.convert_to_numpy(optimizer.iterations))
+
+
+def _learning_rate(model: keras.Model) -> float:
+    try:
+        return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+    except (AttributeError, TypeError, ValueError):  # no optimizer, or one with several learning rates
+        return math.nan

@@ -1,0 +1,130 @@
+"""The data sets by name. A new data set is one entry of `_ENTRIES`."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfstiff.datasets import fashion_mnist_mini, npz_source, tfds_source
+from tfstiff.datasets.dataset import Dataset
+from tfstiff.errors import InvalidInput
+
+DEFAULT = fashion_mnist_mini.NAME
+_NPZ_PREFIX = "npz:"
+
+
+@dataclass(frozen=True)
+class CatalogRow:
+    """What is known of a data set without loading it; None where only the file tells."""
+
+    name: str
+    description: str
+    shape: tuple[int, ...] | None
+    classes: int | None
+    train_examples: int | None
+    validation_examples: int | None
+    source: str
+    available: bool | None
+
+
+@dataclass(frozen=True)
+class _Entry:
+    description: str
+    shape: tuple[int, ...]
+    classes: int
+    train_examples: int
+    validation_examples: int
+    source: str
+    load: Callable[[Path, bool], Dataset]
+    is_available: Callable[[Path], bool]
+
+
+def _from_tfds(
+    name: str, version: str, description: str, shape: tuple[int, ...], classes: int, sizes: tuple[int, int]
+) -> _Entry:
+    return _Entry(
+        description,
+        shape,
+        classes,
+        *sizes,
+        source=f"TensorFlow Datasets {name}/{version}",
+        load=lambda data_dir, offline: tfds_source.load(name, version, data_dir, offline),
+        is_available=lambda data_dir: tfds_source.is_prepared(name, version, data_dir),
+    )
+
+
+_ENTRIES = {
+    DEFAULT: _Entry(
+        "A sixth of Fashion-MNIST, part of tfstiff (the default)",
+        (28, 28, 1),
+        10,
+        10_000,
+        2_000,
+        source="embedded",
+        load=lambda data_dir, offline: fashion_mnist_mini.load(),
+        is_available=lambda data_dir: True,
+    ),
+    "mnist": _from_tfds("mnist", "3.0.1", "Handwritten digits", (28, 28, 1), 10, (60_000, 10_000)),
+    "fashion_mnist": _from_tfds("fashion_mnist", "3.0.1", "Pictures of clothing", (28, 28, 1), 10, (60_000, 10_000)),
+    "cifar10": _from_tfds("cifar10", "3.0.2", "Small photographs", (32, 32, 3), 10, (50_000, 10_000)),
+    "cifar100": _from_tfds(
+        "cifar100", "3.0.2", "Small photographs, with 20 superclasses", (32, 32, 3), 100, (50_000, 10_000)
+    ),
+}
+
+
+def names() -> tuple[str, ...]:
+    """Returns the names that `load` knows, the default first; besides them it takes `npz:PATH`."""
+    return tuple(_ENTRIES)
+
+
+def catalog(data_dir: str | os.PathLike[str] | None = None) -> list[CatalogRow]:
+    """Describes every data set, and whether it can be loaded here without a network. Imports no TensorFlow."""
+    directory = tfds_source.resolve_data_dir(data_dir)
+    rows = [
+        CatalogRow(
+            name=name,
+            description=entry.description,
+            shape=entry.shape,
+            classes=entry.classes,
+            train_examples=entry.train_examples,
+            validation_examples=entry.validation_examples,
+            source=entry.source,
+            available=entry.is_available(directory),
+        )
+        for name, entry in _ENTRIES.items()
+    ]
+    own = CatalogRow(f"{_NPZ_PREFIX}PATH", "Your own arrays: x_train, y_train, …", None, None, None, None, "file", None)
+    return [*rows, own]
+
+
+def load(name: str, *, data_dir: str | os.PathLike[str] | None = None, offline: bool = False) -> Dataset:
+    """Loads the raw data set `name`.
+
+    Args:
+        name: One of `names()`, or `npz:PATH` for an npz file with x_train, y_train, x_validation, y_validation.
+        data_dir: TensorFlow Datasets' directory; None is its default, $TFDS_DATA_DIR or else ~/tensorflow_datasets.
+        offline: Never use the network.
+
+    Returns:
+        The data as stored: images are (n, h, w, c) uint8.
+
+    Raises:
+        InvalidInput: An unknown name, or an npz file whose arrays cannot be used.
+        DatasetUnavailable: The data is not here and could not be fetched.
+        DatasetCorrupt: The data is here but damaged or incomplete.
+    """
+    if name.startswith(_NPZ_PREFIX) and name != _NPZ_PREFIX:
+        return npz_source.load(name.removeprefix(_NPZ_PREFIX))
+    if name not in _ENTRIES:
+        close = difflib.get_close_matches(name, _ENTRIES, n=1)
+        raise InvalidInput(
+            "There is no data set of that name.",
+            expected=", ".join([*_ENTRIES, f"{_NPZ_PREFIX}PATH"]),
+            received=name,
+            remedy=f"did you mean {close[0]}?" if close else None,
+        )
+    return _ENTRIES[name].load(tfds_source.resolve_data_dir(data_dir), offline)

@@ -1,0 +1,87 @@
+"""From a raw data set to what a run trains on: a subset, labels permuted or not, inputs preprocessed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tfstiff.datasets.dataset import Dataset, Examples
+from tfstiff.datasets.preprocessing import Preprocessing
+from tfstiff.errors import InvalidInput
+
+# One independent random stream for each use of the seed: asking for one choice must not change another.
+_SUBSET_STREAM, _PERMUTATION_STREAM = 0, 1
+
+
+def prepare(
+    dataset: Dataset,
+    *,
+    centering: str = "global",
+    train_examples: int | None = None,
+    permute_labels: bool = False,
+    seed: int = 0,
+) -> Dataset:
+    """Takes a subset of the training examples, permutes their labels if asked, then preprocesses both splits.
+
+    The statistics are fitted on the training examples that remain. The validation split is never subset or permuted.
+
+    Args:
+        dataset: Raw data, as `load` returns it.
+        centering: See `Preprocessing`.
+        train_examples: Size of the training subset, drawn class by class in proportion; None keeps all.
+        permute_labels: Give the training examples each other's labels. The class counts stay; the true label of an
+            example is found in the raw data by its id.
+        seed: Seed of the subset and of the permutation; at least 0.
+
+    Returns:
+        A data set with float32 inputs. Its provenance describes the raw splits and gains `preparation`.
+
+    Raises:
+        InvalidInput: Fewer examples than asked for, or an unknown centering, or a negative seed.
+    """
+    if seed < 0:
+        raise InvalidInput("A seed is a whole number from 0.", received=seed)
+    train = dataset.train
+    if train_examples is not None:
+        train = train.take(_subset(train, dataset.num_classes, train_examples, _stream(seed, _SUBSET_STREAM)))
+    if permute_labels:
+        order = _stream(seed, _PERMUTATION_STREAM).permutation(len(train))
+        # The superclass goes with the class, so that the two labels of an example still agree.
+        train = replace(train, y=train.y[order], coarse=None if train.coarse is None else train.coarse[order])
+    preprocessing = Preprocessing.fit(train.x, centering)
+    preparation: dict[str, Any] = {
+        "train_examples": len(train),
+        "permute_labels": permute_labels,
+        "seed": seed,
+        "preprocessing": preprocessing.summary(),
+    }
+    return replace(
+        dataset,
+        train=replace(train, x=preprocessing.apply(train.x)),
+        validation=replace(dataset.validation, x=preprocessing.apply(dataset.validation.x)),
+        provenance={**dataset.provenance, "preparation": preparation},
+    )
+
+
+def _stream(seed: int, stream: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream,)))
+
+
+def _subset(train: Examples, num_classes: int | None, size: int, random: np.random.Generator) -> np.ndarray:
+    """Returns the sorted indices, (size,), of a random subset with classes in proportion (largest remainder)."""
+    if not 1 <= size <= len(train):
+        raise InvalidInput(
+            "The training subset must hold at least 1 example and no more than there are.",
+            expected=f"1 to {len(train)} training examples",
+            received=size,
+        )
+    if num_classes is None:
+        return np.sort(random.permutation(len(train))[:size])
+    quota = np.bincount(train.y, minlength=num_classes) * size / len(train)
+    take = np.floor(quota).astype(int)
+    remainder_order = np.argsort(take - quota, kind="stable")
+    take[remainder_order[: size - take.sum()]] += 1
+    chosen = [random.permutation(np.flatnonzero(train.y == label))[: take[label]] for label in range(num_classes)]
+    return np.sort(np.concatenate(chosen))

@@ -1,0 +1,313 @@
+"""`run`: from a specification to a run folder. Data, model, `fit`, records, figures."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import shutil
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfstiff.errors import InvalidInput, TfstiffError
+from tfstiff.progress import LoggedProgress, Progress
+from tfstiff.records import Run, RunWriter, load_run
+from tfstiff.records.provenance import provenance
+from tfstiff.schedules import as_schedule, at_steps, log_fractions
+
+if TYPE_CHECKING:
+    import keras
+
+    from tfstiff.callback import StiffnessCallback
+    from tfstiff.datasets import Dataset
+    from tfstiff.probe import Probe
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that determines a run. The same specification and seed give the same training and records.
+
+    Attributes:
+        dataset: Name in the catalog, or `npz:PATH`.
+        arch: Name in `tfstiff.models.MODELS`, or `package.module:function`.
+        learning_rate: Of Adam, constant.
+        epochs: Number of epochs.
+        batch_size: Examples of a training batch.
+        seed: Of everything random: probe, initialisation, order of examples, permuted labels.
+        probe_size: Examples of the probe from the training and the validation split.
+        schedule: `"log"`, `"epoch"`, a number of steps, or a list of epochs.
+        hidden: Widths of the hidden layers of `fc` and `fc-v1`; None means the network's own.
+        centering: What the mean and variance are taken over: `global`, `channel` or `pixel`.
+        train_examples: Number of training examples to use; None means all.
+        permute_labels: Whether the training labels are permuted.
+        method: How gradients are computed; see `gradient_gram`.
+        deterministic: Whether TensorFlow is told to use deterministic operations only.
+        keep_gram: Whether records keep the products of all gradients.
+        data_dir: Folder of prepared TFDS data sets; None means TFDS's own.
+        offline: Whether nothing may be downloaded.
+
+    Raises:
+        InvalidInput: A value is out of range.
+    """
+
+    dataset: str = "fashion_mnist_mini"
+    arch: str = "fc"
+    learning_rate: float = 8e-4
+    epochs: int = 10
+    batch_size: int = 32
+    seed: int = 0
+    probe_size: tuple[int, int] = (500, 500)
+    schedule: str | int | tuple[float, ...] = "log"
+    hidden: tuple[int, ...] | None = None
+    centering: str = "global"
+    train_examples: int | None = None
+    permute_labels: bool = False
+    method: str = "auto"
+    deterministic: bool = False
+    keep_gram: bool = False
+    data_dir: str | None = None
+    offline: bool = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise InvalidInput(
+                "The learning rate must be a number above 0.", expected="such as 8e-4", received=self.learning_rate
+            )
+        counts = {"epochs": self.epochs, "batch_size": self.batch_size}
+        counts |= {f"probe_size[{index}]": size for index, size in enumerate(self.probe_size)}
+        counts |= {f"hidden[{index}]": width for index, width in enumerate(self.hidden or ())}
+        for name, count in counts.items():
+            if count < 1:
+                raise InvalidInput(f"{name} must be a whole number above 0.", expected="1 or more", received=count)
+        if not 0 <= self.seed < 2**32:
+            raise InvalidInput("The seed is out of range.", expected="0 to 4294967295", received=self.seed)
+        as_schedule(self.schedule)
+
+    def measured_steps(self, steps_per_epoch: int) -> list[int]:
+        """The steps at which a run of this specification measures, 0 being initialisation.
+
+        Points of the schedule between two steps are rounded to the nearer one, but not to 0.
+        """
+        last = self.epochs * steps_per_epoch
+        if isinstance(self.schedule, int):
+            return list(range(0, last + 1, self.schedule))
+        epochs: Sequence[float]
+        if isinstance(self.schedule, tuple):
+            epochs = self.schedule
+        else:
+            epochs = [*(log_fractions() if self.schedule == "log" else ()), *range(self.epochs + 1)]
+        steps = {max(round(epoch * steps_per_epoch), 1) if epoch else 0 for epoch in epochs}
+        return sorted(step for step in steps if step <= last)
+
+
+def run(spec: RunSpec, folder: str | Path, *, progress: Progress | None = None) -> Run:
+    """Trains as `spec` says, measuring, and leaves a run folder behind.
+
+    A folder in which the same specification was completed is returned at once; one in which it was begun is begun anew.
+
+    Args:
+        spec: What to run.
+        folder: The run's folder; created with its parents.
+        progress: Is told what happens.
+
+    Raises:
+        InvalidInput: A name or value in `spec` cannot be used, or `folder` holds something else.
+        UnsupportedModel: The model cannot be measured.
+        DatasetUnavailable: The data set is not here and cannot be fetched.
+        DatasetCorrupt: The data set is damaged.
+        OSError: The folder cannot be written.
+    """
+    folder = Path(folder)
+    completed = _claim(spec, folder)
+    if completed is not None:
+        return completed
+    clock = time.perf_counter()
+    started = {"pid": os.getpid(), "host": socket.gethostname(), "started": _now()}
+    writer = RunWriter(folder)
+    writer.write_config(dataclasses.asdict(spec))  # before anything slow, such as importing TensorFlow
+    writer.write_status("running", **started)
+    log = LoggedProgress(folder / "log.txt", progress or Progress())
+    try:
+        trial = _prepare(spec, folder)
+    except TfstiffError:
+        shutil.rmtree(folder)  # nothing was recorded, and the same command, mended, must be free to run
+        raise
+    writer.write_config(dataclasses.asdict(spec) | _resolved(trial))
+    writer.write_meta(provenance() | _inputs(trial))
+    timings: dict[str, Any] = {}
+    try:
+        diverged = _train(trial, log, timings)
+        finished = load_run(folder)
+        log.say("Drawing the figures.")
+        _draw(finished, log)
+    except BaseException as error:
+        status = "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed"
+        reason = f"{type(error).__name__}: {error}"
+        writer.write_status(status, **started, ended=_now(), error=reason, **timings)
+        log.say(f"The run was {status}; what it recorded is in {folder}.")
+        raise
+    timings["seconds"] = round(time.perf_counter() - clock, 3)
+    writer.write_status("diverged" if diverged else "completed", **started, ended=_now(), **timings)
+    return load_run(folder)
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """The parts of a run, ready to train."""
+
+    spec: RunSpec
+    folder: Path
+    dataset: Dataset
+    probe: Probe
+    model: keras.Model
+    stiffness: StiffnessCallback
+    steps_per_epoch: int
+    measured_steps: list[int]
+
+
+def _prepare(spec: RunSpec, folder: Path) -> _Trial:
+    from tfstiff.datasets import load, prepare
+
+    raw = load(spec.dataset, data_dir=spec.data_dir, offline=spec.offline)
+    options = {name: getattr(spec, name) for name in ("centering", "train_examples", "permute_labels", "seed")}
+    dataset = prepare(raw, **options)
+    if dataset.num_classes is None:
+        raise InvalidInput(
+            "A run trains a classifier, and this data set has regression targets.",
+            received=spec.dataset,
+            remedy="Use StiffnessCallback in a model.fit of your own.",
+        )
+    import keras
+
+    from tfstiff import models
+    from tfstiff.callback import StiffnessCallback
+    from tfstiff.gradients.loss import check_model
+    from tfstiff.measure import check_labels
+    from tfstiff.probe import Probe
+    from tfstiff.training import STEPS_PER_EXECUTION
+
+    train, validation = dataset.train, dataset.validation
+    probe = Probe.from_arrays(
+        (train.x, train.y),
+        (validation.x, validation.y),
+        size=spec.probe_size,
+        seed=spec.seed,
+        class_names=dataset.class_names,
+        ids=(train.ids, validation.ids),
+    )
+    keras.utils.set_random_seed(spec.seed)
+    if spec.deterministic:
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    model = models.build(spec.arch, train.x.shape[1:], dataset.num_classes, spec.hidden)
+    model.compile(
+        keras.optimizers.Adam(spec.learning_rate),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        steps_per_execution=STEPS_PER_EXECUTION,
+    )
+    check_model(model, train.x)
+    check_labels(model, probe)
+    steps_per_epoch = -(-len(train) // spec.batch_size)
+    steps = spec.measured_steps(steps_per_epoch)
+    stiffness = StiffnessCallback(
+        probe, at_steps(steps), log_dir=folder, publish="all", method=spec.method, keep_gram=spec.keep_gram
+    )
+    return _Trial(spec, folder, dataset, probe, model, stiffness, steps_per_epoch, steps)
+
+
+def _train(trial: _Trial, progress: Progress, timings: dict[str, Any]) -> bool:
+    """Trains and measures; fills in `timings`; returns whether training diverged."""
+    from tfstiff.training import Batches, ExactSteps, Reporter
+
+    train = trial.dataset.train
+    batches = Batches(train.x, train.y, trial.spec.batch_size, trial.spec.seed)
+    reporter = Reporter(trial.stiffness, progress, RunWriter(trial.folder))
+
+    def reached(done: int) -> None:
+        trial.stiffness.on_train_batch_end(done - 1)
+        reporter.report()
+
+    exact = ExactSteps(trial.measured_steps, reached)
+    progress.begin(trial.spec.epochs, trial.steps_per_epoch)
+    start = time.perf_counter()
+    try:
+        trial.model.fit(
+            batches.dataset,
+            epochs=trial.spec.epochs,
+            shuffle=False,
+            verbose=0,
+            callbacks=[batches, exact, trial.stiffness, reporter],
+        )
+    finally:
+        progress.end()
+        fitting, measuring = time.perf_counter() - start, sum(trial.stiffness.seconds)
+        images = min(reporter.steps * trial.spec.batch_size, trial.spec.epochs * len(train))
+        timings["seconds_in_fit"] = round(fitting, 3)
+        timings["seconds_measuring"] = round(measuring, 3)
+        timings["images_per_second"] = round(images / (fitting - measuring), 1)
+    return reporter.diverged
+
+
+def _draw(finished: Run, progress: Progress) -> None:
+    from tfstiff.figures import draw
+
+    if finished.measurements:
+        draw(finished, say=progress.say)
+
+
+def _resolved(trial: _Trial) -> dict[str, Any]:
+    """What the specification leaves open, as the data decided it."""
+    return {
+        "optimizer": "adam",
+        "loss": "sparse_categorical_crossentropy",
+        "steps_per_epoch": trial.steps_per_epoch,
+        "steps_per_execution": trial.model.steps_per_execution,
+        "measured_steps": trial.measured_steps,
+        "num_train_examples": len(trial.dataset.train),
+        "num_parameters": int(trial.model.count_params()),
+    }
+
+
+def _inputs(trial: _Trial) -> dict[str, Any]:
+    """Provenance of what the run worked on."""
+    import tensorflow as tf
+
+    return {
+        "devices": [device.name for device in tf.config.list_physical_devices()],
+        "dataset": trial.dataset.provenance,
+        "probe": {
+            "train_examples": len(trial.probe.train),
+            "validation_examples": len(trial.probe.validation),
+            "sha256": trial.probe.sha256(),
+        },
+    }
+
+
+def _claim(spec: RunSpec, folder: Path) -> Run | None:
+    """Makes sure that a run may begin in `folder`; returns the run where the same specification was completed there."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return None
+    found = load_run(folder) if (folder / "records").is_dir() else None
+    wanted = json.loads(json.dumps(dataclasses.asdict(spec)))
+    if found is None or {name: found.spec.get(name) for name in wanted} != wanted:
+        raise InvalidInput(
+            f"{folder} holds something else.",
+            expected="a new or empty folder, or one of a run of the same specification",
+            remedy="Choose another output folder.",
+        )
+    if found.status in ("completed", "diverged"):
+        return found
+    shutil.rmtree(folder)
+    return None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

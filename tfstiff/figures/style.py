@@ -1,0 +1,121 @@
+"""What all figures share: fonts, colours, names, titles. Nothing here changes matplotlib's global state for good."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import matplotlib.style
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from tfstiff.errors import InvalidInput
+from tfstiff.records import Measurement, Run
+
+PAIR_SET_NAMES = {
+    "train_train": "train–train",
+    "train_val": "train–validation",
+    "val_val": "validation–validation",
+}
+HALF_NAMES = {"train": "training", "val": "validation"}
+
+# Okabe and Ito's colours, which stay apart for colour-blind readers; the dashes stay apart in greyscale. What concerns
+# the training half only looks alike everywhere, and so does what concerns the validation half only.
+_BLUE: dict[str, Any] = {"color": "#0072B2", "linestyle": "-", "marker": "o"}
+_VERMILION: dict[str, Any] = {"color": "#D55E00", "linestyle": (0, (4, 1.5)), "marker": "s"}
+_GREEN: dict[str, Any] = {"color": "#009E73", "linestyle": (0, (5, 1.5, 1, 1.5)), "marker": "^"}
+PAIR_SET_LINES = {"train_train": _BLUE, "train_val": _VERMILION, "val_val": _GREEN}
+HALF_LINES = {"train": _BLUE, "val": _GREEN}
+
+# ColorBrewer's RdBu turned round (negative blue, positive red) with pure white in the middle. An odd number of colours,
+# so that 0 falls on the middle one. Missing values are transparent and show the hatched ground.
+STIFFNESS_COLOURS = LinearSegmentedColormap.from_list(
+    "stiffness",
+    [
+        *("#053061", "#2166ac", "#4393c3", "#92c5de", "#d1e5f0"),
+        "#ffffff",
+        *("#fddbc7", "#f4a582", "#d6604d", "#b2182b", "#67001f"),
+    ],
+    N=257,
+).with_extremes(bad=(0, 0, 0, 0))
+
+_SETTINGS = {
+    "font.family": "DejaVu Sans",  # matplotlib brings it along, so figures look alike on every machine
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.minor.width": 0.4,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "figure.titlesize": 10,
+    "hatch.linewidth": 0.4,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 3.5,
+    "svg.hashsalt": "tfstiff",
+}
+
+
+class NothingToDraw(InvalidInput):
+    """A figure does not apply to what was measured."""
+
+
+@contextmanager
+def drawing_style() -> Iterator[None]:
+    """Applies the figures' settings, over matplotlib's defaults and not the user's, for as long as it lasts."""
+    with matplotlib.style.context(_SETTINGS, after_reset=True):
+        yield
+
+
+def new_figure(width: float, height: float, layout: Literal["constrained", "compressed"] = "constrained") -> Figure:
+    """An empty figure of this size in inches, drawn by Agg without a window."""
+    figure = Figure(figsize=(width, height), layout=layout)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def measurements_of(source: Run | Sequence[Measurement]) -> list[Measurement]:
+    """The measurements of a run, or of a sequence of them.
+
+    Raises:
+        InvalidInput: There are none.
+    """
+    measurements = list(source.measurements if isinstance(source, Run) else source)
+    if not measurements:
+        where = f"The run {source.folder}" if isinstance(source, Run) else "The sequence"
+        raise InvalidInput(
+            f"{where} holds no measurement, so there is nothing to draw.",
+            expected="at least one readable record",
+            remedy="Wait for the first measurement, or check why the run recorded none.",
+        )
+    return measurements
+
+
+def pair_sets_of(measurements: Sequence[Measurement]) -> list[str]:
+    """The pair sets that all of the measurements have, in the usual order."""
+    return [name for name in PAIR_SET_NAMES if all(name in measurement.pair_sets for measurement in measurements)]
+
+
+def write_title(figure: Figure, subject: str, source: Run | Sequence[Measurement]) -> None:
+    """Titles a figure with its subject and, where the run's settings name them, data set, network, learning rate."""
+    spec = source.spec if isinstance(source, Run) else {}
+    parts = [short_name(spec[key], 40) for key in ("dataset", "arch") if spec.get(key) is not None]
+    rate = spec.get("learning_rate")
+    if rate is not None:
+        parts.append(f"learning rate {rate:g}" if isinstance(rate, int | float) else short_name(rate, 40))
+    text = f"{subject}: {', '.join(parts)}" if parts else subject
+    figure.suptitle(text, parse_math=False)
+
+
+def short_name(name: object, limit: int = 16) -> str:
+    """`name` on one line of at most `limit` characters."""
+    text = " ".join(str(name).split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"

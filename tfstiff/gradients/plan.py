@@ -1,0 +1,197 @@
+"""How one model's per-example gradients are computed: traced and proved once, kept, and used at every measurement."""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfstiff.errors import InvalidInput, UnsupportedModel
+from tfstiff.gradients.features import Features, Layout, gradients_by_weight, products
+from tfstiff.gradients.loss import check_model, per_example_losses, predict, resolve_loss
+from tfstiff.gradients.proof import Verdict, compare
+from tfstiff.gradients.reference import BatchGradient, Jacobian, Loop, Reference, Vectorized
+from tfstiff.gradients.structured import Structured
+
+_STRUCTURED_METHODS = ("auto", "structured")
+_REFERENCES: dict[str, type[Reference]] = {"vectorized": Vectorized, "jacobian": Jacobian, "loop": Loop}
+METHODS = (*_STRUCTURED_METHODS, *_REFERENCES)
+
+# Examples whose gradients are computed together, and the size of a tile of the Gram matrix. Larger ones need more
+# memory at a time; smaller ones cost dispatch. `jacobian` does n² work in a chunk, so it wants small ones.
+_CHUNK_SIZE = 250
+_JACOBIAN_CHUNK_SIZE = 16
+
+_plans: weakref.WeakKeyDictionary[keras.Model, list[tuple[Any, Any, GradientPlan]]] = weakref.WeakKeyDictionary()
+_MAX_PLANS = 8  # for one model: methods, losses, shapes
+
+
+class GradientPlan:
+    """The per-example gradients of one model under one loss.
+
+    Args:
+        model: A built Keras model. Held weakly.
+        loss: A Keras loss, as `resolve_loss` returns it.
+        signature: Structure of `tf.TensorSpec` of (x, y).
+        method: One of `METHODS`.
+        num_examples: Size of the Gram matrices to come.
+    """
+
+    def __init__(self, model: keras.Model, loss: Any, signature: Any, method: str, num_examples: int) -> None:
+        self.method = method
+        self.weights = list(model.trainable_weights)
+        self._arguments = (_forward(model, loss), self.weights, signature)
+        self._num_examples = num_examples
+        self.products = tf.function(products, reduce_retracing=True, autograph=False)
+        self._draws = 0
+        self._generic: dict[int, str] = {}  # weights on the generic path, with the reason
+        self._unproved = set(range(len(self.weights)))
+        self._batch_gradient = BatchGradient(*self._arguments)
+        self._parts = self._build()
+
+    def features(self, x: Any, y: Any) -> Features:
+        """The features of the examples `x`, `y`."""
+        computed = [part.compute(x, y) for part in self._parts]
+        if len(computed) == 1:
+            return computed[0]
+        return computed[0]._replace(formed=tf.concat([features.formed for features in computed], 1))
+
+    def gradients(self, x: Any, y: Any) -> tf.Tensor:
+        """(n, P): the per-example gradients of `x`, `y`, formed, weights side by side in the model's order."""
+        layout = Layout(
+            tuple(index for part in self._parts for index in part.layout.formed),
+            tuple(index for part in self._parts for index in part.layout.outers),
+            self._parts[0].layout.sizes,
+        )
+        return tf.concat(gradients_by_weight(self.features(x, y), layout), 1)
+
+    def prove(self, x: Any, y: Any) -> None:
+        """Proves the weights that are not proved yet on a few of the examples `x`, `y`.
+
+        What disagrees takes the generic path, which is put to the same proof.
+
+        Raises:
+            UnsupportedModel: Examples interact; or `method="structured"` and a rule is wrong.
+        """
+        while self._unproved:
+            wrong: dict[int, str] = {}
+            for part in self._parts:
+                owned = self._unproved - self._generic.keys() if part is self._parts[0] else self._generic.keys()
+                verdict = self._verdict(part, self._unproved & owned, x, y)
+                self._unproved -= verdict.proved
+                if verdict.wrong and isinstance(part, Reference):
+                    self._refuse(verdict.wrong)
+                wrong |= verdict.wrong
+            if not wrong:
+                return
+            self._generic |= wrong
+            self._parts = self._build()
+
+    def _build(self) -> list[Structured | Reference]:
+        if self.method not in _STRUCTURED_METHODS:
+            return [_REFERENCES[self.method](*self._arguments)]
+        structured = Structured(*self._arguments, self._num_examples, exclude=self._generic)
+        self._generic |= structured.missing
+        if not self._generic:
+            return [structured]
+        reasons = "; ".join(f"{self._path(index)}: {reason}" for index, reason in sorted(self._generic.items()))
+        if self.method == "structured":
+            raise UnsupportedModel(
+                f"The structured method cannot compute the gradients of all weights ({reasons}).",
+                remedy='Use method="auto".',
+            )
+        subset = sorted(self._generic)
+        generic: Reference
+        try:
+            generic = Vectorized(*self._arguments, subset)
+        except (UnsupportedModel, ValueError, NotImplementedError, tf.errors.OpError):
+            generic = Loop(*self._arguments, subset)
+        warnings.warn(
+            f"The gradients of some weights take the slower path {type(generic).__name__.lower()} ({reasons}).",
+            stacklevel=2,
+        )
+        return [structured, generic]
+
+    def _verdict(self, part: Structured | Reference, indices: set[int], x: Any, y: Any) -> Verdict:
+        """Compares, and once more on other examples where that failed: a unit at the kink of its ReLU is no proof."""
+        verdict = Verdict(frozenset(), {})
+        for _ in range(2):
+            self._draws += 1
+            try:
+                verdict = compare(part, self._batch_gradient, sorted(indices), x, y, seed=self._draws)
+            except tf.errors.InvalidArgumentError as error:  # rows are not laid out as a rule supposes
+                if isinstance(part, Reference):
+                    raise
+                return Verdict(frozenset(), dict.fromkeys(indices, f"shapes do not fit: {error.message}"))
+            if not verdict.wrong:
+                break
+        return verdict
+
+    def _refuse(self, wrong: dict[int, str]) -> None:
+        first = min(wrong)
+        raise UnsupportedModel(
+            f"The batch gradient of {self._path(first)} is not the sum of the gradients of single examples: "
+            f"{wrong[first]}. The examples of a batch interact.",
+            expected="a model and a loss in which no example's loss depends on another example",
+            remedy="Batch statistics in training mode, contrastive losses and the like cannot be measured.",
+        )
+
+    def _path(self, index: int) -> str:
+        return str(self.weights[index].path)
+
+
+def _forward(model: keras.Model, loss: Any) -> Callable[[Any, Any], tuple[tf.Tensor, tf.Tensor]]:
+    """The function traced: it must not hold the model, or the plan would keep it alive."""
+    reference = weakref.ref(model)
+
+    def forward(x: Any, y: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        prediction = predict(reference(), x)
+        return per_example_losses(loss, y, prediction), prediction
+
+    return forward
+
+
+def plan_for(model: keras.Model, x: Any, y: Any, *, loss: Any = None, method: str = "auto") -> GradientPlan:
+    """Returns the plan of `model`, traced before where it can be.
+
+    A plan is made anew when the loss, the trainable weights, the shapes of the examples or the method changed.
+
+    Args:
+        model: A Keras model; built on one example where it is not built.
+        x: Inputs, as `model` takes them; first axis the examples.
+        y: Targets.
+        loss: As `compile(loss=…)` takes it; None means the compiled one.
+        method: One of `METHODS`.
+
+    Raises:
+        InvalidInput: The method is unknown, or inputs and targets differ in number.
+        UnsupportedModel: The model cannot be measured.
+    """
+    if method not in METHODS:
+        raise InvalidInput("Unknown method.", expected=" | ".join(METHODS), received=method)
+    counts = {len(array) for array in tf.nest.flatten((x, y))}
+    if len(counts) != 1 or 0 in counts:
+        raise InvalidInput(
+            "Inputs and targets must hold the same number of examples, at least one.", received=sorted(counts)
+        )
+    check_model(model, x)
+    identifier = loss if loss is not None else getattr(model, "loss", None)
+    signature = tf.nest.map_structure(lambda array: tf.TensorSpec([None, *array.shape[1:]], array.dtype), (x, y))
+    key = (method, repr(signature), tuple(id(weight) for weight in model.trainable_weights))
+    known = _plans.setdefault(model, [])
+    for known_key, known_identifier, plan in known:
+        if known_key == key and known_identifier is identifier:
+            return plan
+    plan = GradientPlan(model, resolve_loss(model, loss), signature, method, max(counts))
+    known.append((key, identifier, plan))
+    del known[:-_MAX_PLANS]
+    return plan
+
+
+def default_chunk_size(method: str) -> int:
+    """Examples whose gradients are computed together."""
+    return _JACOBIAN_CHUNK_SIZE if method == "jacobian" else _CHUNK_SIZE

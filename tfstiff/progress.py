@@ -1,0 +1,80 @@
+"""What a run tells while it works, and to whom."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tfstiff.records import Measurement
+
+
+class Progress:
+    """Listens to a run and says nothing. Subclass it to show something."""
+
+    def say(self, text: str) -> None:
+        """A line of talk."""
+
+    def begin(self, epochs: int, steps_per_epoch: int) -> None:
+        """Training begins."""
+
+    def stepped(self, epoch: int, step: int, logs: dict[str, float]) -> None:
+        """`step` batches of epoch number `epoch`, counted from 0, are done."""
+
+    def epoch_ended(self, epoch: int, logs: dict[str, float], seconds: float) -> None:
+        """Epoch number `epoch`, counted from 0, has ended."""
+
+    def measured(self, measurement: Measurement, seconds: float) -> None:
+        """A measurement was made."""
+
+    def end(self) -> None:
+        """Training has ended, in whatever way."""
+
+
+class LoggedProgress(Progress):
+    """Passes everything on to another `Progress`, and keeps what a reader would want later in a file.
+
+    Args:
+        path: The file; lines are appended.
+        progress: Who else is told.
+    """
+
+    def __init__(self, path: Path, progress: Progress) -> None:
+        self._path = path
+        self._progress = progress
+        self.begin, self.stepped, self.end = progress.begin, progress.stepped, progress.end  # type: ignore[method-assign]
+
+    def say(self, text: str) -> None:
+        """Keeps it and passes it on."""
+        self._write(text)
+        self._progress.say(text)
+
+    def epoch_ended(self, epoch: int, logs: dict[str, float], seconds: float) -> None:
+        """Keeps it and passes it on."""
+        self._write(f"epoch {epoch + 1} in {seconds:.1f} s: {in_words(logs)}")
+        self._progress.epoch_ended(epoch, logs, seconds)
+
+    def measured(self, measurement: Measurement, seconds: float) -> None:
+        """Keeps it and passes it on."""
+        self._write(describe(measurement, seconds))
+        self._progress.measured(measurement, seconds)
+
+    def _write(self, text: str) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {text}\n")
+
+
+def in_words(values: dict[str, float]) -> str:
+    """`loss 0.5123, accuracy 0.8125`."""
+    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+
+
+def describe(measurement: Measurement, seconds: float) -> str:
+    """One measurement, of training with validation examples, in a line."""
+    found = measurement["train_val"]
+    parts = [f"measured at epoch {measurement.epoch:.3g} (step {measurement.step})"]
+    if found.sign is not None and found.cosine is not None:
+        for name, by_class in (("sign", found.sign), ("cosine", found.cosine)):
+            parts.append(f"{name} within {by_class.within:+.3f} between {by_class.between:+.3f}")
+    length = found.critical_length
+    parts.append(f"ξ {length.value:.3g}" + ("" if length.status == "ok" else f" ({length.status})"))
+    return ", ".join(parts) + f"; {seconds:.2f} s"

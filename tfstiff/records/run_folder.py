@@ -1,0 +1,170 @@
+"""A run's folder: what `tfstiff run` and `StiffnessCallback(log_dir=…)` leave behind, and how it is read again.
+
+config.json      the resolved settings       status.json     running, completed, failed, interrupted, diverged
+meta.json        provenance                  log.txt         what was said
+history.csv      Keras' logs, by epoch       scalars.jsonl   the scalars of each measurement; derived from records/
+records/step-*.npz   the measurements        timings.csv     seconds that each measurement took
+probe.npz        ids and labels of the probe figures/        pictures
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfstiff.errors import RecordCorrupt, RunNotFound
+from tfstiff.records.atomic import append_json_line, write_atomically, write_json
+from tfstiff.records.measurement import Measurement
+from tfstiff.records.record import read_record, write_record
+
+
+class RunWriter:
+    """Writes a run folder, creating it (and its parents) where it does not exist.
+
+    Args:
+        folder: The run's folder.
+
+    Raises:
+        OSError: The folder cannot be created or written.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        (self.folder / "records").mkdir(parents=True, exist_ok=True)
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        write_json(self.folder / "config.json", config)
+
+    def write_meta(self, meta: dict[str, Any]) -> None:
+        write_json(self.folder / "meta.json", meta)
+
+    def write_status(self, status: str, **details: Any) -> None:
+        """Writes status.json; `status` is running, completed, failed, interrupted or diverged."""
+        write_json(self.folder / "status.json", {"status": status, **details})
+
+    def write_probe(self, **members: np.ndarray) -> None:
+        """Writes probe.npz: the ids and labels of the probe's examples."""
+        write_atomically(self.folder / "probe.npz", lambda file: np.savez(file, allow_pickle=False, **members))
+
+    def add(self, measurement: Measurement, seconds: float) -> Path:
+        """Writes one record, its line of scalars and the time it took; returns the record's path."""
+        path = self.folder / "records" / f"step-{max(measurement.step, 0):08d}.npz"
+        write_record(path, measurement)
+        append_json_line(self.folder / "scalars.jsonl", scalar_row(measurement))
+        self._append_row("timings.csv", {"step": measurement.step, "seconds": round(seconds, 4)})
+        return path
+
+    def add_epoch(self, epoch: int, logs: dict[str, float]) -> None:
+        """Appends one epoch's Keras logs to history.csv; the first epoch decides the columns."""
+        self._append_row("history.csv", {"epoch": epoch, **logs})
+
+    def _append_row(self, name: str, row: dict[str, Any]) -> None:
+        path = self.folder / name
+        is_new = not path.exists()
+        with path.open("a", newline="") as file:
+            rows = csv.DictWriter(file, list(row))
+            if is_new:
+                rows.writeheader()
+            rows.writerow(row)
+
+
+def scalar_row(measurement: Measurement) -> dict[str, float | int]:
+    """The scalars of one measurement as a flat row: when, losses, accuracies, stiffness."""
+    return {
+        "step": measurement.step,
+        "epoch": measurement.epoch,
+        "learning_rate": measurement.learning_rate,
+        "train_loss": measurement.train.loss,
+        "train_accuracy": measurement.train.accuracy,
+        "validation_loss": measurement.validation.loss,
+        "validation_accuracy": measurement.validation.accuracy,
+        **measurement.scalars(),
+    }
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run read from its folder.
+
+    Attributes:
+        folder: Where it is.
+    """
+
+    folder: Path
+
+    @cached_property
+    def spec(self) -> dict[str, Any]:
+        """The resolved settings (config.json); empty where there are none."""
+        return self._json("config.json")
+
+    @cached_property
+    def meta(self) -> dict[str, Any]:
+        """The provenance (meta.json); empty where there is none."""
+        return self._json("meta.json")
+
+    @cached_property
+    def status(self) -> str:
+        """running, completed, failed, interrupted or diverged; `unknown` where nothing was left behind."""
+        return str(self._json("status.json").get("status", "unknown"))
+
+    @cached_property
+    def timings(self) -> dict[str, float]:
+        """Where the time of a run that has ended went: `seconds…` and `images_per_second`."""
+        return {name: value for name, value in self._json("status.json").items() if "second" in name}
+
+    @cached_property
+    def measurements(self) -> list[Measurement]:
+        """The measurements in order of their step. Damaged records are left out; `problems` names them."""
+        return self._records[0]
+
+    @cached_property
+    def problems(self) -> list[RecordCorrupt]:
+        """One error for each record that cannot be read."""
+        return self._records[1]
+
+    @cached_property
+    def _records(self) -> tuple[list[Measurement], list[RecordCorrupt]]:
+        measurements, problems = [], []
+        for path in sorted((self.folder / "records").glob("step-*.npz")):
+            try:
+                measurements.append(read_record(path))
+            except RecordCorrupt as problem:
+                problems.append(problem)
+        return sorted(measurements, key=lambda measurement: measurement.step), problems
+
+    def _json(self, name: str) -> dict[str, Any]:
+        path = self.folder / name
+        if not path.exists():
+            return {}
+        try:
+            value = json.loads(path.read_text())
+        except ValueError as error:
+            raise RecordCorrupt(f"{path} is not JSON: {error}") from error
+        if not isinstance(value, dict):
+            raise RecordCorrupt(f"{path} does not hold a JSON object.", received=value)
+        return value
+
+
+def load_run(folder: str | Path) -> Run:
+    """Opens a run folder for reading. Records are read when first asked for.
+
+    Args:
+        folder: What `tfstiff run` or `StiffnessCallback(log_dir=…)` wrote.
+
+    Raises:
+        RunNotFound: There is no such folder, or it holds no run.
+    """
+    path = Path(folder)
+    if not (path / "records").is_dir():
+        raise RunNotFound(
+            f"{path} is not a run folder.",
+            expected="a folder with records/ in it, as `tfstiff run --out` or StiffnessCallback(log_dir=…) writes",
+            remedy="Check the path." if path.is_dir() else "Check the path: there is no such folder.",
+        )
+    return Run(path)
