@@ -39,6 +39,9 @@ class _LazyGroup(click.Group):
         except TfstiffError as error:
             click.echo(f"Error: {error}", err=True)
             sys.exit(error.exit_code)
+        except OSError as error:  # a full disk, a folder that cannot be written
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(1)
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             sys.exit(130)

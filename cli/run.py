@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import sys
+import warnings
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,9 @@ def command(out: Path | None, **options: Any) -> None:
     progress = choose_progress()
     progress.say(f"Run folder: {folder}")
     import_tensorflow()
-    finished = run(spec, folder, progress=progress)
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: progress.say(f"Warning: {message}")
+        finished = run(spec, folder, progress=progress)
     print_measurements(finished.measurements)
     click.echo()
     for path in _written(folder):
@@ -138,7 +141,7 @@ def command(out: Path | None, **options: Any) -> None:
 
 
 def _default_folder(spec: RunSpec) -> Path:
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{Path(spec.dataset).stem}-{spec.arch}").strip("-.")
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{Path(spec.dataset.removeprefix('npz:')).stem}-{spec.arch}").strip("-.")
     return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
 
 

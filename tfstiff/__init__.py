@@ -6,10 +6,10 @@ The names below are imported when first used, so that `import tfstiff` alone doe
 import importlib
 from typing import Any
 
-_HOMES = {
+_HOMES = {  # a name and its module must differ: an imported module takes the place of its name in the package
     # measuring
     "Probe": "probe",
-    "measure": "measure",
+    "measure": "measuring",
     "StiffnessCallback": "callback",
     # per-example gradients
     "gradient_gram": "gradients",

@@ -16,7 +16,7 @@ import keras
 
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.loss import check_model, resolve_loss
-from tfstiff.measure import check_labels, measure
+from tfstiff.measuring import check_labels, measure
 from tfstiff.probe import Probe
 from tfstiff.records import Measurement, RunWriter, scalar_names
 from tfstiff.schedules import Moment, as_schedule
@@ -116,12 +116,10 @@ class StiffnessCallback(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Sees, before any training, that the loss is there and that the log folder can take records."""
         resolve_loss(self.model, self.loss)
+        self._steps_per_epoch = None
         if self._measured_model is not None and self._measured_model() is self.model:
             self._begin_at = self._now  # a second fit of the same model continues the history
             return
-        self._measured_model = weakref.ref(self.model)
-        self._begin_at = self._now = _START
-        self.history, self.seconds = [], []
         if self.log_dir is not None:
             if any((self.log_dir / "records").glob("step-*.npz")):
                 raise InvalidInput(
@@ -132,6 +130,9 @@ class StiffnessCallback(keras.callbacks.Callback):
                 )
             self._writer = RunWriter(self.log_dir)
             self._writer.write_probe(**self.probe.members())
+        self._measured_model = weakref.ref(self.model)
+        self._begin_at = self._now = _START
+        self.history, self.seconds = [], []
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measures before the first batch, where that is due.
@@ -147,17 +148,17 @@ class StiffnessCallback(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Measures where something fell due since the last opportunity."""
-        steps = self.params.get("steps") or self._steps_per_epoch
-        done = batch + 1 if not steps else min(batch + 1, steps)  # the last execution of an epoch may be cut short
+        known = self.params.get("steps")
+        done = min(batch + 1, known) if known else self._steps_counted(batch + 1)
+        steps = known or self._steps_per_epoch
         epoch = self._epochs_before + self._epoch + done / steps if steps else math.nan
         self._advance(Moment(self._epoch_began + done, epoch))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measures where it is due, and publishes the latest values into `logs`."""
         if math.isnan(self._now.epoch):
-            self._steps_per_epoch = self._steps_counted()
-            whole = Moment(self._epoch_began + self._steps_per_epoch, self._epochs_before + epoch + 1.0)
-            self._advance(whole)
+            self._steps_per_epoch = self._now.step - self._epoch_began
+            self._advance(Moment(self._now.step, self._epochs_before + epoch + 1.0))
         if logs is not None:
             latest = self.history[-1].scalars() if self.history else {}
             logs.update({name: latest.get(name, math.nan) for name in self.publish})
@@ -166,7 +167,7 @@ class StiffnessCallback(keras.callbacks.Callback):
         check_model(self.model, self.probe.train.x)
         check_labels(self.model, self.probe)
         steps = self.params.get("steps")
-        if steps is None and self._steps_per_epoch is None and self.schedule.needs_batches():
+        if steps is None and self.schedule.needs_batches():
             warnings.warn(
                 "How many steps an epoch has is not known before the first has ended, so nothing is measured inside it "
                 "at fractions of an epoch.",
@@ -178,15 +179,18 @@ class StiffnessCallback(keras.callbacks.Callback):
             if self.schedule.due(None, self._now):
                 self._measure()
         else:  # epochs are counted on, unless the caller does so with initial_epoch
-            self._epochs_before = 0.0 if epoch >= begin_at.epoch else begin_at.epoch
+            before = begin_at.epoch
+            if math.isnan(before):  # interrupted inside an epoch of unknown length, which does not count then
+                before = self._epochs_before + self._epoch
+                self._now = Moment(begin_at.step, before)
+            self._epochs_before = 0.0 if epoch >= before else before
 
-    def _steps_counted(self) -> int:
-        """Steps of the epoch that ends now, where Keras does not know them.
+    def _steps_counted(self, told: int) -> int:
+        """Steps of the current epoch, where Keras does not know how many it has.
 
-        The batch hook tells them up to the end of an execution of several steps, the optimizer exactly, unless it skips
-        or accumulates updates.
+        The batch hook tells them up to the end of an execution of several steps, which may have been cut short; the
+        optimizer counts exactly, unless it skips or accumulates updates.
         """
-        told = self._now.step - self._epoch_began
         counted = _updates(self.model) - self._updates_then
         return counted if told - self.model.steps_per_execution < counted <= told else told
 
@@ -224,11 +228,11 @@ def _published_names(publish: Sequence[str] | str | None, probe: Probe) -> tuple
 
 def _updates(model: keras.Model) -> int:
     optimizer = getattr(model, "optimizer", None)
-    return -1 if optimizer is None else int(keras.ops.convert_to_numpy(optimizer.iterations))
+    return -1 if optimizer is None else int(optimizer.iterations)
 
 
 def _learning_rate(model: keras.Model) -> float:
     try:
-        return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+        return float(model.optimizer.learning_rate)
     except (AttributeError, TypeError, ValueError):  # no optimizer, or one with several learning rates
         return math.nan

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import numbers
 import os
 import shutil
 import socket
@@ -15,11 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfstiff.errors import InvalidInput, TfstiffError
+from tfstiff.errors import InvalidInput
 from tfstiff.progress import LoggedProgress, Progress
 from tfstiff.records import Run, RunWriter, load_run
 from tfstiff.records.provenance import provenance
-from tfstiff.schedules import as_schedule, at_steps, log_fractions
+from tfstiff.schedules import Schedule, as_schedule, at_steps, log_fractions
 
 if TYPE_CHECKING:
     import keras
@@ -63,7 +64,7 @@ class RunSpec:
     batch_size: int = 32
     seed: int = 0
     probe_size: tuple[int, int] = (500, 500)
-    schedule: str | int | tuple[float, ...] = "log"
+    schedule: str | int | Sequence[float] = "log"
     hidden: tuple[int, ...] | None = None
     centering: str = "global"
     train_examples: int | None = None
@@ -75,18 +76,23 @@ class RunSpec:
     offline: bool = False
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise InvalidInput(
-                "The learning rate must be a number above 0.", expected="such as 8e-4", received=self.learning_rate
-            )
+        rate = self.learning_rate
+        if not (isinstance(rate, numbers.Real) and math.isfinite(rate) and rate > 0):
+            raise InvalidInput("The learning rate must be a number above 0.", expected="such as 8e-4", received=rate)
         counts = {"epochs": self.epochs, "batch_size": self.batch_size}
         counts |= {f"probe_size[{index}]": size for index, size in enumerate(self.probe_size)}
         counts |= {f"hidden[{index}]": width for index, width in enumerate(self.hidden or ())}
         for name, count in counts.items():
-            if count < 1:
+            if not isinstance(count, int) or count < 1:
                 raise InvalidInput(f"{name} must be a whole number above 0.", expected="1 or more", received=count)
         if not 0 <= self.seed < 2**32:
             raise InvalidInput("The seed is out of range.", expected="0 to 4294967295", received=self.seed)
+        if isinstance(self.schedule, Schedule):
+            raise InvalidInput(
+                "The schedule of a run must be plain, so that it can be kept with it.",
+                expected='"log", "epoch", a number of steps, or a list of epochs',
+                received=self.schedule,
+            )
         as_schedule(self.schedule)
 
     def measured_steps(self, steps_per_epoch: int) -> list[int]:
@@ -98,7 +104,7 @@ class RunSpec:
         if isinstance(self.schedule, int):
             return list(range(0, last + 1, self.schedule))
         epochs: Sequence[float]
-        if isinstance(self.schedule, tuple):
+        if isinstance(self.schedule, list | tuple):
             epochs = self.schedule
         else:
             epochs = [*(log_fractions() if self.schedule == "log" else ()), *range(self.epochs + 1)]
@@ -133,13 +139,18 @@ def run(spec: RunSpec, folder: str | Path, *, progress: Progress | None = None) 
     writer.write_config(dataclasses.asdict(spec))  # before anything slow, such as importing TensorFlow
     writer.write_status("running", **started)
     log = LoggedProgress(folder / "log.txt", progress or Progress())
+    log.say(f"Loading {spec.dataset}.")
     try:
         trial = _prepare(spec, folder)
-    except TfstiffError:
+    except BaseException:
         shutil.rmtree(folder)  # nothing was recorded, and the same command, mended, must be free to run
         raise
     writer.write_config(dataclasses.asdict(spec) | _resolved(trial))
     writer.write_meta(provenance() | _inputs(trial))
+    log.say(
+        f"Training {trial.model.name} ({trial.model.count_params():,} parameters) on {len(trial.dataset.train):,} "
+        f"examples: {spec.epochs} epochs of {trial.steps_per_epoch} steps."
+    )
     timings: dict[str, Any] = {}
     try:
         diverged = _train(trial, log, timings)
@@ -172,6 +183,7 @@ class _Trial:
 
 
 def _prepare(spec: RunSpec, folder: Path) -> _Trial:
+    _require_tensorflow_backend()
     from tfstiff.datasets import load, prepare
 
     raw = load(spec.dataset, data_dir=spec.data_dir, offline=spec.offline)
@@ -188,7 +200,7 @@ def _prepare(spec: RunSpec, folder: Path) -> _Trial:
     from tfstiff import models
     from tfstiff.callback import StiffnessCallback
     from tfstiff.gradients.loss import check_model
-    from tfstiff.measure import check_labels
+    from tfstiff.measuring import check_labels
     from tfstiff.probe import Probe
     from tfstiff.training import STEPS_PER_EXECUTION
 
@@ -221,6 +233,22 @@ def _prepare(spec: RunSpec, folder: Path) -> _Trial:
         probe, at_steps(steps), log_dir=folder, publish="all", method=spec.method, keep_gram=spec.keep_gram
     )
     return _Trial(spec, folder, dataset, probe, model, stiffness, steps_per_epoch, steps)
+
+
+def _require_tensorflow_backend() -> None:
+    try:
+        import keras
+
+        backend = keras.backend.backend()
+    except ModuleNotFoundError as error:  # Keras imports the backend that it is set to
+        backend = error.name or "unknown"
+    if backend != "tensorflow":
+        raise InvalidInput(
+            "Keras is set to another backend.",
+            expected="tensorflow",
+            received=backend,
+            remedy="Set the environment variable KERAS_BACKEND=tensorflow, or change ~/.keras/keras.json.",
+        )
 
 
 def _train(trial: _Trial, progress: Progress, timings: dict[str, Any]) -> bool:
@@ -260,7 +288,7 @@ def _draw(finished: Run, progress: Progress) -> None:
     from tfstiff.figures import draw
 
     if finished.measurements:
-        draw(finished, say=progress.say)
+        draw(finished, formats=("png",), say=progress.say)  # `tfstiff plot` makes the others
 
 
 def _resolved(trial: _Trial) -> dict[str, Any]:

@@ -90,15 +90,15 @@ class Probe:
         for position, (name, (x, y)) in enumerate((("train", train), ("validation", validation))):
             x, y = keras.tree.map_structure(np.asarray, x), np.asarray(y)
             given = _classes_of(y) if classes is None else np.asarray(classes[position]).astype(np.int64)
-            names = np.asarray([f"{name}_{i:05d}" for i in range(len(y))] if ids is None else ids[position], np.str_)
+            numbered = [f"{name}_{i:05d}" for i in range(len(y) if y.ndim else 0)]
+            names = np.asarray(numbered if ids is None else ids[position], np.str_)
             _check_lengths(name, x, y, given, names)
             splits.append((name, ProbeHalf(x, y, given, names), sizes[position]))
-        num_classes = _num_classes([half for _, half, _ in splits], class_names)
+        num_classes = _num_classes([half for _, half, _ in splits], class_names, classes is None)
         streams = np.random.SeedSequence(seed).spawn(2)
-        halves = [
-            _draw(half, name, wanted, num_classes, np.random.default_rng(stream))
-            for (name, half, wanted), stream in zip(splits, streams, strict=True)
-        ]
+        halves = []
+        for (name, half, wanted), stream in zip(splits, streams, strict=True):
+            halves.append(_draw(half, name, wanted, num_classes, np.random.default_rng(stream)))
         if num_classes is not None and not class_names:
             class_names = [str(label) for label in range(num_classes)]
         return cls(halves[0], halves[1], class_names if num_classes is not None else ())
@@ -162,7 +162,7 @@ def _classes_of(y: np.ndarray) -> np.ndarray | None:
     return None
 
 
-def _num_classes(halves: Sequence[ProbeHalf], class_names: Sequence[str]) -> int | None:
+def _num_classes(halves: Sequence[ProbeHalf], class_names: Sequence[str], from_labels: bool) -> int | None:
     classes = [half.classes for half in halves if half.classes is not None]
     if len(classes) < len(halves):
         return None
@@ -173,7 +173,7 @@ def _num_classes(halves: Sequence[ProbeHalf], class_names: Sequence[str]) -> int
             expected=f"0 to {len(class_names) - 1}" if class_names else "0 or more",
             received=sorted({int(labels.min()), int(labels.max())}),
         )
-    from_one_hot = [half.y.shape[1] for half in halves if half.y.ndim == 2 and half.y.shape[1] > 1]
+    from_one_hot = [half.y.shape[1] for half in halves if from_labels and half.y.ndim == 2 and half.y.shape[1] > 1]
     return len(class_names) or max([int(labels.max()) + 1, *from_one_hot]) if len(labels) else None
 
 
@@ -270,12 +270,20 @@ def _read(dataset: Any, max_examples: int | None) -> tuple[Arrays, np.ndarray]:
 
 
 def _is_batched(dataset: Any) -> bool:
-    """Whether the elements of a `tf.data.Dataset` are batches: then inputs and labels have as many rows."""
-    first = next(islice(dataset.as_numpy_iterator(), 1), None)
-    if not isinstance(first, tuple) or len(first) < 2:
+    """Whether the elements of a `tf.data.Dataset` are batches: then inputs and labels have as many rows.
+
+    So may a single example, where it has as many rows as there are classes: then its label is one-hot.
+    """
+    first = list(islice(dataset.as_numpy_iterator(), 16))
+    if not first or any(not isinstance(element, tuple) or len(element) < 2 for element in first):
         return True  # told to the user where the elements are read
-    shapes = [np.shape(array) for array in keras.tree.flatten(first[:2])]
-    return all(shapes) and len({shape[0] for shape in shapes}) == 1
+    shapes = [np.shape(array) for array in keras.tree.flatten(first[0][:2])]
+    if not all(shapes) or len({shape[0] for shape in shapes}) > 1:
+        return False
+    labels = [np.asarray(element[1]) for element in first]
+    has_fixed_size = dataset.element_spec[1].shape[:1].is_fully_defined()
+    is_one_hot = all(y.ndim == 1 and len(y) > 1 and np.isin(y, (0, 1)).all() and y.sum() == 1 for y in labels)
+    return not (has_fixed_size and is_one_hot)
 
 
 def _endless() -> InvalidInput:

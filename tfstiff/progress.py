@@ -69,12 +69,12 @@ def in_words(values: dict[str, float]) -> str:
 
 
 def describe(measurement: Measurement, seconds: float) -> str:
-    """One measurement, of training with validation examples, in a line."""
+    """One measurement, of pairs across training and validation, in a line."""
     found = measurement["train_val"]
-    parts = [f"measured at epoch {measurement.epoch:.3g} (step {measurement.step})"]
+    parts = [f"step {measurement.step} (epoch {measurement.epoch:.3g}):"]
     if found.sign is not None and found.cosine is not None:
-        for name, by_class in (("sign", found.sign), ("cosine", found.cosine)):
-            parts.append(f"{name} within {by_class.within:+.3f} between {by_class.between:+.3f}")
+        parts.append(f"sign {found.sign.within:+.3f} within {found.sign.between:+.3f} between,")
+        parts.append(f"cosine {found.cosine.within:+.3f} within {found.cosine.between:+.3f} between,")
     length = found.critical_length
-    parts.append(f"ξ {length.value:.3g}" + ("" if length.status == "ok" else f" ({length.status})"))
-    return ", ".join(parts) + f"; {seconds:.2f} s"
+    parts.append(f"ξ {length.value:.3g}" + ("" if length.status == "ok" else f" {length.status}"))
+    return " ".join(parts) + f" [{seconds:.1f} s]"

@@ -157,7 +157,7 @@ def as_schedule(value: Any) -> Schedule:
     """
     if isinstance(value, Schedule):
         return value
-    if value == "epoch":
+    if isinstance(value, str) and value == "epoch":
         return every_epoch()
     if isinstance(value, str) and value == "log":
         return log()

@@ -56,8 +56,9 @@ class Batches(keras.callbacks.Callback):
 class ExactSteps(keras.callbacks.Callback):
     """Lets `fit` run many steps in one call and still stop after given ones.
 
-    Keras calls batch hooks once per `steps_per_execution` steps. An execution in which one of `steps` lies is run step
-    by step instead, and `reached` is called after each of those that are given. The weights trained are the same.
+    Keras calls batch hooks once per `steps_per_execution` steps. An execution inside which one of `steps` lies is run
+    step by step instead, and `reached` is called after each of those that are given, except after the last step of the
+    execution, where Keras calls its hooks. The weights trained are the same.
 
     Args:
         steps: Numbers of steps since the beginning of training.
@@ -74,7 +75,7 @@ class ExactSteps(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Takes the place of Keras' function for one execution; `on_train_end` gives it back."""
         self._together = self.model.steps_per_execution
-        self._functions = {self._together: self.model.train_function, 1: self._single_step_function()}
+        self._functions = {1: self._single_step_function(), self._together: self.model.train_function}
         self.model.train_function = self._execute
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -100,7 +101,7 @@ class ExactSteps(keras.callbacks.Callback):
         for _ in range(count):
             logs = self._call(1, iterator)
             self._done += 1
-            if self._begun + self._done in self._steps and self._done < self.params["steps"]:
+            if self._begun + self._done in self._steps and self._begun + self._done < last:
                 self._reached(self._done)
         return logs
 

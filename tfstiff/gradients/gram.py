@@ -64,11 +64,12 @@ def gradient_gram(
     if (x2 is None) != (y2 is None):
         raise InvalidInput("Other examples need both x2 and y2.", received="x2 alone" if y2 is None else "y2 alone")
     plan, x, y = _proved_plan(model, x, y, loss, method)
-    chunks = _feature_chunks(plan, x, y)
     if x2 is None:
-        return gram_of(plan.products, chunks)
-    _, x2, y2 = _proved_plan(model, x2, y2, loss, method)
-    return gram_of(plan.products, chunks, _feature_chunks(plan, x2, y2))
+        return gram_of(plan.products, _feature_chunks(plan, x, y))
+    plan2, x2, y2 = _proved_plan(model, x2, y2, loss, method)  # before any features: a failed proof lays them out anew
+    if plan2 is not plan:
+        raise InvalidInput("x2 and y2 must be like x and y: the same structure, dtypes and shapes of one example.")
+    return gram_of(plan.products, _feature_chunks(plan, x, y), _feature_chunks(plan, x2, y2))
 
 
 def per_example_gradients(model: keras.Model, x: Any, y: Any, *, loss: Any = None, method: str = "auto") -> np.ndarray:

@@ -8,14 +8,15 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from keras.src.losses import LossFunctionWrapper
 
 from tfstiff.errors import UnsupportedModel
 
 _WANTED = "a loss that returns one value per example (or per example and position), as keras.losses.Loss.call does"
 
 
-def resolve_loss(model: keras.Model, loss: Any = None) -> Any:
-    """Returns the Keras loss (an instance or a function of `y_true, y_pred`) to measure `model` with.
+def resolve_loss(model: keras.Model, loss: Any = None) -> keras.losses.Loss:
+    """Returns the Keras loss to measure `model` with. A function of `y_true, y_pred` is wrapped, as `compile` does it.
 
     Args:
         model: A Keras model.
@@ -40,16 +41,18 @@ def resolve_loss(model: keras.Model, loss: Any = None) -> Any:
             "The model has no loss to take gradients of.", remedy="Compile it with a loss, or pass loss=."
         )
     try:
-        return keras.losses.get(identifier)
+        found = keras.losses.get(identifier)
     except ValueError as error:
         raise UnsupportedModel("The loss is not known to Keras.", expected=_WANTED, received=identifier) from error
+    return found if isinstance(found, keras.losses.Loss) else LossFunctionWrapper(found)
 
 
-def per_example_losses(loss: Any, y: Any, prediction: Any) -> tf.Tensor:
+def per_example_losses(loss: keras.losses.Loss, y: Any, prediction: Any) -> tf.Tensor:
     """Returns one loss per example.
 
-    A loss with more axes (per token, per pixel) is averaged over them; where Keras carries a mask on the prediction,
-    over what is not masked.
+    Targets and predictions are cast as `keras.losses.Loss.__call__` does, but never from double to single precision. A
+    loss with more axes (per token, per pixel) is averaged over them; where Keras carries a mask on the prediction or on
+    the loss, over what is not masked.
 
     Args:
         loss: As `resolve_loss` returns it. Its reduction is not applied.
@@ -68,7 +71,11 @@ def per_example_losses(loss: Any, y: Any, prediction: Any) -> tf.Tensor:
             expected="one output tensor",
             received=type(prediction).__name__,
         )
-    values = tf.convert_to_tensor((loss.call if isinstance(loss, keras.losses.Loss) else loss)(y, prediction))
+    masks = [getattr(prediction, "_keras_mask", None)]
+    dtype = max(prediction.dtype, tf.as_dtype(loss.dtype), key=lambda dtype: dtype.size)
+    y, prediction = tf.nest.map_structure(lambda tensor: tf.cast(tensor, dtype), (y, prediction))
+    values = tf.convert_to_tensor(loss.call(y, prediction))
+    masks.append(getattr(values, "_keras_mask", None))
     if values.shape.rank == 0:
         raise UnsupportedModel(
             "The loss returns one value for the whole batch, so examples have no gradient of their own.",
@@ -79,10 +86,10 @@ def per_example_losses(loss: Any, y: Any, prediction: Any) -> tf.Tensor:
     if values.shape.rank == 1:
         return values
     positions = list(range(1, values.shape.rank))
-    mask = getattr(prediction, "_keras_mask", None)
-    if mask is None or mask.shape.rank != values.shape.rank:
-        return tf.reduce_mean(values, positions)
-    kept = tf.cast(mask, values.dtype)
+    kept = tf.ones_like(values)
+    for mask in masks:
+        if mask is not None and mask.shape.rank == values.shape.rank:
+            kept *= tf.cast(mask, values.dtype)
     return tf.math.divide_no_nan(tf.reduce_sum(values * kept, positions), tf.reduce_sum(kept, positions))
 
 

@@ -51,7 +51,8 @@ class GradientPlan:
         self._generic: dict[int, str] = {}  # weights on the generic path, with the reason
         self._unproved = set(range(len(self.weights)))
         self._batch_gradient = BatchGradient(*self._arguments)
-        self._parts = self._build()
+        self._parts: list[Structured | Reference] = []
+        self._build({})
 
     def features(self, x: Any, y: Any) -> Features:
         """The features of the examples `x`, `y`."""
@@ -88,33 +89,34 @@ class GradientPlan:
                 wrong |= verdict.wrong
             if not wrong:
                 return
-            self._generic |= wrong
-            self._parts = self._build()
+            self._build(self._generic | wrong)
 
-    def _build(self) -> list[Structured | Reference]:
+    def _build(self, generic: dict[int, str]) -> None:
+        """Traces the parts, with the weights in `generic` on the generic path. Where it refuses, the plan stays."""
         if self.method not in _STRUCTURED_METHODS:
-            return [_REFERENCES[self.method](*self._arguments)]
-        structured = Structured(*self._arguments, self._num_examples, exclude=self._generic)
-        self._generic |= structured.missing
-        if not self._generic:
-            return [structured]
-        reasons = "; ".join(f"{self._path(index)}: {reason}" for index, reason in sorted(self._generic.items()))
+            self._parts = [_REFERENCES[self.method](*self._arguments)]
+            return
+        structured = Structured(*self._arguments, self._num_examples, exclude=generic)
+        generic = generic | structured.missing
+        if not generic:
+            self._parts = [structured]
+            return
+        reasons = "; ".join(f"{self._path(index)}: {reason}" for index, reason in sorted(generic.items()))
         if self.method == "structured":
             raise UnsupportedModel(
                 f"The structured method cannot compute the gradients of all weights ({reasons}).",
                 remedy='Use method="auto".',
             )
-        subset = sorted(self._generic)
-        generic: Reference
+        reference: Reference
         try:
-            generic = Vectorized(*self._arguments, subset)
+            reference = Vectorized(*self._arguments, sorted(generic))
         except (UnsupportedModel, ValueError, NotImplementedError, tf.errors.OpError):
-            generic = Loop(*self._arguments, subset)
+            reference = Loop(*self._arguments, sorted(generic))
         warnings.warn(
-            f"The gradients of some weights take the slower path {type(generic).__name__.lower()} ({reasons}).",
+            f"The gradients of some weights take the slower path {type(reference).__name__.lower()} ({reasons}).",
             stacklevel=2,
         )
-        return [structured, generic]
+        self._generic, self._parts = generic, [structured, reference]
 
     def _verdict(self, part: Structured | Reference, indices: set[int], x: Any, y: Any) -> Verdict:
         """Compares, and once more on other examples where that failed: a unit at the kink of its ReLU is no proof."""
@@ -123,10 +125,10 @@ class GradientPlan:
             self._draws += 1
             try:
                 verdict = compare(part, self._batch_gradient, sorted(indices), x, y, seed=self._draws)
-            except tf.errors.InvalidArgumentError as error:  # rows are not laid out as a rule supposes
+            except tf.errors.InvalidArgumentError:
                 if isinstance(part, Reference):
                     raise
-                return Verdict(frozenset(), dict.fromkeys(indices, f"shapes do not fit: {error.message}"))
+                return Verdict(frozenset(), dict.fromkeys(indices, "rows are not laid out as a rule supposes"))
             if not verdict.wrong:
                 break
         return verdict
@@ -184,12 +186,16 @@ def plan_for(model: keras.Model, x: Any, y: Any, *, loss: Any = None, method: st
     key = (method, repr(signature), tuple(id(weight) for weight in model.trainable_weights))
     known = _plans.setdefault(model, [])
     for known_key, known_identifier, plan in known:
-        if known_key == key and known_identifier is identifier:
+        if known_key == key and (known_identifier is identifier or _same_name(known_identifier, identifier)):
             return plan
     plan = GradientPlan(model, resolve_loss(model, loss), signature, method, max(counts))
     known.append((key, identifier, plan))
     del known[:-_MAX_PLANS]
     return plan
+
+
+def _same_name(first: Any, second: Any) -> bool:
+    return isinstance(first, str) and isinstance(second, str) and first == second
 
 
 def default_chunk_size(method: str) -> int:

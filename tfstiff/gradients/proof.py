@@ -3,8 +3,9 @@
 (a) Every weight is in the comparison, whether or not a use of it was found. For a few random examples, (b) the
 per-example gradients must sum to the ordinary batch gradient and (c) the first of them must equal the gradients of
 one-example tapes. (b) alone does not do: rows given to the wrong example still sum right. (c) alone does not do either:
-where examples interact, one-example tapes are not the gradients of the batch. A weight is proved once its gradient was
-not zero on the examples compared; at initialisation, behind a gate that is zero, any rule passes.
+where examples interact, one-example tapes are not the gradients of the batch. A weight is proved once the gradients of
+the examples compared were not all the same; at initialisation behind a gate that is zero, or with one example, any
+rule passes.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Verdict:
     """What one comparison showed, by weight index.
 
     Attributes:
-        proved: Agreed on a gradient that is not zero.
+        proved: Agreed on gradients that differ between examples.
         wrong: Disagreed, with what was found.
     """
 
@@ -72,6 +73,6 @@ def compare(candidate: Any, reference: Any, weights: Sequence[int], x: Any, y: A
             wrong[weight] = f"per-example gradients do not sum to the batch gradient (off by {total_error:.2g})"
         elif not row_error <= tolerance:
             wrong[weight] = f"gradients differ from those of single examples (by {row_error:.2g})"
-        elif expected.any():
+        elif (expected != expected[0]).any():
             proved.add(weight)
     return Verdict(frozenset(proved), wrong)

@@ -79,7 +79,7 @@ class Structured:
         factors: dict[int, list[Outer | tf.Tensor]] = defaultdict(list)
         derived: dict[str, tuple[tf.Tensor, frozenset[int], list[Outer | tf.Tensor]]] = {}
         for site, delta in zip(sites, deltas, strict=True):
-            if delta is None:  # the losses do not change with this operation's output
+            if delta is None and len(site.operation.outputs) == 1:  # the losses do not change with this output
                 continue
             try:
                 factor = self._factor(site, delta, losses)
@@ -105,10 +105,10 @@ class Structured:
             if weight not in self._exclude.union(self.missing)
         }
 
-    def _factor(self, site: UseSite, delta: tf.Tensor, losses: tf.Tensor) -> Outer | tf.Tensor:
+    def _factor(self, site: UseSite, delta: tf.Tensor | tf.IndexedSlices, losses: tf.Tensor) -> Outer | tf.Tensor:
         if len(site.operation.outputs) != 1:
             raise NoRule(f"{site.operation.type} has several outputs")
-        use = Use(site.operation, site.operand, delta, tf.shape(losses)[0], site.rows_per_example)
+        use = Use(site.operation, site.operand, tf.convert_to_tensor(delta), tf.shape(losses)[0], site.rows_per_example)
         return apply_rule(use)
 
     def _pull_back(

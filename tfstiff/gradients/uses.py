@@ -9,7 +9,7 @@ depends on examples. The trace must have the example axis unknown and every othe
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -91,21 +91,32 @@ def _rows_per_example(
 ) -> int | None:
     """Rows of `output` for each example, from those of the operation's first input that depends on examples.
 
-    Most operations keep the first axis; a reshape can merge others into it.
+    Most operations keep the first axis; a reshape can merge others into it, and dilated convolutions put blocks of the
+    image before it.
     """
     known = rows[source.name]
+    if operation.type == "SpaceToBatchND":
+        return None
+    if operation.type == "MatMul" and known is None and source.op.type == "Reshape":
+        # Keras' Dense reshapes inputs of more than two axes to a width that only its kernel tells while tracing.
+        before, kernel = source.op.inputs[0], operation.inputs[1]
+        width = kernel.shape[1 if operation.get_attr("transpose_b") else 0]
+        return _rows_after(rows.get(before.name), before.shape[1:], [width])
     if known is None or output.shape.rank in (None, 0) or output.shape[0] is not None:
         return None
     if operation.type == "Reshape":
-        if _has_unknown(source.shape[1:]) or _has_unknown(output.shape[1:]):
-            return None
-        elements, width = known * math.prod(source.shape[1:]), math.prod(output.shape[1:])
-        return elements // width if width and elements % width == 0 else None
+        return _rows_after(known, source.shape[1:], output.shape[1:])
     if operation.type == "Transpose":
         order = tf.get_static_value(operation.inputs[1])
         return known if order is not None and order[0] == 0 else None
     return known
 
 
-def _has_unknown(dimensions: Iterable[int | None]) -> bool:
-    return any(dimension is None for dimension in dimensions)
+def _rows_after(rows: int | None, row_shape: Sequence[int | None], new_row_shape: Sequence[int | None]) -> int | None:
+    """Rows per example once `rows` of one shape are reshaped to rows of another."""
+    old = [size for size in row_shape if size is not None]
+    new = [size for size in new_row_shape if size is not None]
+    if rows is None or len(old) < len(row_shape) or len(new) < len(new_row_shape):
+        return None
+    elements, width = rows * math.prod(old), math.prod(new)
+    return elements // width if width and elements % width == 0 else None

@@ -40,13 +40,18 @@ def read_record(path: Path) -> Measurement:
         RecordCorrupt: The file is truncated, damaged, or of a schema that this version does not know.
     """
     try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # all of it: numpy leaves a member whose header is damaged half read
+            if damaged is not None:
+                raise zipfile.BadZipFile(f"bad CRC-32 for member {damaged}")
         with np.load(path, allow_pickle=False) as file:
             members = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+    # By the place of the damage this is BadZipFile, OSError, ValueError, EOFError, NotImplementedError, zlib.error, …
+    except Exception as error:
         raise RecordCorrupt(
             f"The record {path} cannot be read: {error}", remedy="Delete it; the other records of the run are unharmed."
         ) from error
-    schema = int(members.pop("schema", np.asarray(-1)))
+    schema = members.pop("schema", np.asarray(None)).tolist()
     if schema != SCHEMA:
         raise RecordCorrupt(
             f"The record {path} has a schema that this version of tfstiff does not know.",

@@ -66,10 +66,13 @@ class RunWriter:
 
     def _append_row(self, name: str, row: dict[str, Any]) -> None:
         path = self.folder / name
-        is_new = not path.exists()
+        columns = None
+        if path.exists():
+            with path.open(newline="") as file:
+                columns = next(csv.reader(file), None)
         with path.open("a", newline="") as file:
-            rows = csv.DictWriter(file, list(row))
-            if is_new:
+            rows = csv.DictWriter(file, columns or list(row), extrasaction="ignore")
+            if columns is None:
                 rows.writeheader()
             rows.writerow(row)
 

@@ -7,6 +7,7 @@ import numpy as np
 from tfstiff.records.measurement import CriticalLength, DistanceProfile
 
 _LARGEST_DISTANCE = 2.0  # of 1 − cos
+_ROUNDING = 1e-12  # distances that differ by less are equal
 
 
 def distance_profile(edges: np.ndarray, bins: np.ndarray, values: np.ndarray) -> DistanceProfile:
@@ -28,7 +29,7 @@ def critical_length(distance: np.ndarray, values: np.ndarray) -> CriticalLength:
         values: (N,) cosines of the pairs.
     """
     undefined = float("nan")
-    if len(distance) < 2 or np.ptp(distance) == 0:
+    if len(distance) < 2 or np.ptp(distance) < _ROUNDING:
         limits = (float(distance.min()), float(distance.max())) if len(distance) else (undefined, undefined)
         return CriticalLength(undefined, "too_few_pairs", undefined, undefined, *limits, len(distance))
     centred = distance - distance.mean()

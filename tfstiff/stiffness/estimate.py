@@ -27,8 +27,9 @@ def pair_set_stiffness(
     counted = np.outer(finite_rows, finite_columns)  # the pairs that count
     if pairs.is_symmetric:
         np.fill_diagonal(counted, False)
-    sign = np.where(counted, np.sign(gram), 0)
-    cosine = np.where(counted, gram * _inverse(row_norms)[:, None] * _inverse(column_norms), 0)
+    products = np.where(counted, gram, 0)
+    sign = np.sign(products)
+    cosine = products * _inverse(row_norms)[:, None] * _inverse(column_norms)
     rows, columns = pairs.classes_rows, pairs.classes_columns
     pair_counts = by_class = None
     if rows.shape[1]:

@@ -19,7 +19,7 @@ class Pairs:
         is_symmetric: Whether rows and columns are the same examples. Self pairs are left out then, and a pair and its
             mirror image count once where pairs are counted without order.
         near: (N,) int64, flat indices into the (n, m) block of the pairs compared by distance: those of the same class
-            (all of them for regression targets), each once.
+            (all of them for regression targets), each once; without those whose inputs are not finite.
         distance: (N,) float64, their distance `1 − cos` of the inputs.
         edges: (B + 1,) float64, bin edges from the smallest to the largest distance.
         bins: (N,) int64, the bin of each.
@@ -52,22 +52,26 @@ def make_pairs(
     compared = np.ones((len(x), len(x2)), bool) if y is None or y2 is None else y[:, None] == y2
     if columns is None:
         compared = np.triu(compared, 1)
-    near = np.flatnonzero(compared)
-    distance = cosine_distance(x, x2).ravel()[near]
+    distances = cosine_distance(x, x2)
+    near = np.flatnonzero(compared & np.isfinite(distances))
+    distance = distances.ravel()[near]
     edges = np.linspace(distance.min(), distance.max(), NUM_BINS + 1) if len(near) else np.full(NUM_BINS + 1, np.nan)
     bins = np.clip(np.searchsorted(edges, distance, "right") - 1, 0, NUM_BINS - 1)
     return Pairs(classes_rows, classes_columns, columns is None, near, distance, edges, bins)
 
 
 def cosine_distance(x: np.ndarray, x2: np.ndarray) -> np.ndarray:
-    """(n, m) float64: `1 − x·x' / (|x| |x'|)`, between 0 and 2 (equation 8 of the paper); 1 where a vector is zero."""
-    return 1.0 - _unit(x) @ _unit(x2).T
+    """(n, m) float64: `1 − x·x' / (|x| |x'|)`, between 0 and 2 (equation 8 of the paper); 1 where one is zero.
+
+    NaN where a vector is not finite.
+    """
+    return np.clip(1.0 - _unit(x) @ _unit(x2).T, 0.0, 2.0)  # rounding leaves it by 1e-16
 
 
 def _unit(x: np.ndarray) -> np.ndarray:
-    x = x.astype(np.float64)
+    x = np.where(np.isfinite(x), x, np.nan).astype(np.float64)
     norm = np.linalg.norm(x, axis=1, keepdims=True)
-    return np.divide(x, norm, out=np.zeros_like(x), where=norm > 0)
+    return np.divide(x, norm, out=np.zeros_like(x), where=norm != 0)
 
 
 def _one_hot(classes: np.ndarray | None, count: int, num_classes: int | None) -> np.ndarray:

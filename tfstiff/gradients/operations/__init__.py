@@ -50,6 +50,8 @@ class Use:
 
     def by_example(self, tensor: tf.Tensor) -> tf.Tensor:
         """(n·T, ...) to (n, T, ...): the T rows of each example, which stand one behind the other."""
+        if tensor.shape.rank is None or None in tensor.shape[1:]:
+            raise NoRule(f"{self.operation.type} of a shape that is not known while tracing")
         rows = -1 if self.rows_per_example is None else self.rows_per_example
         return tf.reshape(tensor, [self.num_examples, rows, *tensor.shape[1:]])
 

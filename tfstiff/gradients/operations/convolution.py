@@ -46,7 +46,8 @@ def convolution_2d(use: Use) -> tf.Tensor:
         )
         for r in range(height)
     ]
-    return tf.reshape(tf.stack(rows, 1), [-1, height, width, channels_in, channels_out])
+    formed = tf.reshape(tf.stack(rows, 1), [-1, height, width, channels_in, channels_out])
+    return formed if use.rows_per_example == 1 else tf.reduce_sum(use.by_example(formed), 1)
 
 
 def _padding(operation: tf.Operation, axis: int, size: int, out: int, stride: int, extent: int) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tensorflow as tf
+
 from tfstiff.gradients.factors import Outer
 from tfstiff.gradients.operations import NoRule, Use, register
 
@@ -12,9 +14,12 @@ def matrix_product(use: Use) -> Outer:
     operation = use.operation
     if use.operand != 1 or operation.get_attr("transpose_a"):
         raise NoRule("a MatMul with the weight on the left, or with transposed data")
-    if None in (use.data.shape[-1], use.output_gradient.shape[-1]):
+    transposed = operation.get_attr("transpose_b")  # then W has shape (q, p)
+    width_in, width_out = use.weight.shape.as_list()[:: -1 if transposed else 1]
+    if None in (width_in, width_out):
         raise NoRule("a MatMul of a width that is not known while tracing")
-    inputs, gradients = use.by_example(use.data), use.by_example(use.output_gradient)
-    if operation.get_attr("transpose_b"):
-        inputs, gradients = gradients, inputs  # W has shape (q, p)
+    inputs = use.by_example(tf.reshape(use.data, [-1, width_in]))  # whose own width may not be known
+    gradients = use.by_example(tf.reshape(use.output_gradient, [-1, width_out]))
+    if transposed:
+        inputs, gradients = gradients, inputs
     return Outer(inputs, gradients, use.rows_per_example)

@@ -6,10 +6,11 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients import gradient_products
-from tfstiff.gradients.loss import resolve_loss
+from tfstiff.gradients.loss import check_model, predict, resolve_loss
 from tfstiff.probe import Probe, ProbeHalf
 from tfstiff.records import HalfSummary, Measurement
 from tfstiff.stiffness import pair_set_stiffness
@@ -37,6 +38,7 @@ def measure(
     halves = (probe.train, probe.validation)
     x = keras.tree.map_structure(lambda *parts: np.concatenate(parts), *(half.x for half in halves))
     y = np.concatenate([half.y for half in halves])
+    check_model(model, x)
     check_labels(model, probe)
     products = gradient_products(model, x, y, loss=loss, method=method)
     first, second = slice(0, len(probe.train)), slice(len(probe.train), None)
@@ -69,16 +71,30 @@ def measure(
 def check_labels(model: keras.Model, probe: Probe) -> None:
     """Sees that every integer label has an output.
 
+    Args:
+        model: A built Keras model.
+        probe: The examples.
+
     Raises:
         InvalidInput: A label is as large as the number of outputs, or larger.
     """
-    shape = getattr(model, "output_shape", None) if model.built else None
-    outputs = shape[-1] if isinstance(shape, tuple) and isinstance(shape[-1], int) else None
-    if outputs in (None, 1) or probe.num_classes is None:
+    labels = [half.y for half in (probe.train, probe.validation)]
+    if any(y.dtype.kind not in "iu" or y.size != len(y) for y in labels):
         return
-    largest = max(int(half.classes.max()) for half in (probe.train, probe.validation) if half.classes is not None)
-    if largest >= outputs:
+    outputs = _num_outputs(model, probe.train.x)
+    largest = max(int(y.max()) for y in labels)
+    if outputs > 1 and largest >= outputs:
         raise InvalidInput("Labels are out of range for the model.", expected=f"0 to {outputs - 1}", received=largest)
+
+
+def _num_outputs(model: keras.Model, x: Any) -> int:
+    """Length of the last axis of the model's output; 0 where there is none, or several outputs."""
+    shape: Any = getattr(model, "output_shape", None)  # subclassed models have none
+    if shape is None:
+        one = keras.tree.map_structure(lambda array: tf.convert_to_tensor(array[:1]), x)
+        shape = getattr(predict(model, one), "shape", ())
+    last = shape[-1] if len(shape) else None
+    return last if isinstance(last, int) else 0
 
 
 def _accuracy(classes: np.ndarray | None, predictions: np.ndarray, from_logits: bool) -> float:

@@ -1,0 +1,99 @@
+"""A whole run, measurements included, against plain `model.fit(x, y, batch_size=32)` of the same model and data.
+
+    python benchmarks/against_plain_fit.py --dataset cifar10 --arch cnn --epochs 3 --data-dir ../shared/tfds
+
+The two take turns in one process each, so that both see the same machine; times are of `fit` alone and of everything
+after the imports (data, model, fit, records, figures).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tfstiff._quiet import import_tensorflow
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="fashion_mnist_mini")
+    parser.add_argument("--arch", default="fc")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--learning-rate", type=float, default=8e-4)
+    parser.add_argument("--data-dir")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--one", choices=["plain", "tfstiff"], help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps({"plain": plain, "tfstiff": ours}[arguments.one](arguments)))
+        return
+    results: dict[str, list[dict[str, float]]] = {"plain": [], "tfstiff": []}
+    for repeat in range(arguments.repeats):
+        for kind, found in results.items():
+            command = [sys.executable, __file__, *sys.argv[1:], "--one", kind]
+            output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            found.append(json.loads(output.splitlines()[-1]))
+            print(f"{repeat + 1}/{arguments.repeats} {kind}: {found[-1]}", file=sys.stderr)
+    for figure in ("fit", "everything"):
+        ratios = [a[figure] / b[figure] for a, b in zip(results["tfstiff"], results["plain"], strict=True)]
+        medians = {kind: statistics.median(row[figure] for row in rows) for kind, rows in results.items()}
+        print(
+            f"{figure}: tfstiff {medians['tfstiff']:.1f} s, plain fit {medians['plain']:.1f} s, "
+            f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        )
+
+
+def plain(arguments: argparse.Namespace) -> dict[str, float]:
+    """Keras' defaults: NumPy arrays in, one step per execution."""
+    import_tensorflow()
+    import keras
+
+    from tfstiff import models
+    from tfstiff.datasets import load, prepare
+
+    start = time.perf_counter()
+    dataset = prepare(load(arguments.dataset, data_dir=arguments.data_dir))
+    train = dataset.train
+    keras.utils.set_random_seed(0)
+    model = models.build(arguments.arch, train.x.shape[1:], dataset.num_classes)
+    model.compile(
+        keras.optimizers.Adam(arguments.learning_rate),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    before = time.perf_counter()
+    model.fit(train.x, train.y, batch_size=32, epochs=arguments.epochs, verbose=0)
+    end = time.perf_counter()
+    return {
+        "fit": round(end - before, 2),
+        "everything": round(end - start, 2),
+        "images_per_second": round(arguments.epochs * len(train) / (end - before)),
+    }
+
+
+def ours(arguments: argparse.Namespace) -> dict[str, float]:
+    """`tfstiff run` with its defaults."""
+    import_tensorflow()
+    from tfstiff import RunSpec, run
+
+    options = {name: getattr(arguments, name) for name in ("dataset", "arch", "epochs", "learning_rate", "data_dir")}
+    with tempfile.TemporaryDirectory() as folder:
+        finished = run(RunSpec(**options), Path(folder) / "run")
+        timings = finished.timings
+        return {
+            "fit": timings["seconds_in_fit"],
+            "everything": timings["seconds"],
+            "images_per_second": timings["images_per_second"],
+            "measuring": timings["seconds_measuring"],
+            "measurements": len(finished.measurements),
+        }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+from tfstiff_cli import main
+from tfstiff_cli.main import _COMMANDS
+
+from tfstiff import errors
+
+
+def tfstiff(*arguments):
+    return CliRunner().invoke(main, list(arguments))
+
+
+def test_help_lists_every_command():
+    result = tfstiff("--help")
+    assert result.exit_code == 0
+    listed = dict(line.split(maxsplit=1) for line in result.stdout.split("Commands:")[1].strip().splitlines())
+    assert listed == {name: text for name, (_, text) in _COMMANDS.items()}
+    assert tfstiff("-h").stdout == result.stdout
+
+
+@pytest.mark.parametrize("name", _COMMANDS)
+def test_every_command_has_help(name):
+    result = tfstiff(name, "--help")
+    assert result.exit_code == 0
+    assert f"Usage: main {name}" in result.stdout
+    command = main.get_command(click.Context(main), name)
+    assert command.name in (name, "command")
+    for option in (parameter for parameter in command.params if isinstance(parameter, click.Option)):
+        assert option.opts[0] in result.stdout
+
+
+@pytest.mark.parametrize("name", [name for name in _COMMANDS if name != "data"])
+def test_help_has_examples(name):
+    text = tfstiff(name, "--help").stdout
+    assert "Examples:" in text
+    assert text.split("Examples:")[1].count(f"tfstiff {name}") >= 2
+
+
+def test_help_and_version_are_fast():
+    program = """
+import sys
+from click.testing import CliRunner
+from tfstiff_cli import main
+for arguments in (["--help"], ["--version"], []):
+    CliRunner().invoke(main, arguments)
+print(sorted({"tensorflow", "keras", "matplotlib", "numpy"} & set(sys.modules)))
+"""
+    result = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert result.stdout == "[]\n"
+
+
+def test_version():
+    from importlib.metadata import version
+
+    result = tfstiff("--version")
+    assert result.exit_code == 0
+    assert version("tfstiff") in result.stdout
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["--nonsense"], ["run", "--nonsense"], ["show"]])
+def test_wrong_usage(arguments):
+    result = tfstiff(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "Usage" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.TfstiffError("sorry"), 1),
+        (errors.InvalidInput("sorry"), 2),
+        (errors.UnsupportedModel("sorry"), 2),
+        (errors.RunNotFound("sorry"), 2),
+        (errors.DatasetUnavailable("sorry"), 3),
+        (errors.DatasetCorrupt("sorry"), 3),
+        (errors.RecordCorrupt("sorry"), 3),
+        (errors.TrainingDiverged("sorry"), 4),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_exit_codes(monkeypatch, error, code):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("tfstiff_cli.show.load_run", fail)
+    result = tfstiff("show", "somewhere")
+    assert result.exit_code == code
+    assert result.stdout == ""
+    assert ("sorry" if code < 130 else "Interrupted") in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_messages_say_what_was_wanted_and_how_to_mend_it(monkeypatch):
+    def fail(*_):
+        raise errors.InvalidInput("This will not do.", expected="a cat", received="dog", remedy="Meow.")
+
+    monkeypatch.setattr("tfstiff_cli.show.load_run", fail)
+    expected = "Error: This will not do.\n  Expected: a cat\n  Received: 'dog'\n  Remedy: Meow.\n"
+    assert tfstiff("show", "somewhere").stderr == expected
+
+
+def test_other_errors_are_not_hidden(monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("tfstiff_cli.show.load_run", fail)
+    result = tfstiff("show", "somewhere")
+    assert (result.exit_code, type(result.exception)) == (1, ZeroDivisionError)

@@ -1,0 +1,290 @@
+"""The proof at run time: each way in which gradients can come out wrong is caught, and nothing else is refused."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from oracles import float64_twin, reference_gradients, relative_error
+from small_models import SOFTMAX, Centred, Gated, Weighted, dense_net, labelled, sequential
+
+from tfstiff.errors import InvalidInput, UnsupportedModel
+from tfstiff.gradients import METHODS, gradient_gram, operations, per_example_gradients, structured
+from tfstiff.gradients.factors import Outer
+from tfstiff.gradients.plan import plan_for
+
+layers = keras.layers
+
+
+def oracle(build, model, x, y):
+    gradients = reference_gradients(float64_twin(build, model), x, y, SOFTMAX)
+    return gradients @ gradients.T
+
+
+def wrong_factor(use):
+    right = RIGHT(use)
+    return Outer(1.01 * right.rows, right.columns, right.positions)
+
+
+def wrong_sign(use):
+    right = RIGHT(use)
+    return Outer(-right.rows, right.columns, right.positions)
+
+
+def wrong_example(use):
+    """Rows reversed along the batch: the sum over examples is still right."""
+    right = RIGHT(use)
+    return Outer(tf.reverse(right.rows, [0]), tf.reverse(right.columns, [0]), right.positions)
+
+
+def wrong_entries(use):
+    """As formed with its axes swapped."""
+    return tf.transpose(RIGHT(use).formed())[None]
+
+
+def too_many_rows(use):
+    right = RIGHT(use).formed()
+    return tf.concat([right, right], 0)
+
+
+def not_finite(use):
+    right = RIGHT(use)
+    return Outer(right.rows * np.nan, right.columns, right.positions)
+
+
+RIGHT = operations._RULES["MatMul"]
+WRONG = {
+    wrong_factor: "do not sum",
+    wrong_sign: "do not sum",
+    wrong_example: "single examples",
+    too_many_rows: "rows are not laid out",
+    not_finite: "do not sum",
+}
+
+
+@pytest.mark.parametrize("rule", WRONG)
+def test_a_wrong_rule_takes_the_generic_path(rule, register):
+    register("MatMul", overwrite=True)(rule)
+    model = dense_net()
+    x, y = labelled((4,), 12)
+    with pytest.warns(UserWarning, match=f"kernel: .*({WRONG[rule]})"):
+        gram = gradient_gram(model, x, y, loss=SOFTMAX)
+    assert relative_error(gram, oracle(dense_net, model, x, y)) < 1e-5
+
+
+@pytest.mark.parametrize("rule", WRONG)
+def test_a_wrong_rule_is_refused_where_no_other_path_is_wanted(rule, register):
+    register("MatMul", overwrite=True)(rule)
+    model = dense_net()
+    x, y = labelled((4,), 12)
+    for _ in range(2):  # the second call must not use what the first refused
+        with pytest.raises(UnsupportedModel, match="kernel"):
+            gradient_gram(model, x, y, loss=SOFTMAX, method="structured")
+
+
+def test_one_example_is_no_proof(register):
+    """A rule that gives rows to the wrong example is right on one."""
+    register("MatMul", overwrite=True)(wrong_example)
+    model = dense_net()
+    x, y = labelled((4,), 12)
+    expected = oracle(dense_net, model, x, y)
+    assert relative_error(gradient_gram(model, x[:1], y[:1], loss=SOFTMAX), expected[:1, :1]) < 1e-5
+    with pytest.warns(UserWarning, match="single examples"):
+        gram = gradient_gram(model, x, y, loss=SOFTMAX)
+    assert relative_error(gram, expected) < 1e-5
+
+
+@pytest.mark.parametrize("missed", range(4))
+def test_a_missed_use(missed, monkeypatch):
+    found = structured.find_uses
+
+    def find_uses(*arguments):
+        sites = found(*arguments)
+        assert len(sites) == 4
+        return sites[:missed] + sites[missed + 1 :]
+
+    monkeypatch.setattr(structured, "find_uses", find_uses)
+    model = dense_net()
+    x, y = labelled((4,), 12)
+    with pytest.warns(UserWarning, match="do not sum"):
+        gram = gradient_gram(model, x, y, loss=SOFTMAX)
+    assert relative_error(gram, oracle(dense_net, model, x, y)) < 1e-5
+
+
+def test_a_missed_use_of_several(monkeypatch):
+    def build():
+        shared = layers.Dense(4, activation="tanh")
+        return sequential((4,), shared, shared, layers.Dense(3))
+
+    found = structured.find_uses
+    monkeypatch.setattr(structured, "find_uses", lambda *arguments: found(*arguments)[1:])
+    model = build()
+    x, y = labelled((4,), 12)
+    with pytest.warns(UserWarning, match="do not sum"):
+        gram = gradient_gram(model, x, y, loss=SOFTMAX)
+    assert relative_error(gram, oracle(build, model, x, y)) < 1e-5
+
+
+def gated_net():
+    return sequential((4,), Gated(), layers.Dense(3))
+
+
+def test_a_zero_gradient_proves_nothing_until_the_gate_opens():
+    model = gated_net()
+    x, y = labelled((4,), 12)
+    plan = plan_for(model, x, y, loss=SOFTMAX)
+    inner = [weight.name for weight in model.trainable_weights].index("inner")
+    assert gradient_gram(model, x, y, loss=SOFTMAX).any()
+    assert plan._unproved == {inner}
+    model.layers[0].gate.assign(0.5)
+    gram = gradient_gram(model, x, y, loss=SOFTMAX)
+    assert plan._unproved == set()
+    assert relative_error(gram, oracle(gated_net, model, x, y)) < 1e-5
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_wrong_rule_behind_a_gate_is_caught_when_it_opens(register):
+    def only_inner_wrong(use):
+        return wrong_example(use) if use.weight.shape == (4, 4) else RIGHT(use)
+
+    register("MatMul", overwrite=True)(only_inner_wrong)
+    model = gated_net()
+    x, y = labelled((4,), 12)
+    assert relative_error(gradient_gram(model, x, y, loss=SOFTMAX), oracle(gated_net, model, x, y)) < 1e-5
+    model.layers[0].gate.assign(0.5)
+    with pytest.warns(UserWarning, match="inner: gradients differ from those of single examples"):
+        gram = gradient_gram(model, x, y, loss=SOFTMAX)
+    assert relative_error(gram, oracle(gated_net, model, x, y)) < 1e-5
+
+
+def test_a_wrong_rule_that_only_the_other_examples_show(register):
+    """The plan is laid out anew by the proof on x2, after x has passed its own."""
+
+    def build():
+        return sequential((4,), layers.Dense(4, use_bias=False), layers.Dense(3))
+
+    def only_first_wrong(use):
+        return wrong_example(use) if use.weight.shape == (4, 4) else RIGHT(use)
+
+    register("MatMul", overwrite=True)(only_first_wrong)
+    model = build()
+    x, y = labelled((4,), 12)
+    x[:5] = 0
+    with pytest.warns(UserWarning, match="single examples"):
+        gram = gradient_gram(model, x[:5], y[:5], x[5:], y[5:], loss=SOFTMAX)
+    assert relative_error(gram, oracle(build, model, x, y)[:5, 5:]) < 1e-5
+
+
+def centred_loss(y, prediction):
+    values = SOFTMAX.call(y, prediction)
+    return values - 0.5 * tf.reduce_mean(values) ** 2
+
+
+INTERACTING = {
+    "layer": (lambda: sequential((4,), layers.Dense(5), Centred(), layers.Dense(3)), SOFTMAX),
+    "loss": (dense_net, centred_loss),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("where", INTERACTING)
+def test_examples_that_interact(where, method):
+    build, loss = INTERACTING[where]
+    model = build()
+    x, y = labelled((4,), 12)
+    gradient_gram(model, x[:1], y[:1], loss=loss, method=method)  # one alone has nothing to interact with
+    for _ in range(2):
+        with pytest.raises(UnsupportedModel, match="single examples"):
+            gradient_gram(model, x, y, loss=loss, method=method)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_diverged_model(method):
+    model = dense_net()
+    x, y = labelled((4,), 12)
+    model.layers[0].kernel.assign(np.full((4, 5), np.nan))
+    assert np.isnan(gradient_gram(model, x, y, loss=SOFTMAX, method=method)).all()
+
+
+def test_what_a_diverged_model_did_not_prove_is_proved_later(register):
+    register("MatMul", overwrite=True)(wrong_factor)
+    model = dense_net()
+    x, y = labelled((4,), 12)
+    weights = model.get_weights()
+    model.set_weights([np.full_like(weight, np.nan) for weight in weights])
+    assert np.isnan(gradient_gram(model, x, y, loss=SOFTMAX)).all()
+    model.set_weights(weights)
+    with pytest.warns(UserWarning, match="do not sum"):
+        gram = gradient_gram(model, x, y, loss=SOFTMAX)
+    assert relative_error(gram, oracle(dense_net, model, x, y)) < 1e-5
+
+
+class TwoOutputs(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(3)
+
+    def call(self, x):
+        return self.dense(x), self.dense(x)
+
+
+def frozen_net():
+    model = dense_net()
+    model.trainable = False
+    return model
+
+
+def two_losses():
+    model = dense_net()
+    model.compile(loss=["mse", "mae"])
+    return model
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("build", "loss", "message"),
+    [
+        (dense_net, None, "no loss"),
+        (dense_net, "no_such_loss", "not known"),
+        (dense_net, lambda y, prediction: tf.reduce_mean(prediction), "one value for the whole batch"),
+        (frozen_net, SOFTMAX, "no trainable weights"),
+        (TwoOutputs, SOFTMAX, "several outputs"),
+        (two_losses, None, "several losses"),
+        (lambda: layers.Dense(3), SOFTMAX, "Only Keras 3 models"),
+        (lambda: lambda x: x, SOFTMAX, "Only Keras 3 models"),
+    ],
+)
+def test_what_cannot_be_measured(build, loss, message, method):
+    with pytest.raises(UnsupportedModel, match=message):
+        gradient_gram(build(), *labelled((4,)), loss=loss, method=method)
+
+
+def test_unusable_arguments():
+    model = dense_net()
+    x, y = labelled((4,))
+    with pytest.raises(InvalidInput, match="Unknown method"):
+        gradient_gram(model, x, y, loss=SOFTMAX, method="fast")
+    with pytest.raises(InvalidInput, match="same number of examples"):
+        gradient_gram(model, x, y[:-1], loss=SOFTMAX)
+    with pytest.raises(InvalidInput, match="same number of examples"):
+        per_example_gradients(model, x[:0], y[:0], loss=SOFTMAX)
+    with pytest.raises(InvalidInput, match="both x2 and y2"):
+        gradient_gram(model, x, y, x, loss=SOFTMAX)
+    with pytest.raises(InvalidInput, match="both x2 and y2"):
+        gradient_gram(model, x, y, y2=y, loss=SOFTMAX)
+    with pytest.raises(InvalidInput, match="like x and y"):
+        gradient_gram(model, x, y, x.astype(float), y, loss=SOFTMAX)
+
+
+def test_a_vectorised_product_that_corrupts_memory_is_not_run():
+    """tensorflow issue 117700: `vectorized` refuses it, `auto` takes the loop for what has no rule."""
+
+    def build():
+        return sequential((3, 4), Weighted(tf.matmul, (4, 5)), layers.Flatten(), layers.Dense(3))
+
+    model = build()
+    x, y = labelled((3, 4))
+    with pytest.raises(UnsupportedModel, match="117700"):
+        gradient_gram(model, x, y, loss=SOFTMAX, method="vectorized")
+    with pytest.warns(UserWarning, match="slower path loop .*weight: no rule for the operation BatchMatMul"):
+        gram = gradient_gram(model, x, y, loss=SOFTMAX)
+    assert relative_error(gram, oracle(build, model, x, y)) < 1e-5
