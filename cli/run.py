@@ -15,14 +15,16 @@ import click
 from tfstiff._quiet import import_tensorflow
 from tfstiff.datasets import CENTERINGS, DEFAULT
 from tfstiff.errors import InvalidInput
-from tfstiff.experiment import RunSpec, run
+from tfstiff.experiment import run
 from tfstiff.records import load_run
+from tfstiff.run_spec import RunSpec
 
 from .progress import choose_progress
 from .tables import print_measurements
 
 _DEFAULTS = RunSpec()
 _METHODS = ("auto", "structured", "vectorized", "jacobian", "loop")
+_PRECISIONS = ("float32", "float64", "policy")
 
 
 def _widths(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -93,6 +95,8 @@ def _schedule(_: click.Context, __: click.Parameter, value: str) -> str | int | 
 @click.option("--train-examples", type=int, metavar="N", help="Train on N examples, stratified.  [default: all]")
 @click.option("--permute-labels", is_flag=True, help="Permute the training labels.")
 @click.option("--method", type=click.Choice(_METHODS), default="auto", show_default=True, help="For the gradients.")
+@click.option("--precision", type=click.Choice(_PRECISIONS), default="float32", show_default=True, help="Of gradients.")
+@click.option("--per-layer", is_flag=True, help="Measure each layer's gradients by themselves too.")
 @click.option("--deterministic", is_flag=True, help="Deterministic operations only: equal runs give equal records.")
 @click.option("--keep-gram", is_flag=True, help="Keep the products of all gradients in the records.")
 @click.option("--data-dir", type=click.Path(file_okay=False), help="Folder of prepared TFDS data sets.")

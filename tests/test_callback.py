@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfstiff import Probe, StiffnessCallback, load_run, measure, schedules
+from tfstiff import Probe, StiffnessCallback, gradient_gram, load_run, measure, schedules
 from tfstiff.errors import InvalidInput, UnsupportedModel
 from tfstiff.records import scalar_names
 
@@ -399,19 +399,56 @@ def test_copies_are_fresh_and_share_the_probe(tmp_path):
     before = copy.deepcopy(stiffness)
     model = small()
     fit(model, StiffnessCallback(PROBE), epochs=1)
-    stiffness.loss = None
+    stiffness.options["loss"] = None
     fit(model, stiffness, epochs=1)
     after = copy.deepcopy(stiffness)
     for copied in (before, after):
         assert copied.probe is PROBE
         assert copied.history == copied.seconds == []
         assert copied.log_dir == tmp_path / "a"
-        assert (copied.publish, copied.method, copied.keep_gram) == (tuple(DEFAULT[:1]), "loop", True)
-    assert (before.loss, after.loss) == ("mse", None)
-    before.log_dir = before.loss = None
+        assert copied.publish == tuple(DEFAULT[:1])
+        assert (copied.options["method"], copied.options["keep_gram"]) == ("loop", True)
+    assert (before.options["loss"], after.options["loss"]) == ("mse", None)
+    before.log_dir = before.options["loss"] = None
     fit(small(), before, epochs=1)
     assert [m.step for m in before.history] == [0, 5]
     assert before.history[0].gram.shape == (18, 18)
+
+
+def test_copies_write_beside_each_other(tmp_path):
+    original = StiffnessCallback(PROBE, [0], log_dir=tmp_path / "a")
+    for _ in range(3):  # as a tuner does for each trial
+        fit(small(), copy.deepcopy(original), epochs=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "a-2", "a-3"]
+    assert all(len(load_run(path).measurements) == 1 for path in tmp_path.iterdir())
+
+
+def test_unknown_options_are_refused():
+    with pytest.raises(InvalidInput, match="Unknown options"):
+        StiffnessCallback(PROBE, methode="loop")
+    with pytest.raises(InvalidInput, match="Unknown method"):
+        StiffnessCallback(PROBE, method="lopo")
+    with pytest.raises(InvalidInput, match="Unknown precision"):
+        StiffnessCallback(PROBE, precision="float16")
+
+
+def test_each_layer_by_itself(tmp_path):
+    model = keras.Sequential([keras.layers.Dense(4, activation="tanh"), keras.layers.Dense(3)])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    stiffness = StiffnessCallback(PROBE, [0, 1], log_dir=tmp_path / "a", per_layer=True)
+    fit(model, stiffness, epochs=1)
+    found = load_run(tmp_path / "a").measurements[-1].layers
+    x = np.concatenate([PROBE.train.x, PROBE.validation.x])
+    y = np.concatenate([PROBE.train.y, PROBE.validation.y])
+    grams = gradient_gram(model, x, y, per_layer=True)
+    assert list(found) == list(grams) == [layer.path for layer in model.layers]
+    count = len(PROBE.train)
+    for layer, gram in grams.items():
+        norms = np.sqrt(np.diag(gram))
+        cosines = (gram / np.outer(norms, norms))[:count, count:]
+        for first, second in np.ndindex(3, 3):
+            cell = cosines[PROBE.train.classes == first][:, PROBE.validation.classes == second]
+            assert found[layer]["train_val"].cosine.matrix[first, second] == pytest.approx(cell.mean(), abs=1e-5)
 
 
 # ---- records

@@ -2,6 +2,8 @@ import csv
 import dataclasses
 import json
 import math
+import os
+import socket
 import subprocess
 import sys
 
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from tfstiff import RunSpec, load_run, run, schedules
 from tfstiff.errors import DatasetUnavailable, InvalidInput
 from tfstiff.progress import Progress, describe
+from tfstiff.records import RunWriter
 from tfstiff.training import Reporter
 
 STEPS = 10  # an epoch: 40 examples in batches of 4
@@ -219,6 +222,19 @@ def test_config_is_there_before_anything_slow(tmp_path, spec, monkeypatch):
     with pytest.raises(InvalidInput, match="seen"):
         run(spec, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_in_which_another_process_is_running(tmp_path, spec):
+    folder = tmp_path / "run"
+    writer = RunWriter(folder)
+    writer.write_config(dataclasses.asdict(spec))
+    writer.write_status("running", pid=os.getppid(), host=socket.gethostname())
+    with pytest.raises(InvalidInput, match="Another process"):
+        run(spec, folder)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    writer.write_status("running", pid=gone.pid, host=socket.gethostname())
+    assert run(spec, folder).status == "completed"
 
 
 # ---- runs that do not end well

@@ -367,3 +367,50 @@ def test_nothing_of_the_model_changes():
     measure(model, probe_of())
     after = model.get_state_tree(value_format="numpy_array")
     tf.nest.map_structure(np.testing.assert_array_equal, after, before)
+
+
+def test_several_outputs_with_a_loss_each():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4,))
+    hidden = keras.layers.Dense(5, activation="tanh")(inputs)
+    model = keras.Model(inputs, {"label": keras.layers.Dense(3)(hidden), "size": keras.layers.Dense(1)(hidden)})
+    losses = {"label": keras.losses.SparseCategoricalCrossentropy(from_logits=True), "size": "mse"}
+    model.compile(loss=losses, loss_weights={"label": 1.0, "size": 0.5})
+    random = np.random.default_rng(0)
+    x, labels, sizes = random.normal(size=(12, 4)), random.integers(0, 3, 12), random.normal(size=(12, 1))
+    split = {"label": labels, "size": sizes}
+    probe = Probe.from_arrays((x, split), (x[:6], {name: y[:6] for name, y in split.items()}), size=None)
+    assert probe.num_classes is None
+    classed = Probe.from_arrays(
+        (x, split),
+        (x[:6], {name: y[:6] for name, y in split.items()}),
+        size=None,
+        classes=(labels, labels[:6]),
+    )
+    found = measure(model, classed)
+    rows = []
+    for index in range(12):
+        with tf.GradientTape() as tape:
+            predicted = model(x[index : index + 1])
+            loss = losses["label"](labels[index : index + 1], predicted["label"])
+            loss += 0.5 * tf.reduce_mean((predicted["size"] - sizes[index : index + 1]) ** 2)
+        rows.append(np.concatenate([np.ravel(part) for part in tape.gradient(loss, model.trainable_variables)]))
+    unit = np.array(rows) / np.linalg.norm(rows, axis=1, keepdims=True)
+    cosine = unit @ unit[:6].T
+    for first, second in np.ndindex(3, 3):
+        expected = cell(cosine, np.outer(labels == first, labels[:6] == second))
+        assert found["train_val"].cosine.matrix[first, second] == pytest.approx(expected, abs=1e-5, nan_ok=True)
+    assert np.isnan(found.train.accuracy)
+    assert measure(model, probe)["train_val"].mean_cosine == pytest.approx(cosine.mean(), abs=1e-5)
+
+
+def test_tiny_gradients_keep_their_cosines():
+    """Products of gradients of 1e-25 are zero in single precision; cosines must not be."""
+    model = classifier(loss=lambda y, p: 1e-25 * keras.losses.sparse_categorical_crossentropy(y, p, from_logits=True))
+    usual = classifier()
+    usual.set_weights(model.get_weights())
+    tiny, expected = measure(model, probe_of()), measure(usual, probe_of())
+    assert tiny.train.num_zero_gradients == 0
+    for pair_set in ("train_train", "train_val", "val_val"):
+        np.testing.assert_allclose(tiny[pair_set].cosine.matrix, expected[pair_set].cosine.matrix, atol=1e-5)
+        np.testing.assert_allclose(tiny[pair_set].sign.matrix, expected[pair_set].sign.matrix)

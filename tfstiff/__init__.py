@@ -15,7 +15,7 @@ _HOMES = {  # a name and its module must differ: an imported module takes the pl
     "gradient_gram": "gradients",
     "per_example_gradients": "gradients",
     # runs
-    "RunSpec": "experiment",
+    "RunSpec": "run_spec",
     "run": "experiment",
     "load_run": "records",
     "Measurement": "records",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
+import itertools
 import math
 import time
 import warnings
@@ -16,6 +18,7 @@ import keras
 
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.loss import check_model, resolve_loss
+from tfstiff.gradients.plan import check_choices
 from tfstiff.measuring import check_labels, measure
 from tfstiff.probe import Probe
 from tfstiff.records import Measurement, RunWriter, scalar_names
@@ -42,12 +45,11 @@ class StiffnessCallback(keras.callbacks.Callback):
             first epoch from 0.01 on, then every epoch), a number of steps, a list of epochs, or `tfstiff.schedules`
             combined with `|`. With `steps_per_execution > 1` a measurement comes at the first opportunity after it
             falls due, and its record holds the step at which it was made.
-        log_dir: Folder to write records to; None keeps them in memory only.
+        log_dir: Folder to write records to; None keeps them in memory only. Deep copies of the callback, as tuners make
+            them for each trial, write to `log_dir`, `log_dir-2`, `log_dir-3`, …
         publish: Names of the scalars that go into `logs`, or `"all"`. By default the within-class cosine, the
             between-class sign and the critical length of `train_val`.
-        loss: As `compile(loss=…)` takes it; None means the compiled one.
-        method: How gradients are computed; see `gradient_gram`.
-        keep_gram: Whether each record keeps the (n, n) products of all gradients.
+        **options: `loss`, `method`, `precision`, `per_layer` and `keep_gram`, as for `measure`.
 
     Attributes:
         history: The measurements so far, in order. A second `fit` of the same model continues it, that of another
@@ -75,21 +77,24 @@ class StiffnessCallback(keras.callbacks.Callback):
         *,
         log_dir: str | Path | None = None,
         publish: Sequence[str] | str | None = None,
-        loss: Any = None,
-        method: str = "auto",
-        keep_gram: bool = False,
+        **options: Any,
     ) -> None:
         super().__init__()
         self.probe = probe
         self.schedule = as_schedule(schedule)
         self.log_dir = None if log_dir is None else Path(log_dir)
         self.publish = _published_names(publish, probe)
-        self.loss = loss
-        self.method = method
-        self.keep_gram = keep_gram
+        self.options = options
+        unknown = options.keys() - inspect.signature(measure).parameters.keys()
+        if unknown:
+            raise InvalidInput(
+                "Unknown options.", expected="loss, method, precision, per_layer, keep_gram", received=sorted(unknown)
+            )
+        check_choices(options.get("method", "auto"), options.get("precision", "float32"))
         self.history: list[Measurement] = []
         self.seconds: list[float] = []
         self._writer: RunWriter | None = None
+        self._is_copy = False  # then records go beside those of the original
         self._measured_model: weakref.ref[keras.Model] | None = None
         self._now = _START
         self._begin_at: Moment | None = None  # set between the start of a fit and its first epoch
@@ -106,29 +111,29 @@ class StiffnessCallback(keras.callbacks.Callback):
             copy.deepcopy(self.schedule, memo),
             log_dir=self.log_dir,
             publish=self.publish,
-            loss=self.loss,
-            method=self.method,
-            keep_gram=self.keep_gram,
+            **self.options,
         )
+        copied._is_copy = True
         memo[id(self)] = copied
         return copied
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Sees, before any training, that the loss is there and that the log folder can take records."""
-        resolve_loss(self.model, self.loss)
+        resolve_loss(self.model, self.options.get("loss"))
         self._steps_per_epoch = None
         if self._measured_model is not None and self._measured_model() is self.model:
             self._begin_at = self._now  # a second fit of the same model continues the history
             return
         if self.log_dir is not None:
-            if any((self.log_dir / "records").glob("step-*.npz")):
+            folder = _free_sibling(self.log_dir) if self._is_copy else self.log_dir
+            if _holds_records(folder):
                 raise InvalidInput(
                     "The log folder holds the records of another run.",
                     expected="a folder that does not exist, or is empty",
                     received=str(self.log_dir),
                     remedy="Give each model that you train a log_dir of its own.",
                 )
-            self._writer = RunWriter(self.log_dir)
+            self._writer = RunWriter(folder)
             self._writer.write_probe(**self.probe.members())
         self._measured_model = weakref.ref(self.model)
         self._begin_at = self._now = _START
@@ -201,7 +206,7 @@ class StiffnessCallback(keras.callbacks.Callback):
 
     def _measure(self) -> Measurement:
         start = time.perf_counter()
-        found = measure(self.model, self.probe, loss=self.loss, method=self.method, keep_gram=self.keep_gram)
+        found = measure(self.model, self.probe, **self.options)
         step, epoch = self._now
         found = dataclasses.replace(
             found, step=step, epoch=epoch, updates=_updates(self.model), learning_rate=_learning_rate(self.model)
@@ -224,6 +229,16 @@ def _published_names(publish: Sequence[str] | str | None, probe: Probe) -> tuple
         if name not in known:
             raise InvalidInput("Unknown scalar to publish.", expected=", ".join(known), received=name)
     return names
+
+
+def _holds_records(folder: Path) -> bool:
+    return any((folder / "records").glob("step-*.npz"))
+
+
+def _free_sibling(folder: Path) -> Path:
+    """`folder`, or the first of `folder-2`, `folder-3`, … that holds no records."""
+    candidates = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
+    return folder if not _holds_records(folder) else next(found for found in candidates if not _holds_records(found))
 
 
 def _updates(model: keras.Model) -> int:

@@ -25,13 +25,13 @@ class ProbeHalf:
 
     Attributes:
         x: Inputs as the model takes them; first axis the n examples.
-        y: Targets as the loss takes them, (n, ...).
+        y: Targets as the loss takes them, (n, ...); several of them for a model of several outputs.
         classes: (n,) int64 class of each example; None for regression targets.
         ids: (n,) text, the identity of each example.
     """
 
     x: Arrays
-    y: np.ndarray
+    y: Arrays
     classes: np.ndarray | None
     ids: np.ndarray
 
@@ -88,9 +88,10 @@ class Probe:
         sizes = size if isinstance(size, tuple) else (size, size)
         splits = []
         for position, (name, (x, y)) in enumerate((("train", train), ("validation", validation))):
-            x, y = keras.tree.map_structure(np.asarray, x), np.asarray(y)
+            x, y = keras.tree.map_structure(np.asarray, x), _targets(y)
             given = _classes_of(y) if classes is None else np.asarray(classes[position]).astype(np.int64)
-            numbered = [f"{name}_{i:05d}" for i in range(len(y) if y.ndim else 0)]
+            first = keras.tree.flatten(y)[0]
+            numbered = [f"{name}_{i:05d}" for i in range(len(first) if first.ndim else 0)]
             names = np.asarray(numbered if ids is None else ids[position], np.str_)
             _check_lengths(name, x, y, given, names)
             splits.append((name, ProbeHalf(x, y, given, names), sizes[position]))
@@ -151,8 +152,18 @@ class Probe:
         return digest.hexdigest()
 
 
-def _classes_of(y: np.ndarray) -> np.ndarray | None:
-    """Integer classes (n,) from labels; None for regression targets."""
+def _targets(y: Any) -> Arrays:
+    """Targets as arrays: one, or, for a model of several outputs, several in a dict or list."""
+    nested = isinstance(y, dict) or (
+        isinstance(y, list | tuple) and any(hasattr(part, "shape") and np.ndim(part) for part in y)
+    )
+    return keras.tree.map_structure(np.asarray, y) if nested else np.asarray(y)
+
+
+def _classes_of(y: Arrays) -> np.ndarray | None:
+    """Integer classes (n,) from labels; None for regression targets, and for targets of several outputs."""
+    if not isinstance(y, np.ndarray):
+        return None
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim == 1 and y.dtype.kind in "iub":
@@ -195,8 +206,8 @@ def _draw(
     else:
         chosen = _stratified(half.classes, name, wanted, random)
     chosen = np.sort(chosen)
-    x = keras.tree.map_structure(lambda array: array[chosen], half.x)
-    return ProbeHalf(x, half.y[chosen], None if half.classes is None else half.classes[chosen], half.ids[chosen])
+    x, y = keras.tree.map_structure(lambda array: array[chosen], (half.x, half.y))
+    return ProbeHalf(x, y, None if half.classes is None else half.classes[chosen], half.ids[chosen])
 
 
 def _stratified(classes: np.ndarray, name: str, wanted: int, random: np.random.Generator) -> np.ndarray:
@@ -219,8 +230,8 @@ def _stratified(classes: np.ndarray, name: str, wanted: int, random: np.random.G
     return np.concatenate(chosen)
 
 
-def _check_lengths(name: str, x: Arrays, y: np.ndarray, classes: np.ndarray | None, ids: np.ndarray) -> None:
-    arrays = [*keras.tree.flatten(x), y, ids] + ([] if classes is None else [classes])
+def _check_lengths(name: str, x: Arrays, y: Arrays, classes: np.ndarray | None, ids: np.ndarray) -> None:
+    arrays = [*keras.tree.flatten((x, y)), ids] + ([] if classes is None else [classes])
     lengths = [len(array) if array.ndim else None for array in arrays]
     if len(set(lengths)) != 1 or lengths[0] in (None, 0):
         raise InvalidInput(

@@ -108,7 +108,8 @@ def test_losses_and_predictions_of_the_same_pass(model, data):
     found = gradient_products(model, x, y, loss=SOFTMAX)
     assert close(found.predictions, model(x).numpy())
     assert close(found.losses, SOFTMAX.call(y, model(x)).numpy())
-    assert close(found.gram, gram(model, x, y))
+    assert (found.scales > 0).all()
+    assert close(found.gram / np.outer(found.scales, found.scales), gram(model, x, y))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -136,7 +137,7 @@ def test_formed_or_not_is_the_same(data, forms, monkeypatch):
     model = image_net()
     expected = gram(model, *data, method="loop")
     monkeypatch.setattr(factors, "_ELEMENTWISE_COST", forms)
-    monkeypatch.setattr(factors.Outer, "is_cheaper_unformed", lambda self, count: forms == 0 and bool(self.positions))
+    monkeypatch.setattr(factors.Outer, "is_cheaper_unformed", lambda self, count: forms == 0)
     assert close(gram(model, *data), expected)
     layout = plan_for(model, *data, loss=SOFTMAX)._parts[0].layout
     assert len(layout.outers) == (2 if forms == 0 else 0)
@@ -157,7 +158,8 @@ def test_a_second_measurement_traces_nothing(method):
     gram(model, x[:7], y[:7], method=method)  # now the sizes are known to vary
     plan = plan_for(model, x, y, loss=SOFTMAX, method=method)
     counted = traces(plan)
-    assert counted[1:] == [1, 1]
+    assert counted[1] == 1
+    assert counted[2] <= 1  # the batch gradient of the proof: its first calls run eagerly
     assert counted[0] <= 3
     expected = gram(dense_net(), x, y)
     for count in (1, 7, 250, 251, 501):

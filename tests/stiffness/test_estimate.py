@@ -239,3 +239,14 @@ def test_a_pair_set_and_its_mirror_image():
     same(one.cosine.matrix, two.cosine.matrix.T)
     assert one.pair_counts.tolist() == two.pair_counts.T.tolist()
     same(one.critical_length.value, two.critical_length.value)
+
+
+def test_zero_products_and_uncertain_signs_are_counted():
+    gradients = np.array([[1, 0], [0, 1], [1, 3e-7], [0, 0]], np.float32)
+    gram, norms = gradients @ gradients.T, np.linalg.norm(gradients, axis=1)
+    x = np.random.default_rng(0).normal(size=(4, 3))
+    within = pair_set_stiffness(gram, norms, norms, make_pairs((x, None), None, None))
+    # Each pair once: (0, 1) and the three with the zero gradient; and (1, 2), whose cosine is 3e-7.
+    assert (within.num_zero, within.num_uncertain_signs) == (4, 1)
+    across = pair_set_stiffness(gram, norms, norms, make_pairs((x, None), (x, None), None))
+    assert (across.num_zero, across.num_uncertain_signs) == (2 + 7, 2)

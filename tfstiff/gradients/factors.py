@@ -1,4 +1,4 @@
-"""The two forms in which the per-example gradients of one weight are held.
+"""The forms in which the per-example gradients of one weight are held.
 
 A Dense kernel on vectors has the per-example gradient `a_i ⊗ d_i` (its input times the gradient of its output). The
 Gram matrix needs only `(a_i·a_j)(d_i·d_j)`, so the outer product need never be formed.
@@ -6,7 +6,9 @@ Gram matrix needs only `(a_i·a_j)(d_i·d_j)`, so the outer product need never b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import tensorflow as tf
 
@@ -16,19 +18,16 @@ class Outer:
     """Per-example gradients `Σ_t rows[i, t] ⊗ columns[i, t]`, of shape (p, q), not formed.
 
     Attributes:
-        rows: (n, T, p).
+        rows: (n, T, p), T and p known while tracing.
         columns: (n, T, q).
-        positions: T where it is known while tracing, else None.
     """
 
     rows: tf.Tensor
     columns: tf.Tensor
-    positions: int | None
 
     def formed(self) -> tf.Tensor:
         """(n, p·q): the gradients themselves."""
-        gradient = tf.matmul(self.rows, self.columns, transpose_a=True)
-        return tf.reshape(gradient, [-1, self.rows.shape[-1] * self.columns.shape[-1]])
+        return formed_outer(self.rows, self.columns, self.rows.shape[-1])
 
     def is_cheaper_unformed(self, num_examples: int) -> bool:
         """Whether the Gram matrix of `num_examples` costs less without forming the gradients.
@@ -36,50 +35,100 @@ class Outer:
         In multiply-adds for each of the n²/2 pairs: unformed `T²(p + q)` and T² products to be read and added up;
         formed `p·q` and each example's share `T·p·q` of the forming.
         """
-        if self.positions is None:
-            return False
-        p, q, t = self.rows.shape[-1], self.columns.shape[-1], self.positions
-        unformed = t * t * (p + q + _ELEMENTWISE_COST)
-        return unformed < p * q * (1 + 2 * t / num_examples)
+        t, p = self.rows.shape[1:]
+        q = self.columns.shape[-1]
+        return t * t * (p + q + _ELEMENTWISE_COST) < p * q * (1 + 2 * t / num_examples)
 
+
+@dataclass(frozen=True)
+class Lookup:
+    """As `Outer` with one-hot rows, which are held as indices: the gradient of a table of which rows are looked up.
+
+    Attributes:
+        rows: (n, T) integers, 0 to `size` - 1.
+        columns: (n, T, q).
+        size: Rows of the table.
+    """
+
+    rows: tf.Tensor
+    columns: tf.Tensor
+    size: int
+
+    def formed(self) -> tf.Tensor:
+        """(n, size·q): the gradients themselves."""
+        return formed_outer(self.rows, self.columns, self.size)
+
+    def is_cheaper_unformed(self, num_examples: int) -> bool:
+        """As for `Outer`; comparing indices costs next to nothing."""
+        t, q = self.columns.shape[1:]
+        return t * t * (q + _ELEMENTWISE_COST) < self.size * q * (1 + 2 * t / num_examples)
+
+
+Factor: TypeAlias = Outer | Lookup | tf.Tensor
 
 # An entry of an n × n array that is written, read and multiplied costs about as much as this many multiply-adds of a
 # matrix product. Its exact value decides only close calls.
 _ELEMENTWISE_COST = 40
 
 
-def merge(factors: list[Outer | tf.Tensor], num_examples: int) -> Outer | tf.Tensor:
+def formed_outer(rows: tf.Tensor, columns: tf.Tensor, size: int) -> tf.Tensor:
+    """(n, size·q): `Σ_t rows[i, t] ⊗ columns[i, t]`, with rows (n, T, size), or (n, T) integers for one-hot rows."""
+    if rows.dtype.is_integer:
+        count = tf.shape(rows)[0]
+        segments = rows + tf.cast(size * tf.range(count)[:, None], rows.dtype)
+        flat = tf.reshape(columns, [-1, columns.shape[-1]])
+        gradient = tf.math.unsorted_segment_sum(flat, tf.reshape(segments, [-1]), size * count)
+    else:
+        gradient = tf.matmul(rows, columns, transpose_a=True)
+    return tf.reshape(gradient, [-1, size * columns.shape[-1]])
+
+
+def merge(factors: Sequence[Factor], num_examples: int) -> Factor:
     """Adds up the contributions of all uses of one weight.
 
     Args:
-        factors: One an occurrence: `Outer`, or formed gradients (n, ...).
+        factors: One a use: factors, or formed gradients (n, ...).
         num_examples: Size of the Gram matrix, to choose the cheaper form by.
 
     Returns:
-        One `Outer` (the positions of all occurrences one behind the other) or formed gradients (n, size).
+        Factors (the positions of all uses one behind the other) or formed gradients (n, size).
     """
-    outers = [factor for factor in factors if isinstance(factor, Outer)]
-    if len(outers) == len(factors):
-        shapes = {(outer.rows.shape[-1], outer.columns.shape[-1]) for outer in outers}
-        counts = [outer.positions for outer in outers]
-        if len(shapes) == 1:
-            joined = outers[0]
-            if len(outers) > 1:
-                joined = Outer(
-                    tf.concat([outer.rows for outer in outers], 1),
-                    tf.concat([outer.columns for outer in outers], 1),
-                    None if None in counts else sum(count for count in counts if count is not None),
-                )
-            if joined.is_cheaper_unformed(num_examples):
-                return joined
-    formed = [factor.formed() if isinstance(factor, Outer) else flattened(factor) for factor in factors]
-    return tf.add_n(formed) if len(formed) > 1 else formed[0]
+    joined = _joined(factors)
+    if joined is not None and joined.is_cheaper_unformed(num_examples):
+        return joined
+    return joined.formed() if joined is not None else formed_sum(factors)
 
 
-def flattened(gradient: tf.Tensor) -> tf.Tensor:
-    """(n, ...) to (n, size)."""
-    return tf.reshape(gradient, [tf.shape(gradient)[0], -1 if None in gradient.shape[1:] else _size(gradient)])
+def formed_sum(factors: Sequence[Factor]) -> tf.Tensor:
+    """(n, size): the sum of the gradients, formed."""
+    joined = _joined(factors)
+    if joined is not None:
+        return joined.formed()
+    gradients = [
+        factor.formed()
+        if isinstance(factor, Outer | Lookup)
+        else tf.reshape(factor, [tf.shape(factor)[0], factor.shape[1:].num_elements()])
+        for factor in factors
+    ]
+    return tf.add_n(gradients) if len(gradients) > 1 else gradients[0]
 
 
-def _size(gradient: tf.Tensor) -> int:
-    return gradient.shape[1:].num_elements()
+def in_precision(factor: Factor, dtype: tf.DType) -> Factor:
+    """The same in another floating-point type; layers of a mixed policy hold their gradients in several."""
+    if isinstance(factor, Outer):
+        return Outer(tf.cast(factor.rows, dtype), tf.cast(factor.columns, dtype))
+    if isinstance(factor, Lookup):
+        return replace(factor, columns=tf.cast(factor.columns, dtype))
+    return tf.cast(factor, dtype)
+
+
+def _joined(factors: Sequence[Factor]) -> Outer | Lookup | None:
+    """The uses as one, where all are of a kind."""
+    first = factors[0]
+    if len(factors) == 1 or not isinstance(first, Outer | Lookup):
+        return first if isinstance(first, Outer | Lookup) else None
+    alike = [factor for factor in factors if type(factor) is type(first)]
+    if len(alike) < len(factors) or len({tuple(factor.rows.shape[2:]) for factor in alike}) > 1:
+        return None
+    rows, columns = (tf.concat([getattr(factor, name) for factor in alike], 1) for name in ("rows", "columns"))
+    return replace(first, rows=rows, columns=columns)

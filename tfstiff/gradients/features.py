@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+
+from tfstiff.gradients.factors import formed_outer
 
 Outers = tuple[tuple[tf.Tensor, tf.Tensor], ...]
 
@@ -15,19 +17,24 @@ class Features(NamedTuple):
     """The per-example gradients of n examples, in a form that need not be the gradients themselves.
 
     The product of the gradients of i and j is
-    `formed[i]·formed[j] + Σ_w Σ_{t,s} (rows_w[i,t]·rows_w[j,s]) (columns_w[i,t]·columns_w[j,s])`.
+    `formed[i]·formed[j] + Σ_w Σ_{t,s} (rows_w[i,t]·rows_w[j,s]) (columns_w[i,t]·columns_w[j,s])`, divided by
+    `scales[i] scales[j]`. The scales keep products of tiny gradients, as late in training, from underflowing; signs and
+    cosines do not depend on them.
 
     Attributes:
         formed: (n, P_formed): the gradients of all weights whose gradients were formed, side by side.
-        outers: A pair (rows (n, T, p), columns (n, T, q)) for each weight whose gradients were not formed.
+        outers: A pair (rows (n, T, p), columns (n, T, q)) for each weight whose gradients were not formed; rows of
+            integers, (n, T), stand for one-hot rows.
+        scales: (n,) positive factors that the gradients of each example were multiplied by.
         losses: (n,) per-example losses.
-        predictions: The model's output, first axis the examples.
+        predictions: The model's output or outputs, first axis the examples.
     """
 
     formed: tf.Tensor
     outers: Outers
+    scales: tf.Tensor
     losses: tf.Tensor
-    predictions: tf.Tensor
+    predictions: Any
 
 
 class Layout(NamedTuple):
@@ -49,20 +56,38 @@ def join_formed(blocks: Sequence[tf.Tensor], losses: tf.Tensor) -> tf.Tensor:
     return tf.concat(blocks, 1) if blocks else tf.zeros([tf.shape(losses)[0], 0], losses.dtype)
 
 
+def inverse_scales(sizes: tf.Tensor) -> tf.Tensor:
+    """Factors that bring the given sizes (n,) to 1; but 1 where a size is zero, too tiny to invert, or not finite."""
+    inverse = tf.math.reciprocal_no_nan(sizes)
+    return tf.where(tf.math.is_finite(inverse) & (inverse > 0), inverse, tf.ones_like(sizes))
+
+
 def gradients_by_weight(features: Features, layout: Layout) -> list[tf.Tensor]:
     """The per-example gradients (n, size) of every weight, all of them formed, in the order of the weights."""
     found: dict[int, tf.Tensor] = {}
     for weight, (rows, columns) in zip(layout.outers, features.outers, strict=True):
-        gradient = tf.matmul(rows, columns, transpose_a=True)
-        found[weight] = tf.reshape(gradient, [rows.shape[0], layout.sizes[weight]])
-    start = 0
-    for weight in layout.formed:
-        found[weight] = features.formed[:, start : start + layout.sizes[weight]]
-        start += layout.sizes[weight]
+        found[weight] = formed_outer(rows, columns, layout.sizes[weight] // columns.shape[-1])
+    found.update(_formed_blocks(features, layout))
     nothing = tf.zeros_like(features.losses)[:, None]
     return [
-        found[weight] if weight in found else tf.repeat(nothing, size, 1) for weight, size in enumerate(layout.sizes)
+        found[weight] / features.scales[:, None] if weight in found else tf.repeat(nothing, size, 1)
+        for weight, size in enumerate(layout.sizes)
     ]
+
+
+def of_weights(features: Features, layout: Layout, weights: Collection[int]) -> Features:
+    """The features of some of the weights alone."""
+    chosen = [block for weight, block in _formed_blocks(features, layout).items() if weight in weights]
+    outers = tuple(outer for weight, outer in zip(layout.outers, features.outers, strict=True) if weight in weights)
+    return features._replace(formed=join_formed(chosen, features.losses), outers=outers)
+
+
+def _formed_blocks(features: Features, layout: Layout) -> dict[int, tf.Tensor]:
+    """By weight: its block of `Features.formed`."""
+    if not layout.formed:  # tf.split refuses to make no parts
+        return {}
+    widths = [layout.sizes[weight] for weight in layout.formed]
+    return dict(zip(layout.formed, tf.split(features.formed, widths, 1), strict=True))
 
 
 def products(formed: tf.Tensor, outers: Outers, formed2: tf.Tensor, outers2: Outers) -> tf.Tensor:
@@ -70,10 +95,13 @@ def products(formed: tf.Tensor, outers: Outers, formed2: tf.Tensor, outers2: Out
     result = tf.matmul(formed, formed2, transpose_b=True)
     for (rows, columns), (rows2, columns2) in zip(outers, outers2, strict=True):
         n, m = tf.shape(rows)[0], tf.shape(rows2)[0]
-        positions, positions2 = rows.shape[1], rows2.shape[1]
-        pairs = tf.matmul(_merged(rows), _merged(rows2), transpose_b=True)
+        positions, positions2 = _size(rows, 1), _size(rows2, 1)
+        if rows.dtype.is_integer:  # one-hot rows
+            pairs = tf.cast(tf.reshape(rows, [-1, 1]) == tf.reshape(rows2, [1, -1]), result.dtype)
+        else:
+            pairs = tf.matmul(_merged(rows), _merged(rows2), transpose_b=True)
         pairs *= tf.matmul(_merged(columns), _merged(columns2), transpose_b=True)
-        if (positions, positions2) != (1, 1):
+        if not (rows.shape[1] == rows2.shape[1] == 1):
             pairs = tf.reduce_sum(tf.reshape(pairs, [n, positions, m, positions2]), [1, 3])
         result += pairs
     return result
@@ -81,7 +109,13 @@ def products(formed: tf.Tensor, outers: Outers, formed2: tf.Tensor, outers2: Out
 
 def _merged(factor: tf.Tensor) -> tf.Tensor:
     """(n, T, p) to (n·T, p)."""
-    return tf.reshape(factor, [-1, factor.shape[-1]])
+    return tf.reshape(factor, [-1, _size(factor, 2)])
+
+
+def _size(tensor: tf.Tensor, axis: int) -> int | tf.Tensor:
+    """The size of an axis; a tensor where one trace serves factors of several sizes, as of several layers."""
+    size = tensor.shape[axis]
+    return tf.shape(tensor)[axis] if size is None else size
 
 
 def gram_of(
@@ -96,7 +130,7 @@ def gram_of(
             computed.
 
     Returns:
-        (n, m) array, exactly symmetric where `others` is None.
+        (n, m) array of products of the scaled gradients, exactly symmetric where `others` is None.
     """
     columns = chunks if others is None else others
     row_ends = np.cumsum([0, *(int(chunk.losses.shape[0]) for chunk in chunks)])

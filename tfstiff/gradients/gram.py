@@ -18,14 +18,22 @@ class Products(NamedTuple):
     """Products of per-example gradients, and what the same pass gives besides.
 
     Attributes:
-        gram: (n, n): the product of every two gradients.
+        gram: (n, n): the product of every two scaled gradients. Signs and cosines do not depend on the scales.
+        scales: (n,) positive factors: `gram[i, j] = scales[i] scales[j] (g_i · g_j)`.
         losses: (n,) per-example losses.
-        predictions: (n, ...) the model's output.
+        predictions: The model's output or outputs, (n, ...).
+        layers: The same products of each layer's gradients alone, by the layer's path; empty unless asked for.
     """
 
     gram: np.ndarray
+    scales: np.ndarray
     losses: np.ndarray
-    predictions: np.ndarray
+    predictions: Any
+    layers: dict[str, np.ndarray]
+
+    def unscaled(self) -> np.ndarray:
+        """(n, n): the products of the gradients themselves, of which the tiniest may be zero in single precision."""
+        return (self.gram / self.scales[:, None] / self.scales).astype(self.gram.dtype)
 
 
 def gradient_gram(
@@ -35,9 +43,9 @@ def gradient_gram(
     x2: Any = None,
     y2: Any = None,
     *,
-    loss: Any = None,
-    method: str = "auto",
-) -> np.ndarray:
+    per_layer: bool = False,
+    **options: Any,
+) -> np.ndarray | dict[str, np.ndarray]:
     """Computes the Gram matrix of per-example loss gradients, `K[i, j] = g_i · g_j`.
 
     The gradients are those of each example's own loss with respect to all trainable weights, in inference mode, without
@@ -46,69 +54,100 @@ def gradient_gram(
     Args:
         model: A Keras model.
         x: Inputs as the model takes them (an array, or arrays in a list or dict); first axis the n examples.
-        y: Targets, (n, ...).
+        y: Targets as the loss takes them, (n, ...).
         x2: Inputs of m other examples for the columns; None means `x` again.
         y2: Their targets.
-        loss: As `compile(loss=…)` takes it; None means the compiled one.
-        method: `"auto"` (structured, with a generic path for weights that it has no rule for), `"structured"` (refuses
-            those), `"vectorized"` (`tf.vectorized_map` of a one-example tape), `"jacobian"` (`GradientTape.jacobian` of
-            the vector of losses, in chunks) or `"loop"` (one tape per example). All agree to rounding.
+        per_layer: Whether to return the Gram matrix of each layer's weights instead. They add up to the whole.
+        **options: `loss`: as `compile(loss=…)` takes it; the compiled one by default.
+            `method`: `"auto"` (structured, with a generic path for weights that it has no rule for), the default;
+            `"structured"` (refuses those); `"vectorized"` (`tf.vectorized_map` of a one-example tape); `"jacobian"`
+            (`GradientTape.jacobian` of the vector of losses, in chunks) or `"loop"` (one tape per example). All agree
+            to rounding.
+            `precision`: `"float32"`, whatever the layers' policies are, the default; `"float64"`; or `"policy"`, that
+            of the layers.
 
     Returns:
-        (n, n), or (n, m), array of the dtype of the losses (float32 unless the model computes in another).
+        (n, n), or (n, m), array of the dtype of the losses (float32 unless the model computes in double precision);
+        with `per_layer` a dict of them by the layer's path.
 
     Raises:
-        InvalidInput: The method is unknown, or the numbers of inputs and targets differ.
-        UnsupportedModel: No loss, no trainable weights, several outputs, or examples that interact.
+        InvalidInput: An option is unknown, or the numbers of inputs and targets differ.
+        UnsupportedModel: No loss, no trainable weights, quantised layers, or examples that interact.
     """
     if (x2 is None) != (y2 is None):
         raise InvalidInput("Other examples need both x2 and y2.", received="x2 alone" if y2 is None else "y2 alone")
-    plan, x, y = _proved_plan(model, x, y, loss, method)
-    if x2 is None:
-        return gram_of(plan.products, _feature_chunks(plan, x, y))
-    plan2, x2, y2 = _proved_plan(model, x2, y2, loss, method)  # before any features: a failed proof lays them out anew
-    if plan2 is not plan:
-        raise InvalidInput("x2 and y2 must be like x and y: the same structure, dtypes and shapes of one example.")
-    return gram_of(plan.products, _feature_chunks(plan, x, y), _feature_chunks(plan, x2, y2))
+    plan, x, y = _proved_plan(model, x, y, **options)
+    others = None
+    if x2 is not None:
+        plan2, x2, y2 = _proved_plan(model, x2, y2, **options)  # before any features: a failed proof changes the plan
+        if plan2 is not plan:
+            raise InvalidInput("x2 and y2 must be like x and y: the same structure, dtypes and shapes of one example.")
+        others = _feature_chunks(plan, x2, y2)
+    chunks = _feature_chunks(plan, x, y)
+    scales, scales2 = _scales(chunks), _scales(chunks if others is None else others)
+
+    def unscaled(gram: np.ndarray) -> np.ndarray:
+        return (gram / scales[:, None] / scales2).astype(gram.dtype)
+
+    if not per_layer:
+        return unscaled(gram_of(plan.products, chunks, others))
+    columns = None if others is None else _by_layer(plan, others)
+    return {
+        layer: unscaled(gram_of(plan.products, rows, None if columns is None else columns[layer]))
+        for layer, rows in _by_layer(plan, chunks).items()
+    }
 
 
-def per_example_gradients(model: keras.Model, x: Any, y: Any, *, loss: Any = None, method: str = "auto") -> np.ndarray:
+def per_example_gradients(model: keras.Model, x: Any, y: Any, **options: Any) -> np.ndarray:
     """Computes the gradient of each example's loss with respect to all trainable weights, flattened side by side.
 
     Args:
         model: A Keras model with P trainable parameters.
         x: Inputs as the model takes them; first axis the n examples.
-        y: Targets, (n, ...).
-        loss: As `compile(loss=…)` takes it; None means the compiled one.
-        method: As for `gradient_gram`.
+        y: Targets as the loss takes them, (n, ...).
+        **options: `loss`, `method` and `precision` as for `gradient_gram`.
 
     Returns:
         (n, P) array, in the order of `model.trainable_weights`; n·P numbers must fit in memory.
 
     Raises:
-        InvalidInput: The method is unknown, or the numbers of inputs and targets differ.
-        UnsupportedModel: No loss, no trainable weights, several outputs, or examples that interact.
+        InvalidInput: An option is unknown, or the numbers of inputs and targets differ.
+        UnsupportedModel: No loss, no trainable weights, quantised layers, or examples that interact.
     """
-    plan, x, y = _proved_plan(model, x, y, loss, method)
+    plan, x, y = _proved_plan(model, x, y, **options)
     return np.concatenate([plan.gradients(*chunk).numpy() for chunk in _chunks(plan, x, y)])
 
 
-def gradient_products(model: keras.Model, x: Any, y: Any, *, loss: Any = None, method: str = "auto") -> Products:
-    """As `gradient_gram`, with the losses and predictions of the same pass."""
-    plan, x, y = _proved_plan(model, x, y, loss, method)
+def gradient_products(model: keras.Model, x: Any, y: Any, *, per_layer: bool = False, **options: Any) -> Products:
+    """As `gradient_gram`, scaled, with the losses and predictions of the same pass."""
+    plan, x, y = _proved_plan(model, x, y, **options)
     chunks = _feature_chunks(plan, x, y)
+    layers = {}
+    if per_layer:
+        layers = {layer: gram_of(plan.products, rows) for layer, rows in _by_layer(plan, chunks).items()}
     return Products(
-        gram_of(plan.products, chunks),
+        np.sum(list(layers.values()), axis=0) if layers else gram_of(plan.products, chunks),
+        _scales(chunks),
         np.concatenate([chunk.losses.numpy() for chunk in chunks]),
-        np.concatenate([chunk.predictions.numpy() for chunk in chunks]),
+        tf.nest.map_structure(lambda *parts: np.concatenate(parts), *(chunk.predictions for chunk in chunks)),
+        layers,
     )
 
 
-def _proved_plan(model: keras.Model, x: Any, y: Any, loss: Any, method: str) -> tuple[GradientPlan, Any, Any]:
+def _proved_plan(model: keras.Model, x: Any, y: Any, **options: Any) -> tuple[GradientPlan, Any, Any]:
     x, y = tf.nest.map_structure(np.asarray, (x, y))
-    plan = plan_for(model, x, y, loss=loss, method=method)
+    plan = plan_for(model, x, y, **options)
     plan.prove(x, y)
     return plan, x, y
+
+
+def _by_layer(plan: GradientPlan, chunks: list[Features]) -> dict[str, list[Features]]:
+    parts = [plan.by_layer(chunk) for chunk in chunks]
+    return {layer: [part[layer] for part in parts] for layer in parts[0]}
+
+
+def _scales(chunks: list[Features]) -> np.ndarray:
+    return np.concatenate([chunk.scales.numpy() for chunk in chunks]).astype(np.float64)
 
 
 def _feature_chunks(plan: GradientPlan, x: Any, y: Any) -> list[Features]:

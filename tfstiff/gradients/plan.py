@@ -11,11 +11,19 @@ import keras
 import tensorflow as tf
 
 from tfstiff.errors import InvalidInput, UnsupportedModel
-from tfstiff.gradients.features import Features, Layout, gradients_by_weight, products
-from tfstiff.gradients.loss import check_model, per_example_losses, predict, resolve_loss
+from tfstiff.gradients.features import (
+    Features,
+    Layout,
+    gradients_by_weight,
+    inverse_scales,
+    of_weights,
+    products,
+)
+from tfstiff.gradients.loss import ExampleLoss, check_model, loss_weights, predict, resolve_loss
 from tfstiff.gradients.proof import Verdict, compare
 from tfstiff.gradients.reference import BatchGradient, Jacobian, Loop, Reference, Vectorized
 from tfstiff.gradients.structured import Structured
+from tfstiff.gradients.tracing import PRECISIONS, coarsest_dtype, compiled, traceable
 
 _STRUCTURED_METHODS = ("auto", "structured")
 _REFERENCES: dict[str, type[Reference]] = {"vectorized": Vectorized, "jacobian": Jacobian, "loop": Loop}
@@ -35,17 +43,27 @@ class GradientPlan:
 
     Args:
         model: A built Keras model. Held weakly.
-        loss: A Keras loss, as `resolve_loss` returns it.
+        loss: The loss of each example.
         signature: Structure of `tf.TensorSpec` of (x, y).
         method: One of `METHODS`.
         num_examples: Size of the Gram matrices to come.
+        precision: One of `PRECISIONS`.
     """
 
-    def __init__(self, model: keras.Model, loss: Any, signature: Any, method: str, num_examples: int) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        loss: ExampleLoss,
+        signature: Any,
+        method: str,
+        num_examples: int,
+        precision: str = "float32",
+    ) -> None:
         self.method = method
         self.weights = list(model.trainable_weights)
-        self._arguments = (_forward(model, loss), self.weights, signature)
+        self._arguments = (_forward(model, loss, precision), self.weights, signature)
         self._num_examples = num_examples
+        self._coarsest = coarsest_dtype(model) if precision == "policy" else tf.float64
         self.products = tf.function(products, reduce_retracing=True, autograph=False)
         self._draws = 0
         self._generic: dict[int, str] = {}  # weights on the generic path, with the reason
@@ -54,22 +72,37 @@ class GradientPlan:
         self._parts: list[Structured | Reference] = []
         self._build({})
 
+    @compiled()
     def features(self, x: Any, y: Any) -> Features:
         """The features of the examples `x`, `y`."""
-        computed = [part.compute(x, y) for part in self._parts]
-        if len(computed) == 1:
-            return computed[0]
-        return computed[0]._replace(formed=tf.concat([features.formed for features in computed], 1))
+        first, *generic = [part.compute(x, y) for part in self._parts]
+        blocks = [first.formed, *(features.formed * first.scales[:, None] for features in generic)]
+        formed = tf.concat(blocks, 1) if generic else first.formed
+        if isinstance(self._parts[0], Reference):  # which does not scale
+            scales = inverse_scales(tf.reduce_max(tf.abs(formed), 1))
+            return first._replace(formed=formed * scales[:, None], scales=scales)
+        return first._replace(formed=formed)
 
     def gradients(self, x: Any, y: Any) -> tf.Tensor:
         """(n, P): the per-example gradients of `x`, `y`, formed, weights side by side in the model's order."""
-        layout = Layout(
+        return tf.concat(gradients_by_weight(self.features(x, y), self._layout), 1)
+
+    def by_layer(self, features: Features) -> dict[str, Features]:
+        """The features of each layer's weights alone, by the layer's path."""
+        layers: dict[str, list[int]] = {}
+        for index in range(len(self.weights)):
+            layers.setdefault(self._path(index).rpartition("/")[0], []).append(index)
+        return {layer: of_weights(features, self._layout, weights) for layer, weights in layers.items()}
+
+    @property
+    def _layout(self) -> Layout:
+        return Layout(
             tuple(index for part in self._parts for index in part.layout.formed),
             tuple(index for part in self._parts for index in part.layout.outers),
             self._parts[0].layout.sizes,
         )
-        return tf.concat(gradients_by_weight(self.features(x, y), layout), 1)
 
+    @compiled()
     def prove(self, x: Any, y: Any) -> None:
         """Proves the weights that are not proved yet on a few of the examples `x`, `y`.
 
@@ -124,8 +157,11 @@ class GradientPlan:
         for _ in range(2):
             self._draws += 1
             try:
-                verdict = compare(part, self._batch_gradient, sorted(indices), x, y, seed=self._draws)
+                verdict = compare(part, self._batch_gradient, sorted(indices), x, y, self._draws, self._coarsest)
             except tf.errors.InvalidArgumentError:
+                if isinstance(part, Vectorized) and self.method == "auto":  # traced, but not for these values
+                    self._parts[-1] = part = Loop(*self._arguments, sorted(self._generic))
+                    continue
                 if isinstance(part, Reference):
                     raise
                 return Verdict(frozenset(), dict.fromkeys(indices, "rows are not laid out as a rule supposes"))
@@ -146,18 +182,21 @@ class GradientPlan:
         return str(self.weights[index].path)
 
 
-def _forward(model: keras.Model, loss: Any) -> Callable[[Any, Any], tuple[tf.Tensor, tf.Tensor]]:
+def _forward(model: keras.Model, loss: ExampleLoss, precision: str) -> Callable[[Any, Any], tuple[tf.Tensor, Any]]:
     """The function traced: it must not hold the model, or the plan would keep it alive."""
     reference = weakref.ref(model)
 
-    def forward(x: Any, y: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        prediction = predict(reference(), x)
-        return per_example_losses(loss, y, prediction), prediction
+    def forward(x: Any, y: Any) -> tuple[tf.Tensor, Any]:
+        with traceable(reference(), precision):
+            prediction = predict(reference(), x)
+            return loss(y, prediction), prediction
 
     return forward
 
 
-def plan_for(model: keras.Model, x: Any, y: Any, *, loss: Any = None, method: str = "auto") -> GradientPlan:
+def plan_for(
+    model: keras.Model, x: Any, y: Any, *, loss: Any = None, method: str = "auto", precision: str = "float32"
+) -> GradientPlan:
     """Returns the plan of `model`, traced before where it can be.
 
     A plan is made anew when the loss, the trainable weights, the shapes of the examples or the method changed.
@@ -168,13 +207,13 @@ def plan_for(model: keras.Model, x: Any, y: Any, *, loss: Any = None, method: st
         y: Targets.
         loss: As `compile(loss=…)` takes it; None means the compiled one.
         method: One of `METHODS`.
+        precision: One of `PRECISIONS`.
 
     Raises:
-        InvalidInput: The method is unknown, or inputs and targets differ in number.
+        InvalidInput: The method or precision is unknown, or inputs and targets differ in number.
         UnsupportedModel: The model cannot be measured.
     """
-    if method not in METHODS:
-        raise InvalidInput("Unknown method.", expected=" | ".join(METHODS), received=method)
+    check_choices(method, precision)
     counts = {len(array) for array in tf.nest.flatten((x, y))}
     if len(counts) != 1 or 0 in counts:
         raise InvalidInput(
@@ -182,20 +221,33 @@ def plan_for(model: keras.Model, x: Any, y: Any, *, loss: Any = None, method: st
         )
     check_model(model, x)
     identifier = loss if loss is not None else getattr(model, "loss", None)
+    weights = None if loss is not None else loss_weights(model)
     signature = tf.nest.map_structure(lambda array: tf.TensorSpec([None, *array.shape[1:]], array.dtype), (x, y))
-    key = (method, repr(signature), tuple(id(weight) for weight in model.trainable_weights))
-    known = _plans.setdefault(model, [])
-    for known_key, known_identifier, plan in known:
+    trainable = tuple(id(weight) for weight in model.trainable_weights)
+    key = (method, precision, repr(signature), repr(weights), trainable)
+    plans = _plans.setdefault(model, [])
+    for known_key, known_identifier, plan in plans:
         if known_key == key and (known_identifier is identifier or _same_name(known_identifier, identifier)):
             return plan
-    plan = GradientPlan(model, resolve_loss(model, loss), signature, method, max(counts))
-    known.append((key, identifier, plan))
-    del known[:-_MAX_PLANS]
+    plan = GradientPlan(model, resolve_loss(model, loss), signature, method, max(counts), precision)
+    plans.append((key, identifier, plan))
+    del plans[:-_MAX_PLANS]
     return plan
 
 
 def _same_name(first: Any, second: Any) -> bool:
     return isinstance(first, str) and isinstance(second, str) and first == second
+
+
+def check_choices(method: str, precision: str) -> None:
+    """Sees that both are known.
+
+    Raises:
+        InvalidInput: One is not.
+    """
+    for name, value, known in (("method", method, METHODS), ("precision", precision, PRECISIONS)):
+        if value not in known:
+            raise InvalidInput(f"Unknown {name}.", expected=" | ".join(known), received=value)
 
 
 def default_chunk_size(method: str) -> int:

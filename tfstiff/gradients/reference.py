@@ -5,6 +5,8 @@ Each computes the same `Features` with all gradients formed, for a subset of the
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,8 +14,11 @@ import keras
 import tensorflow as tf
 
 from tfstiff.errors import UnsupportedModel
-from tfstiff.gradients.features import Features, Layout, join_formed
+from tfstiff.gradients.features import Features, Layout, gradients_by_weight, join_formed
 from tfstiff.gradients.structured import Forward
+from tfstiff.gradients.tracing import variable_of
+
+_EAGER_CALLS = 8  # what two draws of the proof take
 
 
 class Reference:
@@ -30,33 +35,46 @@ class Reference:
         self, forward: Forward, weights: Sequence[keras.Variable], signature: Any, subset: Sequence[int] | None = None
     ) -> None:
         subset = range(len(weights)) if subset is None else subset
-        self.layout = Layout(tuple(subset), (), tuple(weight.value.shape.num_elements() for weight in weights))
+        self.layout = Layout(tuple(subset), (), tuple(math.prod(weight.shape) for weight in weights))
         self._forward = forward
-        self._weights = [weights[index].value for index in subset]
+        self._weights = [variable_of(weights[index]) for index in subset]
+        self.dtypes = tuple(variable_of(weight).dtype for weight in weights)
         self.compute = tf.function(self._features, input_signature=signature, autograph=False)
 
     def _features(self, x: Any, y: Any) -> Features:
         raise NotImplementedError
 
-    def _flat(self, gradient: Any, weight: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
-        """A gradient of shape (rows, *weight.shape), dense, as (rows, size); zeros where there is none."""
-        size = weight.shape.num_elements()
-        if gradient is None:
-            return tf.zeros([rows, size], weight.dtype)
-        return tf.reshape(tf.convert_to_tensor(gradient), [rows, size])
+    def _flat(self, gradients: Sequence[Any], rows: tf.Tensor | int, losses: tf.Tensor) -> list[tf.Tensor]:
+        """Gradients of shape (rows, *weight.shape), dense, as (rows, size); zeros where there is none."""
+        flat = []
+        for gradient, weight in zip(gradients, self._weights, strict=True):
+            shape = [rows, weight.shape.num_elements()]
+            if gradient is None:
+                flat.append(tf.zeros(shape, losses.dtype))
+            else:
+                flat.append(tf.reshape(tf.cast(tf.convert_to_tensor(gradient), losses.dtype), shape))
+        return flat
 
 
 class BatchGradient(Reference):
     """The gradient of the summed losses. On a batch of one example it is that example's gradient."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._calls = 0
+
+    def gradients(self, x: Any, y: Any) -> list[tf.Tensor]:
+        """The gradient (1, size) of every weight. The first few calls run eagerly: tracing costs more than they do."""
+        self._calls += 1
+        compute = self._features if self._calls <= _EAGER_CALLS else self.compute
+        return gradients_by_weight(compute(x, y), self.layout)
 
     def _features(self, x: Any, y: Any) -> Features:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._weights)
             losses, predictions = self._forward(x, y)
             total = tf.reduce_sum(losses)
-        gradients = tape.gradient(total, self._weights)
-        blocks = [self._flat(gradient, weight, 1) for gradient, weight in zip(gradients, self._weights, strict=True)]
-        return Features(join_formed(blocks, losses), (), losses, predictions)
+        return _features(self._flat(tape.gradient(total, self._weights), 1, losses), losses, predictions)
 
 
 class Loop(BatchGradient):
@@ -73,12 +91,7 @@ class Loop(BatchGradient):
         for index in range(count):
             one_x, one_y = tf.nest.map_structure(lambda tensor, i=index: tensor[i : i + 1], (x, y))
             single.append(self.batch_gradient(one_x, one_y))
-        return Features(
-            tf.concat([features.formed for features in single], 0),
-            (),
-            tf.concat([features.losses for features in single], 0),
-            tf.concat([features.predictions for features in single], 0),
-        )
+        return tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), *single)
 
 
 class Jacobian(Reference):
@@ -89,11 +102,7 @@ class Jacobian(Reference):
             tape.watch(self._weights)
             losses, predictions = self._forward(x, y)
         jacobians = tape.jacobian(losses, self._weights)
-        count = tf.shape(losses)[0]
-        blocks = [
-            self._flat(jacobian, weight, count) for jacobian, weight in zip(jacobians, self._weights, strict=True)
-        ]
-        return Features(join_formed(blocks, losses), (), losses, predictions)
+        return _features(self._flat(jacobians, tf.shape(losses)[0], losses), losses, predictions)
 
 
 class Vectorized(Reference):
@@ -105,7 +114,16 @@ class Vectorized(Reference):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _refuse_broadcast_products(self.compute.get_concrete_function().graph)
+        logger = tf.get_logger()
+        level = logger.level
+        logger.setLevel(
+            logging.CRITICAL
+        )  # where vectorising fails, TensorFlow logs the whole graph; the error says enough
+        try:
+            graph = self.compute.get_concrete_function().graph
+        finally:
+            logger.setLevel(level)
+        _refuse_broadcast_products(graph)
 
     def _features(self, x: Any, y: Any) -> Features:
         def one(example: Any) -> Any:
@@ -114,14 +132,16 @@ class Vectorized(Reference):
                 tape.watch(self._weights)
                 losses, predictions = self._forward(one_x, one_y)
                 total = tf.reduce_sum(losses)
-            gradients = tape.gradient(total, self._weights)
-            flat = [
-                self._flat(gradient, weight, 1)[0] for gradient, weight in zip(gradients, self._weights, strict=True)
-            ]
-            return flat, losses[0], predictions[0]
+            flat = [block[0] for block in self._flat(tape.gradient(total, self._weights), 1, losses)]
+            return flat, losses[0], tf.nest.map_structure(lambda output: output[0], predictions)
 
         blocks, losses, predictions = tf.vectorized_map(one, (x, y))
-        return Features(join_formed(blocks, losses), (), losses, predictions)
+        return _features(blocks, losses, predictions)
+
+
+def _features(blocks: Sequence[tf.Tensor], losses: tf.Tensor, predictions: Any) -> Features:
+    formed = join_formed(blocks, losses)
+    return Features(formed, (), tf.ones([tf.shape(formed)[0]], losses.dtype), losses, predictions)
 
 
 def _refuse_broadcast_products(graph: tf.Graph) -> None:

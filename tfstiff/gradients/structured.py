@@ -7,6 +7,7 @@ depends on no other example's rows. A rule for each operation (`operations`) tur
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -14,12 +15,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfstiff.gradients.factors import Outer, flattened, merge
-from tfstiff.gradients.features import Features, Layout, join_formed
+from tfstiff.gradients.factors import Factor, formed_sum, in_precision, merge
+from tfstiff.gradients.features import Features, Layout, inverse_scales, join_formed
 from tfstiff.gradients.operations import NoRule, Use, apply_rule
-from tfstiff.gradients.uses import UseSite, find_uses, is_view
+from tfstiff.gradients.tracing import variable_of
+from tfstiff.gradients.uses import UseSite, find_uses, is_view, recipe
 
-Forward = Callable[[Any, Any], tuple[tf.Tensor, tf.Tensor]]  # (x, y) -> per-example losses (n,), predictions
+Forward = Callable[[Any, Any], tuple[tf.Tensor, Any]]  # (x, y) -> per-example losses (n,), predictions
 
 
 class Structured:
@@ -49,19 +51,25 @@ class Structured:
         self._weights = weights
         self._num_examples = num_examples
         self._exclude = frozenset(exclude)
-        sizes = tuple(weight.value.shape.num_elements() for weight in weights)
+        sizes = tuple(math.prod(weight.shape) for weight in weights)
         self.layout = Layout((), (), sizes)
 
         @tf.function(input_signature=signature, autograph=False)
         def compute(x: Any, y: Any) -> Features:
             losses, predictions = forward(x, y)
-            blocks = self._gradients(tf.nest.flatten((x, y)), losses)
-            formed = {weight: block for weight, block in blocks.items() if not isinstance(block, Outer)}
-            outers = {weight: block for weight, block in blocks.items() if isinstance(block, Outer)}
-            self.layout = Layout(tuple(formed), tuple(outers), sizes)
+            outputs = [output for output in tf.nest.flatten(predictions) if output.dtype.is_floating]
+            scales = inverse_scales(_largest(tf.gradients(losses, outputs), losses))
+            blocks = {
+                weight: in_precision(block, losses.dtype)
+                for weight, block in self._gradients(tf.nest.flatten((x, y)), losses, scales).items()
+            }
+            whole = {weight: block for weight, block in blocks.items() if tf.is_tensor(block)}
+            factored = {weight: block for weight, block in blocks.items() if not tf.is_tensor(block)}
+            self.layout = Layout(tuple(whole), tuple(factored), sizes)
             return Features(
-                join_formed(list(formed.values()), losses),
-                tuple((outer.rows, outer.columns) for outer in outers.values()),
+                join_formed(list(whole.values()), losses),
+                tuple((factor.rows, factor.columns) for factor in factored.values()),
+                scales,
                 losses,
                 predictions,
             )
@@ -69,15 +77,17 @@ class Structured:
         self.compute = compute
         compute.get_concrete_function()
 
-    def _gradients(self, examples: Sequence[tf.Tensor], losses: tf.Tensor) -> dict[int, Outer | tf.Tensor]:
+    def _gradients(self, examples: Sequence[tf.Tensor], losses: tf.Tensor, scales: tf.Tensor) -> dict[int, Factor]:
         """By weight: its per-example gradients. Weights on which no loss depends are left out: theirs are zero."""
         graph = losses.graph
-        handles = [graph.capture(weight.value.handle) for weight in self._weights]
+        handles = [graph.capture(variable_of(weight).handle) for weight in self._weights]
         sites = [site for site in find_uses(graph, examples, handles, losses) if not site.weights <= self._exclude]
         outputs = [site.operation.outputs[0] for site in sites]
-        deltas = tf.gradients(losses, outputs) if outputs else []
-        factors: dict[int, list[Outer | tf.Tensor]] = defaultdict(list)
-        derived: dict[str, tuple[tf.Tensor, frozenset[int], list[Outer | tf.Tensor]]] = {}
+        deltas = tf.gradients(losses, outputs, scales) if outputs else []
+        factors: dict[int, list[Factor]] = defaultdict(list)
+        # By recipe: an unrolled layer computes the same tensor from its weights again at every step.
+        derived: dict[str, tuple[tf.Tensor, frozenset[int], list[Factor]]] = {}
+        recipes: dict[str, str] = {}
         for site, delta in zip(sites, deltas, strict=True):
             if delta is None and len(site.operation.outputs) == 1:  # the losses do not change with this output
                 continue
@@ -90,7 +100,7 @@ class Structured:
             if len(site.weights) == 1 and is_view(tensor, handles[next(iter(site.weights))]):
                 factors[next(iter(site.weights))].append(factor)
             else:
-                derived.setdefault(tensor.name, (tensor, site.weights, []))[2].append(factor)
+                derived.setdefault(recipe(tensor, recipes), (tensor, site.weights, []))[2].append(factor)
         for tensor, weights, parts in derived.values():
             try:
                 pulled = self._pull_back(tensor, weights, parts, handles)
@@ -105,17 +115,25 @@ class Structured:
             if weight not in self._exclude.union(self.missing)
         }
 
-    def _factor(self, site: UseSite, delta: tf.Tensor | tf.IndexedSlices, losses: tf.Tensor) -> Outer | tf.Tensor:
+    def _factor(self, site: UseSite, delta: tf.Tensor | tf.IndexedSlices, losses: tf.Tensor) -> Factor:
         if len(site.operation.outputs) != 1:
             raise NoRule(f"{site.operation.type} has several outputs")
-        use = Use(site.operation, site.operand, tf.convert_to_tensor(delta), tf.shape(losses)[0], site.rows_per_example)
+        operand = site.operation.inputs[site.operand]
+        if operand.dtype == tf.resource:
+            shape = self._weights[next(iter(site.weights))].shape
+        elif operand.shape.is_fully_defined():
+            shape = tuple(operand.shape)
+        else:
+            raise NoRule(f"{site.operation.type} of a weight whose shape is not known while tracing")
+        delta = tf.convert_to_tensor(delta)
+        use = Use(site.operation, site.operand, delta, tf.shape(losses)[0], shape, site.places)
         return apply_rule(use)
 
     def _pull_back(
         self,
         tensor: tf.Tensor,
         weights: frozenset[int],
-        parts: list[Outer | tf.Tensor],
+        parts: list[Factor],
         handles: Sequence[tf.Tensor],
     ) -> dict[int, tf.Tensor]:
         """From per-example gradients of a tensor computed from weights to those of the weights themselves.
@@ -123,7 +141,7 @@ class Structured:
         The tensor depends on no example, so its vector-Jacobian product is the same linear map for all of them.
         """
         indices = sorted(weights)
-        gradient = tf.add_n([part.formed() if isinstance(part, Outer) else flattened(part) for part in parts])
+        gradient = formed_sum(parts)
         reads = {
             index: [read for read in _reads(tensor) if read.op.inputs[0].name == handles[index].name]
             for index in indices
@@ -139,6 +157,16 @@ class Structured:
             return pulled
 
         return dict(zip(indices, tf.vectorized_map(one, gradient, fallback_to_while_loop=False), strict=True))
+
+
+def _largest(gradients: Sequence[tf.Tensor | None], losses: tf.Tensor) -> tf.Tensor:
+    """(n,): the largest absolute entry of each example's gradient with respect to the outputs."""
+    sizes = [
+        tf.reduce_max(tf.abs(tf.reshape(gradient, [tf.shape(losses)[0], -1])), 1)
+        for gradient in gradients
+        if gradient is not None
+    ]
+    return tf.reduce_max(tf.stack([tf.cast(size, losses.dtype) for size in sizes]), 0) if sizes else losses * 0
 
 
 def _reads(tensor: tf.Tensor) -> list[tf.Tensor]:

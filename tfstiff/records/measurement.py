@@ -85,6 +85,9 @@ class PairSetStiffness:
         mean_cosine: Mean cosine over all pairs.
         distance_profile: Same-class cosine against distance; of all pairs for regression targets.
         critical_length: ξ from the same pairs.
+        num_zero: Pairs whose product is exactly zero; their sign is 0.
+        num_uncertain_signs: Pairs whose cosine is not zero but below 1e-6, what single precision resolves, so that its
+            sign may be rounding.
     """
 
     sign: ClassStiffness | None
@@ -94,6 +97,8 @@ class PairSetStiffness:
     mean_cosine: float
     distance_profile: DistanceProfile
     critical_length: CriticalLength
+    num_zero: int = 0
+    num_uncertain_signs: int = 0
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,7 @@ class Measurement:
         updates: Optimizer updates applied; -1 where unknown.
         learning_rate: At that step; NaN where the optimizer has no single one.
         method: How the gradients were computed.
+        layers: The same results from each layer's gradients alone, by the layer's path; empty unless asked for.
         gram: (n, n) float32 products of all gradients, the training half first; kept on request, else None.
     """
 
@@ -141,6 +147,7 @@ class Measurement:
     updates: int = -1
     learning_rate: float = float("nan")
     method: str = ""
+    layers: Mapping[str, Mapping[str, PairSetStiffness]] = field(default_factory=dict)
     gram: np.ndarray | None = field(default=None, repr=False)
 
     def __getitem__(self, pair_set: str) -> PairSetStiffness:

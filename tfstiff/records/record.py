@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import numpy as np
 
@@ -73,7 +74,7 @@ def _members(value: Any, name: str = "") -> Iterator[tuple[str, np.ndarray]]:
             yield from _members(getattr(value, field.name), f"{name}/{field.name}" if name else field.name)
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _members(item, f"{name}/{key}")
+            yield from _members(item, f"{name}/{quote(key, safe='')}")  # layer paths hold slashes
     else:
         yield name, np.asarray(value, dtype=np.str_ if isinstance(value, tuple) else None)
 
@@ -87,7 +88,7 @@ def _build(kind: Any, members: Mapping[str, np.ndarray]) -> Any:
         return None
     if typing.get_origin(kind) is not None and issubclass(typing.get_origin(kind), Mapping):
         keys = dict.fromkeys(name.split("/")[0] for name in members)
-        return {key: _build(typing.get_args(kind)[1], _below(members, key)) for key in keys}
+        return {unquote(key): _build(typing.get_args(kind)[1], _below(members, key)) for key in keys}
     if dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
         names = [field.name for field in dataclasses.fields(kind)]

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import socket
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -115,6 +117,18 @@ class Run:
     def status(self) -> str:
         """running, completed, failed, interrupted or diverged; `unknown` where nothing was left behind."""
         return str(self._json("status.json").get("status", "unknown"))
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process that writes this run is alive, as far as can be told from this machine."""
+        status = self._json("status.json")
+        if status.get("status") != "running" or status.get("host") != socket.gethostname():
+            return status.get("status") == "running"
+        try:
+            os.kill(int(status["pid"]), 0)
+        except (OSError, KeyError, ValueError):
+            return False
+        return int(status["pid"]) != os.getpid()
 
     @cached_property
     def timings(self) -> dict[str, float]:

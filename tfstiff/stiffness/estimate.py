@@ -9,6 +9,8 @@ from tfstiff.stiffness.class_matrix import class_stiffness
 from tfstiff.stiffness.distance import critical_length, distance_profile
 from tfstiff.stiffness.pairs import Pairs
 
+_SINGLE_PRECISION = 1e-6  # a float32 product of gradients does not resolve a smaller cosine
+
 
 def pair_set_stiffness(
     gram: np.ndarray, row_norms: np.ndarray, column_norms: np.ndarray, pairs: Pairs
@@ -35,6 +37,7 @@ def pair_set_stiffness(
     if rows.shape[1]:
         pair_counts = _class_sums(rows, counted.astype(np.float32), columns).astype(np.int64)
         by_class = [class_stiffness(_class_sums(rows, values, columns), pair_counts) for values in (sign, cosine)]
+    size = np.abs(cosine)[np.triu(counted) if pairs.is_symmetric else counted]  # each pair once
     kept = counted.ravel()[pairs.near]
     distance, values = pairs.distance[kept], cosine.ravel()[pairs.near[kept]].astype(np.float64)
     return PairSetStiffness(
@@ -45,6 +48,8 @@ def pair_set_stiffness(
         mean_cosine=_mean(cosine, counted),
         distance_profile=distance_profile(pairs.edges, pairs.bins[kept], values),
         critical_length=critical_length(distance, values),
+        num_zero=int((size == 0).sum()),
+        num_uncertain_signs=int(((size > 0) & (size < _SINGLE_PRECISION)).sum()),
     )
 
 

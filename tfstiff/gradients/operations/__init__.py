@@ -1,24 +1,26 @@
 """Rules: for one TensorFlow operation, the per-example gradient of a weight among its inputs. One family a file.
 
-A rule is a function `rule(use) -> Outer | Tensor` registered for the operation's type:
+A rule is a function `rule(use) -> Outer | Lookup | Tensor` registered for the operation's type:
 
     @register("MyScale")                                  # y = scale * x, with x (n, d) and scale (d,)
     def my_scale(use):
         return use.output_gradient * use.data           # (n, d)
 
-It may return the gradients formed, (n, *weight.shape), or an `Outer` pair of factors. What it returns is proved against
+It may return the gradients formed, (n, *weight.shape), or factors of them. What it returns is proved against
 one-example gradients when the model is first measured; a rule need only raise `NoRule` where it does not apply.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 from tfstiff.errors import InvalidInput
-from tfstiff.gradients.factors import Outer
+from tfstiff.gradients.factors import Factor
+from tfstiff.gradients.uses import Place
 
 
 class NoRule(Exception):
@@ -30,30 +32,25 @@ class Use:
     """An operation at which a weight (or a tensor computed from weights alone) meets example data.
 
     Attributes:
-        operation: The operation in the traced graph.
+        operation: The operation in the traced graph, with one output.
         operand: Which of its inputs the weight is.
         output_gradient: Gradient of the summed losses with respect to the operation's output.
         num_examples: Scalar int32 tensor: n.
-        rows_per_example: Rows of the output's first axis that belong to one example, where known while tracing.
+        weight_shape: Shape of the weight; of the variable itself where the operand is its handle.
+        places: By tensor name, where the examples are in the operation's inputs and output.
     """
 
     operation: tf.Operation
     operand: int
     output_gradient: tf.Tensor
     num_examples: tf.Tensor
-    rows_per_example: int | None
+    weight_shape: tuple[int, ...]
+    places: dict[str, Place]
 
     @property
     def weight(self) -> tf.Tensor:
         """The batch-free operand."""
         return self.operation.inputs[self.operand]
-
-    def by_example(self, tensor: tf.Tensor) -> tf.Tensor:
-        """(n·T, ...) to (n, T, ...): the T rows of each example, which stand one behind the other."""
-        if tensor.shape.rank is None or None in tensor.shape[1:]:
-            raise NoRule(f"{self.operation.type} of a shape that is not known while tracing")
-        rows = -1 if self.rows_per_example is None else self.rows_per_example
-        return tf.reshape(tensor, [self.num_examples, rows, *tensor.shape[1:]])
 
     @property
     def data(self) -> tf.Tensor:
@@ -62,8 +59,60 @@ class Use:
             raise NoRule(f"{self.operation.type} has {len(self.operation.inputs)} operands")
         return self.operation.inputs[1 - self.operand]
 
+    @property
+    def output(self) -> tf.Tensor:
+        """The operation's output."""
+        return self.operation.outputs[0]
 
-Rule = Callable[[Use], Outer | tf.Tensor]
+    def place(self, tensor: tf.Tensor) -> Place:
+        """Where the examples are in one of the operation's tensors.
+
+        Raises:
+            NoRule: That is not known.
+        """
+        place = self.places.get(tensor.name)
+        if place is None:
+            raise NoRule(f"{self.operation.type} with examples on an axis that cannot be told")
+        return place
+
+    def by_example(self, values: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+        """Brings the example axis to the front: (n, T, ...), T the entries that shared an axis with the examples or
+        stood before it, and behind them the axes that stood after it.
+
+        Args:
+            values: Laid out as `like` is.
+            like: One of the operation's tensors.
+
+        Raises:
+            NoRule: A size is not known while tracing.
+        """
+        place = self.place(like)
+        sizes = like.shape.as_list()
+        slower, faster = sizes[: place.axis], sizes[place.axis + 1 :]
+        if None in slower or None in faster or place.after is None:
+            raise NoRule(f"{self.operation.type} of a shape that is not known while tracing")
+        outer = math.prod(slower) * place.before
+        if outer > 1:
+            values = tf.reshape(values, [outer, self.num_examples, place.after, *faster])
+            values = tf.transpose(values, [1, 0, *range(2, 3 + len(faster))])
+        return tf.reshape(values, [self.num_examples, outer * place.after, *faster])
+
+    def sum_over_rows(self, gradients: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+        """From gradients of single rows, (rows, ...), the examples being among the rows of `like`, to (n, ...).
+
+        Raises:
+            NoRule: The examples are on another axis.
+        """
+        place = self.place(like)
+        if place.axis != 0 or place.after is None:
+            raise NoRule(f"{self.operation.type} with the examples on another axis than the first")
+        if place.before == place.after == 1:
+            return gradients
+        shape = [place.before, self.num_examples, place.after, *gradients.shape[1:]]
+        return tf.reduce_sum(tf.reshape(gradients, shape), [0, 2])
+
+
+Rule = Callable[[Use], Factor]
 
 _RULES: dict[str, Rule] = {}
 
@@ -91,7 +140,7 @@ def register(*operation_types: str, overwrite: bool = False) -> Callable[[Rule],
     return add
 
 
-def apply_rule(use: Use) -> Outer | tf.Tensor:
+def apply_rule(use: Use) -> Factor:
     """The per-example gradients of `use.weight` by the rule for its operation.
 
     Raises:
@@ -100,8 +149,10 @@ def apply_rule(use: Use) -> Outer | tf.Tensor:
     rule = _RULES.get(use.operation.type)
     if rule is None:
         raise NoRule(f"no rule for the operation {use.operation.type}")
+    if use.output.dtype.is_complex:
+        raise NoRule(f"{use.operation.type} of complex numbers")
     return rule(use)
 
 
 # At the end, since they import `register` from here.
-from tfstiff.gradients.operations import convolution, elementwise, matrix_product  # noqa: E402, F401
+from tfstiff.gradients.operations import convolution, elementwise, gather, products, repeat  # noqa: E402, F401

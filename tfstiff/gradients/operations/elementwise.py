@@ -1,4 +1,4 @@
-"""Elementwise operations with broadcasting: biases, scales, gates."""
+"""Elementwise operations with broadcasting: biases, scales, gates, and any other function of a weight and data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tfstiff.gradients.operations import NoRule, Use, register
 @register("BiasAdd")
 def bias_add(use: Use) -> tf.Tensor:
     """(n, channels): the output gradient summed over all positions."""
-    gradient = use.by_example(use.output_gradient)
+    gradient = use.by_example(use.output_gradient, use.output)
     channel = 2 if use.operation.get_attr("data_format") == b"NCHW" else gradient.shape.rank - 1
     return tf.reduce_sum(gradient, [axis for axis in range(1, gradient.shape.rank) if axis != channel])
 
@@ -18,30 +18,55 @@ def bias_add(use: Use) -> tf.Tensor:
 @register("Add", "AddV2")
 def add(use: Use) -> tf.Tensor:
     """The output gradient, summed over the axes along which the weight was repeated."""
-    return _sum_over_broadcast(use.output_gradient, use)
+    return _sum_over_repeated(use.output_gradient, use)
 
 
 @register("Sub")
 def subtract(use: Use) -> tf.Tensor:
     """As for a sum, negated where the weight is subtracted."""
-    gradient = _sum_over_broadcast(use.output_gradient, use)
+    gradient = _sum_over_repeated(use.output_gradient, use)
     return gradient if use.operand == 0 else -gradient
 
 
 @register("Mul")
 def multiply(use: Use) -> tf.Tensor:
     """The output gradient times the other operand, summed over the axes along which the weight was repeated."""
-    return _sum_over_broadcast(use.output_gradient * use.data, use)
+    return _sum_over_repeated(use.output_gradient * use.data, use)
 
 
-def _sum_over_broadcast(gradient: tf.Tensor, use: Use) -> tf.Tensor:
+@register(
+    "RealDiv", "Div", "DivNoNan", "Pow", "Maximum", "Minimum", "SquaredDifference", "Atan2", "FloorMod", "SelectV2",
+    "Xdivy", "Xlogy", "Xlog1py", "MulNoNan", "ClipByValue",
+)  # fmt: skip
+def elementwise(use: Use) -> tf.Tensor:
+    """Any other: the operation is made again with the weight repeated to the output's shape, and differentiated."""
+    operation = use.operation
+    repeated = tf.broadcast_to(use.weight, tf.shape(use.output))
+    inputs = [repeated if index == use.operand else tensor for index, tensor in enumerate(operation.inputs)]
+    again = _made_again(operation, inputs)
+    (gradient,) = tf.gradients(again, [repeated], use.output_gradient)
+    if gradient is None:
+        raise NoRule(f"{operation.type} has no gradient")
+    return _sum_over_repeated(gradient, use)
+
+
+def _made_again(operation: tf.Operation, inputs: list[tf.Tensor]) -> tf.Tensor:
+    attributes = {name: operation.node_def.attr[name] for name in operation.node_def.attr if not name.startswith("_")}
+    types = [output.dtype for output in operation.outputs]
+    return operation.graph.create_op(operation.type, inputs, types, attrs=attributes).outputs[0]
+
+
+def _sum_over_repeated(gradient: tf.Tensor, use: Use) -> tf.Tensor:
     """Sums `gradient`, of the output's shape, down to (n, *weight.shape)."""
-    weight_shape = use.weight.shape.as_list()
-    if gradient.shape.rank is None or None in gradient.shape[1:] or None in weight_shape:
+    weight_shape = use.weight_shape
+    place, rank = use.place(use.output), use.output.shape.rank
+    if rank is None or None in weight_shape:
         raise NoRule(f"{use.operation.type} of a shape that is not known while tracing")
-    aligned = [1] * (gradient.shape.rank - len(weight_shape)) + weight_shape
-    if aligned[0] != 1:
-        raise NoRule(f"{use.operation.type} of a weight with an entry per example")
-    repeated = [axis for axis in range(1, len(aligned)) if aligned[axis] == 1 and gradient.shape[axis] != 1]
-    summed = tf.reduce_sum(use.by_example(gradient), [1, *(axis + 1 for axis in repeated)])
+    aligned = [*[1] * (rank - len(weight_shape)), *weight_shape]
+    if any(size != 1 for size in aligned[: place.axis + 1]):
+        raise NoRule(f"{use.operation.type} of a weight with entries along the examples' axis, or before it")
+    by_example = use.by_example(gradient, use.output)  # (n, T, axes behind the examples')
+    behind = aligned[place.axis + 1 :]
+    repeated = [axis for axis, size in enumerate(behind, 2) if size == 1 and by_example.shape[axis] != 1]
+    summed = tf.reduce_sum(by_example, [1, *repeated])
     return tf.reshape(summed, [use.num_examples, *weight_shape])
