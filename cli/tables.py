@@ -74,8 +74,33 @@ def print_measurements(
     widest = Extent.get(console, console.options.update(max_width=10_000), table).maximum
     console.width = max(widest, console.width)
     console.print(table)
-    for line in status_legend(measurements, pair_set):
-        console.print(line, markup=False)
+    for line in (*status_legend(measurements, pair_set), *gradient_notes(measurements, pair_set)):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def gradient_notes(measurements: Sequence[Measurement], pair_set: str) -> list[str]:
+    """A line for each measurement with gradients that are zero or not finite, or signs too close to call."""
+    lines = []
+    for measurement in measurements:
+        halves = (measurement.train, measurement.validation)
+        stiffness = measurement.pair_sets.get(pair_set)
+        counts = {
+            "zero gradients": sum(half.num_zero_gradients for half in halves),
+            "gradients that are not finite, left out": sum(half.num_nonfinite for half in halves),
+            "pairs whose sign is too close to call": _worth_telling(stiffness),
+        }
+        found = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        if found:
+            lines.append(f"step {measurement.step}: {found}")
+    return lines
+
+
+def _worth_telling(stiffness: PairSetStiffness | None) -> int:
+    """The pairs of uncertain sign, where they are more than one in a hundred."""
+    if stiffness is None or stiffness.pair_counts is None:
+        return 0
+    count = stiffness.num_uncertain_signs
+    return count if 100 * count > stiffness.pair_counts.sum() else 0
 
 
 def _scalar(stiffness: PairSetStiffness | None, metric: str, kind: str) -> float:

@@ -67,6 +67,25 @@ def test_piped_output_is_plain_and_never_truncated(run, columns):
     assert all(len(row) >= 10 for row in table_rows(text)[:3])
 
 
+def test_gradients_to_beware_of_are_told(run, tmp_path):
+    usual = run.measurements[-1]
+    across = usual["train_val"]
+    few, many = 1, int(across.pair_counts.sum()) // 50
+    odd = replace(
+        usual,
+        step=usual.step + 1,
+        train=replace(usual.train, num_zero_gradients=3),
+        validation=replace(usual.validation, num_nonfinite=2),
+        pair_sets={**usual.pair_sets, "train_val": replace(across, num_uncertain_signs=many)},
+    )
+    usual = replace(usual, pair_sets={**usual.pair_sets, "train_val": replace(across, num_uncertain_signs=few)})
+    folder = write_run(tmp_path / "odd", [usual, odd])
+    lines = [line for line in show(folder.folder).stdout.splitlines() if line.startswith("step ")]
+    (line,) = lines  # nothing of the usual one
+    assert line.startswith(f"step {odd.step}: 3 zero gradients, 2 gradients that are not finite")
+    assert f"{many} pairs whose sign is too close to call" in line
+
+
 def test_no_color_is_honoured_on_a_terminal(monkeypatch, run):
     class Terminal(io.StringIO):
         def isatty(self):
