@@ -1,6 +1,6 @@
 """A whole run, measurements included, against plain `model.fit(x, y, batch_size=32)` of the same model and data.
 
-    python benchmarks/against_plain_fit.py --dataset cifar10 --arch cnn --epochs 3 --data-dir ../shared/tfds
+    python benchmarks/against_plain_fit.py --dataset cifar10 --arch cnn --epochs 3 --data-dir DIR
 
 The two take turns in one process each, so that both see the same machine; times are of `fit` alone and of everything
 after the imports (data, model, fit, records, figures).

@@ -1,6 +1,6 @@
 """Do all methods give the same Gram matrix? Each, in float32, against `loop` in float64, on real images.
 
-    python benchmarks/methods_agree.py --data-dir ../shared/tfds
+    python benchmarks/methods_agree.py --data-dir DIR
 
 Prints, for each network at its initialisation and after 200 steps of training: the greatest difference relative to the
 largest entry, and the share of pairs whose sign differs.
