@@ -227,6 +227,21 @@ def test_the_plan_does_not_keep_the_model_alive(data, method, compiled):
     assert alive() is None
 
 
+def test_equal_losses_share_a_plan(model, data):
+    sparse = keras.losses.SparseCategoricalCrossentropy
+    first = plan.plan_for(model, *data, loss=sparse(from_logits=True))
+    assert plan.plan_for(model, *data, loss=sparse(from_logits=True)) is first
+    assert plan.plan_for(model, *data, loss=sparse(from_logits=False)) is not first
+
+    class Own(sparse):
+        pass
+
+    own = [plan.plan_for(model, *data, loss=Own(from_logits=True)) for _ in range(2)]
+    assert own[0] is not own[1]  # its settings may not tell everything
+    functions = [lambda y, p: sparse(from_logits=True).call(y, p) for _ in range(2)]
+    assert plan.plan_for(model, *data, loss=functions[0]) is not plan.plan_for(model, *data, loss=functions[1])
+
+
 def test_measuring_changes_no_weight_and_draws_no_random_number(model, data):
     weights = model.get_weights()
     state, keras_seed = np.random.get_state()[1].copy(), keras.random.uniform((3,), seed=1)

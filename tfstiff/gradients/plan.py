@@ -227,7 +227,7 @@ def plan_for(
     key = (method, precision, repr(signature), repr(weights), trainable)
     plans = _plans.setdefault(model, [])
     for known_key, known_identifier, plan in plans:
-        if known_key == key and (known_identifier is identifier or _same_name(known_identifier, identifier)):
+        if known_key == key and (known_identifier is identifier or _same_loss(known_identifier, identifier)):
             return plan
     plan = GradientPlan(model, resolve_loss(model, loss), signature, method, max(counts), precision)
     plans.append((key, identifier, plan))
@@ -235,8 +235,14 @@ def plan_for(
     return plan
 
 
-def _same_name(first: Any, second: Any) -> bool:
-    return isinstance(first, str) and isinstance(second, str) and first == second
+def _same_loss(first: Any, second: Any) -> bool:
+    """Whether two losses that are not one object are sure to be equal: names, or Keras' own with equal settings."""
+    if type(first) is not type(second):
+        return False
+    if isinstance(first, str):
+        return first == second
+    is_built_in = getattr(keras.losses, type(first).__name__, None) is type(first)
+    return is_built_in and isinstance(first, keras.losses.Loss) and first.get_config() == second.get_config()
 
 
 def check_choices(method: str, precision: str) -> None:
