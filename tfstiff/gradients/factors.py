@@ -96,7 +96,7 @@ def merge(factors: Sequence[Factor], num_examples: int) -> Factor:
     joined = _joined(factors)
     if joined is not None and joined.is_cheaper_unformed(num_examples):
         return joined
-    return joined.formed() if joined is not None else formed_sum(factors)
+    return formed_sum(factors if joined is None else [joined])
 
 
 def formed_sum(factors: Sequence[Factor]) -> tf.Tensor:

@@ -33,7 +33,7 @@ class Products(NamedTuple):
 
     def unscaled(self) -> np.ndarray:
         """(n, n): the products of the gradients themselves, of which the tiniest may be zero in single precision."""
-        return (self.gram / self.scales[:, None] / self.scales).astype(self.gram.dtype)
+        return _unscaled(self.gram, self.scales, self.scales)
 
 
 def gradient_gram(
@@ -86,14 +86,11 @@ def gradient_gram(
     chunks = _feature_chunks(plan, x, y)
     scales, scales2 = _scales(chunks), _scales(chunks if others is None else others)
 
-    def unscaled(gram: np.ndarray) -> np.ndarray:
-        return (gram / scales[:, None] / scales2).astype(gram.dtype)
-
     if not per_layer:
-        return unscaled(gram_of(plan.products, chunks, others))
+        return _unscaled(gram_of(plan.products, chunks, others), scales, scales2)
     columns = None if others is None else _by_layer(plan, others)
     return {
-        layer: unscaled(gram_of(plan.products, rows, None if columns is None else columns[layer]))
+        layer: _unscaled(gram_of(plan.products, rows, None if columns is None else columns[layer]), scales, scales2)
         for layer, rows in _by_layer(plan, chunks).items()
     }
 
@@ -144,6 +141,10 @@ def _proved_plan(model: keras.Model, x: Any, y: Any, **options: Any) -> tuple[Gr
 def _by_layer(plan: GradientPlan, chunks: list[Features]) -> dict[str, list[Features]]:
     parts = [plan.by_layer(chunk) for chunk in chunks]
     return {layer: [part[layer] for part in parts] for layer in parts[0]}
+
+
+def _unscaled(gram: np.ndarray, scales: np.ndarray, scales2: np.ndarray) -> np.ndarray:
+    return (gram / scales[:, None] / scales2).astype(gram.dtype)
 
 
 def _scales(chunks: list[Features]) -> np.ndarray:

@@ -116,9 +116,8 @@ class Vectorized(Reference):
         super().__init__(*args, **kwargs)
         logger = tf.get_logger()
         level = logger.level
-        logger.setLevel(
-            logging.CRITICAL
-        )  # where vectorising fails, TensorFlow logs the whole graph; the error says enough
+        # Where vectorising fails, TensorFlow logs the whole graph; the error says enough.
+        logger.setLevel(logging.CRITICAL)
         try:
             graph = self.compute.get_concrete_function().graph
         finally:
