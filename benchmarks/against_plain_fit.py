@@ -2,22 +2,20 @@
 
     python benchmarks/against_plain_fit.py --dataset cifar10 --arch cnn --epochs 3 --data-dir DIR
 
-The two take turns in one process each, so that both see the same machine; times are of `fit` alone and of everything
+The two take turns, in a process each, so that both see the same machine; times are of `fit` alone and of everything
 after the imports (data, model, fit, records, figures).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 from tfstiff._quiet import import_tensorflow
+from tfstiff.benchmarking import Timing, in_new_process
 
 
 def main() -> None:
@@ -28,24 +26,17 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=8e-4)
     parser.add_argument("--data-dir")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--one", choices=["plain", "tfstiff"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.one:
-        print(json.dumps({"plain": plain, "tfstiff": ours}[arguments.one](arguments)))
-        return
     results: dict[str, list[dict[str, float]]] = {"plain": [], "tfstiff": []}
     for repeat in range(arguments.repeats):
-        for kind, found in results.items():
-            command = [sys.executable, __file__, *sys.argv[1:], "--one", kind]
-            output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-            found.append(json.loads(output.splitlines()[-1]))
-            print(f"{repeat + 1}/{arguments.repeats} {kind}: {found[-1]}", file=sys.stderr)
+        for kind, measure in (("plain", plain), ("tfstiff", ours)):
+            results[kind].append(in_new_process(measure, arguments))
+            print(f"{repeat + 1}/{arguments.repeats} {kind}: {results[kind][-1]}", file=sys.stderr)
     for figure in ("fit", "everything"):
-        ratios = [a[figure] / b[figure] for a, b in zip(results["tfstiff"], results["plain"], strict=True)]
-        medians = {kind: statistics.median(row[figure] for row in rows) for kind, rows in results.items()}
+        timings = {kind: Timing(tuple(row[figure] for row in rows)) for kind, rows in results.items()}
         print(
-            f"{figure}: tfstiff {medians['tfstiff']:.1f} s, plain fit {medians['plain']:.1f} s, "
-            f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+            f"{figure}: tfstiff {timings['tfstiff'].seconds:.1f} s, plain fit {timings['plain'].seconds:.1f} s, "
+            f"ratio {timings['tfstiff'].ratio(timings['plain']):.2f}"
         )
 
 

@@ -15,6 +15,7 @@ _COMMANDS = {
     "run": ("run", "Train a model on a data set and record its stiffness."),
     "show": ("show", "Print the measurements of a run."),
     "plot": ("plot", "Draw the figures of a run."),
+    "bench": ("bench", "Measure the speed of the gradients on this machine."),
     "data": ("data", "List the data sets, or check one."),
 }
 

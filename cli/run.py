@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from tfstiff._quiet import import_tensorflow
 from tfstiff.datasets import CENTERINGS, DEFAULT
@@ -19,21 +20,22 @@ from tfstiff.experiment import run
 from tfstiff.records import load_run
 from tfstiff.run_spec import RunSpec
 
+from .options import METHODS, arch_option, hidden_option
 from .progress import choose_progress
-from .tables import print_measurements
+from .science_options import preset_option, science_options
+from .tables import event_notes, print_measurements
 
 _DEFAULTS = RunSpec()
-_METHODS = ("auto", "structured", "vectorized", "jacobian", "loop")
 _PRECISIONS = ("float32", "float64", "policy")
 
 
-def _widths(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+def _bytes(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
     if value is None:
         return None
-    try:
-        return tuple(int(width) for width in value.split(","))
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is not a list of whole numbers such as 500,300,100.") from None
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(k|M|G|T)?i?B?\s*", value)
+    if found is None:
+        raise click.BadParameter(f"{value!r} is not a size such as 4GB or 500MB.")
+    return int(float(found[1]) * 1000 ** " kMGT".index(found[2] or " "))
 
 
 def _probe_size(_: click.Context, __: click.Parameter, value: str) -> tuple[int, int]:
@@ -55,16 +57,15 @@ def _schedule(_: click.Context, __: click.Parameter, value: str) -> str | int | 
 
 
 @click.command("run")
+@preset_option
 @click.option(
-    "--dataset", default=DEFAULT, show_default=True, help="A name that `tfstiff data list` shows, or npz:PATH."
-)
-@click.option(
-    "--arch",
-    default=_DEFAULTS.arch,
+    "--dataset",
+    default=DEFAULT,
     show_default=True,
-    help="fc, cnn, fc-v1, cnn-v1, resnet20, or package.module:function of your own (its code is run).",
+    help="A name that `tfstiff data list` shows, npz:PATH, or spherical_harmonics:OPTIONS.",
 )
-@click.option("--hidden", callback=_widths, metavar="WIDTHS", help="Hidden widths of fc and fc-v1: 500,300,100.")
+@arch_option
+@hidden_option
 @click.option("--lr", "learning_rate", type=float, default=_DEFAULTS.learning_rate, show_default=True, help="Of Adam.")
 @click.option("--epochs", type=int, default=_DEFAULTS.epochs, show_default=True)
 @click.option("--batch-size", type=int, default=_DEFAULTS.batch_size, show_default=True)
@@ -93,12 +94,18 @@ def _schedule(_: click.Context, __: click.Parameter, value: str) -> str | int | 
     help="What the mean and variance of the inputs are taken over.",
 )
 @click.option("--train-examples", type=int, metavar="N", help="Train on N examples, stratified.  [default: all]")
-@click.option("--permute-labels", is_flag=True, help="Permute the training labels.")
-@click.option("--method", type=click.Choice(_METHODS), default="auto", show_default=True, help="For the gradients.")
+@science_options
+@click.option("--method", type=click.Choice(METHODS), default="auto", show_default=True, help="For the gradients.")
 @click.option("--precision", type=click.Choice(_PRECISIONS), default="float32", show_default=True, help="Of gradients.")
 @click.option("--per-layer", is_flag=True, help="Measure each layer's gradients by themselves too.")
 @click.option("--deterministic", is_flag=True, help="Deterministic operations only: equal runs give equal records.")
 @click.option("--keep-gram", is_flag=True, help="Keep the products of all gradients in the records.")
+@click.option(
+    "--memory-limit",
+    callback=_bytes,
+    metavar="SIZE",
+    help="Memory that a measurement's gradients may take, such as 4GB.  [default: half of what is free]",
+)
 @click.option("--data-dir", type=click.Path(file_okay=False), help="Folder of prepared TFDS data sets.")
 @click.option("--offline", is_flag=True, help="Download nothing.")
 @click.option(
@@ -106,7 +113,8 @@ def _schedule(_: click.Context, __: click.Parameter, value: str) -> str | int | 
     type=click.Path(path_type=Path),
     help="The run's folder, a new one.  [default: runs/<data set>-<arch>-<time>]",
 )
-def command(out: Path | None, **options: Any) -> None:
+@click.pass_context
+def command(ctx: click.Context, preset: str, out: Path | None, **options: Any) -> None:
     """Train a model and record its stiffness.
 
     Trains with Adam at a constant learning rate, measures on a fixed probe of training and
@@ -118,8 +126,11 @@ def command(out: Path | None, **options: Any) -> None:
       tfstiff run
       tfstiff run --dataset cifar10 --arch cnn --lr 8e-4 --epochs 20
       tfstiff run --dataset npz:mine.npz --arch mymodels:build --schedule 0,0.1,1,5
+      tfstiff run --preset v1 --dataset mnist --stop-at-loss 0.1
     """  # noqa: D301  # click wants the character \b itself
-    spec = RunSpec(**options)
+    defaults = {name for name in options if ctx.get_parameter_source(name) is ParameterSource.DEFAULT}
+    given = {name: value for name, value in options.items() if name not in defaults}
+    spec = RunSpec.from_preset(preset, **given)
     folder = out or _default_folder(spec)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InvalidInput(
@@ -135,8 +146,9 @@ def command(out: Path | None, **options: Any) -> None:
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: progress.say(f"Warning: {message}")
         finished = run(spec, folder, progress=progress)
-    print_measurements(finished.measurements)
-    click.echo()
+    print_measurements(finished.measurements, metrics=spec.metrics)
+    for line in (*event_notes(finished.events), ""):
+        click.echo(line)
     for path in _written(folder):
         click.echo(path)
     if finished.status == "diverged":
@@ -150,7 +162,8 @@ def _default_folder(spec: RunSpec) -> Path:
 
 
 def _written(folder: Path) -> list[Path]:
-    return [folder / name for name in ("config.json", "history.csv", "records")] + sorted(folder.glob("figures/*.png"))
+    files = [folder / name for name in ("config.json", "history.csv", "events.jsonl", "records")]
+    return [path for path in files if path.exists()] + sorted(folder.glob("figures/*.png"))
 
 
 def _timings(folder: Path) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import click
 
 from tfstiff.errors import RecordCorrupt
-from tfstiff.records import PAIR_SETS, Run, load_run, scalar_row
+from tfstiff.progress import shown_pair_set
+from tfstiff.records import METRICS, PAIR_SETS, Run, load_run, scalar_row
 from tfstiff.records.atomic import finite
 
-from .tables import print_measurements
+from .tables import event_notes, print_measurements
 
 
 @click.command("show")
@@ -20,13 +22,11 @@ from .tables import print_measurements
 @click.option(
     "--pair-set",
     type=click.Choice(PAIR_SETS),
-    default="train_val",
-    show_default=True,
-    help="Pairs of examples that the table is of.",
+    help="Pairs of examples that the table is of.  [default: train_val, where it was measured]",
 )
 @click.option("--strict", is_flag=True, help="Exit with 3 if a record cannot be read.")
 @click.pass_context
-def command(ctx: click.Context, runs: tuple[str, ...], as_json: bool, pair_set: str, strict: bool) -> None:
+def command(ctx: click.Context, runs: tuple[str, ...], as_json: bool, pair_set: str | None, strict: bool) -> None:
     """Print the measurements of runs.
 
     RUN is a folder that `tfstiff run` or StiffnessCallback(log_dir=...) wrote; it may
@@ -41,18 +41,18 @@ def command(ctx: click.Context, runs: tuple[str, ...], as_json: bool, pair_set: 
     damaged = False
     documents = []
     for index, run in enumerate([load_run(folder) for folder in runs]):
-        config, status, problems = _read(run)
+        config, status, events, problems = _read(run)
         damaged = damaged or bool(problems)
         for problem in problems:
             click.echo(f"Warning: {problem}", err=True)
         if problems:
             click.echo(f"{len(problems)} file(s) of {run.folder} cannot be read.", err=True)
         if as_json:
-            documents.append(_document(run, config, status, problems))
+            documents.append(_document(run, config, status, events, problems))
             continue
         if index:
             click.echo()
-        _print_run(run, config, status, pair_set)
+        _print_run(run, config, status, events, pair_set)
     if as_json:
         whole = documents[0] if len(documents) == 1 else documents
         click.echo(json.dumps(finite(whole), indent=2, ensure_ascii=False, allow_nan=False))
@@ -60,10 +60,11 @@ def command(ctx: click.Context, runs: tuple[str, ...], as_json: bool, pair_set: 
         ctx.exit(RecordCorrupt.exit_code)
 
 
-def _read(run: Run) -> tuple[dict[str, Any], str, list[RecordCorrupt]]:
-    """Settings, status and problems of a run, of which a damaged one must not hide the measurements."""
+def _read(run: Run) -> tuple[dict[str, Any], str, list[dict[str, Any]], list[RecordCorrupt]]:
+    """Settings, status, events and problems of a run, of which a damaged one must not hide the measurements."""
     config: dict[str, Any] = {}
     status = "unknown"
+    events: list[dict[str, Any]] = []
     problems = list(run.problems)
     try:
         config = run.spec
@@ -73,33 +74,51 @@ def _read(run: Run) -> tuple[dict[str, Any], str, list[RecordCorrupt]]:
         status = run.status
     except RecordCorrupt as problem:
         problems.append(problem)
-    return config, status, problems
+    try:
+        events = run.events
+    except RecordCorrupt as problem:
+        problems.append(problem)
+    return config, status, events, problems
 
 
-def _print_run(run: Run, config: dict[str, Any], status: str, pair_set: str) -> None:
+def _print_run(
+    run: Run, config: dict[str, Any], status: str, events: list[dict[str, Any]], pair_set: str | None
+) -> None:
     named = {"data set": "dataset", "arch": "arch", "learning rate": "learning_rate"}
+    pair_set = pair_set or (shown_pair_set(run.measurements[0]) if run.measurements else "train_val")
     settings = {label: config[key] for label, key in named.items() if config.get(key) is not None}
     for label, value in {"run": run.folder, "status": status, **settings, "pairs": pair_set}.items():
         click.echo(f"{label + ':':<15}{value}")
     click.echo()
     if run.measurements:
-        print_measurements(run.measurements, pair_set)
+        print_measurements(run.measurements, pair_set, metrics=config.get("metrics", METRICS))
+        for line in event_notes(events):
+            click.echo(line)
     else:
         click.echo("No measurements yet." if status == "running" else "No measurements.")
 
 
-def _document(run: Run, config: dict[str, Any], status: str, problems: list[RecordCorrupt]) -> dict[str, Any]:
+def _document(
+    run: Run, config: dict[str, Any], status: str, events: list[dict[str, Any]], problems: list[RecordCorrupt]
+) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     for measurement in run.measurements:
         statuses = {
             f"critical_length_status_{name}": stiffness.critical_length.status
             for name, stiffness in measurement.pair_sets.items()
         }
-        rows.append({**scalar_row(measurement), **statuses})
+        errors = {f"{name}_se": error for name, error in measurement.standard_errors().items() if math.isfinite(error)}
+        limits = {
+            f"critical_length_{end}_{name}": getattr(stiffness.critical_length, end)
+            for name, stiffness in measurement.pair_sets.items()
+            for end in ("low", "high")
+        }
+        rows.append({**scalar_row(measurement), **statuses, **errors, **limits})
     return {
         "folder": str(run.folder),
         "status": status,
         "config": config,
         "measurements": rows,
+        "events": events,
         "problems": [str(problem) for problem in problems],
     }

@@ -1,16 +1,17 @@
-"""The table of a run's measurements, as `tfstiff show` prints it and `tfstiff run` ends with it."""
+"""Tables on the terminal: of a run's measurements, as `show` prints it and `run` ends with it, and of anything else."""
 
 from __future__ import annotations
 
 import math
 import sys
 from collections.abc import Sequence
-from typing import IO
+from typing import IO, Any
 
 from rich.console import Console
 from rich.measure import Measurement as Extent
 from rich.table import Table
 
+from tfstiff.progress import shown_pair_set
 from tfstiff.records import METRICS, Measurement, PairSetStiffness
 
 # Status of a critical length -> its mark in the table, and what the mark means.
@@ -18,23 +19,29 @@ _MARKS = {
     "extrapolated": (">", "ξ lies beyond the largest distance observed"),
     "beyond": (">>", "ξ lies beyond 2, the largest distance there is"),
     "all_nonpositive": ("<", "ξ lies below the smallest distance observed"),
-    "no_decay": ("=", "no ξ: stiffness does not fall with distance"),
+    "no_decay": ("=", "no ξ: stiffness does not fall significantly with distance"),
     "too_few_pairs": ("?", "no ξ: too few pairs"),
+    "unavailable": ("?", "no ξ: its method needs all pairs"),
 }
 _ABSENT = "–"
 
 
-def measurement_table(measurements: Sequence[Measurement], pair_set: str = "train_val") -> Table:
+def measurement_table(
+    measurements: Sequence[Measurement], pair_set: str = "train_val", metrics: Sequence[str] = METRICS
+) -> Table:
     """A row a measurement: when, losses, accuracy, stiffness of one pair set, ξ with a mark for its status.
+
+    Stiffness has its standard error over the draw of the probe's examples.
 
     Targets without classes have mean stiffness in place of within and between, and no accuracy.
 
     Args:
         measurements: In order of time; may be empty.
         pair_set: `train_train`, `train_val` or `val_val`.
+        metrics: Which of `sign` and `cosine`.
     """
     has_classes = not any(s.sign is None for m in measurements for s in m.pair_sets.values())
-    kinds = [(metric, kind) for metric in METRICS for kind in (("within", "between") if has_classes else ("mean",))]
+    kinds = [(metric, kind) for metric in metrics for kind in (("within", "between") if has_classes else ("mean",))]
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     headers = ["epoch", "step", "train\nloss", "val\nloss", *["val\nacc."] * has_classes]
     for header in [*headers, *(f"{metric}\n{kind}" for metric, kind in kinds), "ξ"]:
@@ -46,7 +53,7 @@ def measurement_table(measurements: Sequence[Measurement], pair_set: str = "trai
         cells += [_number(m.train.loss, 4), _number(m.validation.loss, 4)]
         if has_classes:
             cells.append(_number(m.validation.accuracy))
-        cells += [_number(_scalar(stiffness, metric, kind)) for metric, kind in kinds]
+        cells += [_with_error(*_scalar(stiffness, metric, kind)) for metric, kind in kinds]
         length = stiffness.critical_length if stiffness else None
         cells += [_number(length.value if length else math.nan), _mark(length.status) if length else ""]
         table.add_row(*cells)
@@ -60,22 +67,56 @@ def status_legend(measurements: Sequence[Measurement], pair_set: str = "train_va
 
 
 def print_measurements(
-    measurements: Sequence[Measurement], pair_set: str = "train_val", file: IO[str] | None = None
+    measurements: Sequence[Measurement],
+    pair_set: str | None = None,
+    file: IO[str] | None = None,
+    metrics: Sequence[str] = METRICS,
 ) -> None:
     """Prints the table and its legend, never truncated. Without colours or bold where `file` is no terminal.
 
     Args:
         measurements: In order of time; may be empty.
-        pair_set: `train_train`, `train_val` or `val_val`.
+        pair_set: `train_train`, `train_val` or `val_val`; None chooses one that was measured.
+        file: Standard output where None.
+        metrics: Which of `sign` and `cosine`.
+    """
+    pair_set = pair_set or (shown_pair_set(measurements[0]) if measurements else "train_val")
+    notes = (*status_legend(measurements, pair_set), *gradient_notes(measurements, pair_set))
+    print_whole(measurement_table(measurements, pair_set, metrics), notes, file)
+
+
+def plain_table(first: str, *others: str) -> Table:
+    """An empty table as all of ours look: no lines, the first column to the left, the other headers to the right."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    table.add_column(first, no_wrap=True)
+    for header in others:
+        table.add_column(header, justify="right", no_wrap=True, vertical="bottom")
+    return table
+
+
+def print_whole(table: Table, notes: Sequence[str] = (), file: IO[str] | None = None) -> None:
+    """Prints a table, never truncated, and a line for each note below it.
+
+    Args:
+        table: May be wider than the terminal.
+        notes: Lines of text.
         file: Standard output where None.
     """
     console = Console(file=file or sys.stdout, highlight=False)
-    table = measurement_table(measurements, pair_set)
     widest = Extent.get(console, console.options.update(max_width=10_000), table).maximum
     console.width = max(widest, console.width)
     console.print(table)
-    for line in (*status_legend(measurements, pair_set), *gradient_notes(measurements, pair_set)):
+    for line in notes:
         console.print(line, markup=False, soft_wrap=True)
+
+
+def event_notes(events: Sequence[dict[str, Any]]) -> list[str]:
+    """A line for each training loss that a run waited for and reached."""
+    return [
+        f"step {event['step']}: training loss {event['threshold']:g} reached, with {event['training_loss']:.4g}"
+        for event in events
+        if event.get("event") == "training_loss_reached"
+    ]
 
 
 def gradient_notes(measurements: Sequence[Measurement], pair_set: str) -> list[str]:
@@ -103,12 +144,21 @@ def _worth_telling(stiffness: PairSetStiffness | None) -> int:
     return count if 100 * count > stiffness.pair_counts.sum() else 0
 
 
-def _scalar(stiffness: PairSetStiffness | None, metric: str, kind: str) -> float:
+def _scalar(stiffness: PairSetStiffness | None, metric: str, kind: str) -> tuple[float, float]:
+    """A mean and its standard error."""
     if stiffness is None:
-        return math.nan
+        return math.nan, math.nan
     if kind == "mean":
-        return getattr(stiffness, f"mean_{metric}")
-    return getattr(getattr(stiffness, metric), kind)
+        return getattr(stiffness, f"mean_{metric}"), getattr(stiffness, f"mean_{metric}_se")
+    by_class = getattr(stiffness, metric)
+    return getattr(by_class, kind), getattr(by_class, f"{kind}_se")
+
+
+def _with_error(value: float, error: float) -> str:
+    """`0.741±.012`; the value alone where the error is not known."""
+    if math.isnan(value) or math.isnan(error):
+        return _number(value)
+    return f"{_number(value)}±{_number(error).removeprefix('0')}"
 
 
 def _mark(status: str) -> str:

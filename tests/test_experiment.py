@@ -1,5 +1,6 @@
 import csv
 import dataclasses
+import inspect
 import json
 import math
 import os
@@ -12,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfstiff import RunSpec, load_run, run, schedules
+from tfstiff import RunSpec, load_run, measure, run, schedules
 from tfstiff.errors import DatasetUnavailable, InvalidInput
+from tfstiff.experiment import _prepare
 from tfstiff.progress import Progress, describe
 from tfstiff.records import RunWriter
 from tfstiff.training import Reporter
@@ -370,6 +372,114 @@ def test_the_steps_of_the_log_schedule(steps_per_epoch, epochs):
 )
 def test_the_steps_of_other_schedules(schedule, expected):
     assert RunSpec(epochs=2, schedule=schedule).measured_steps(10) == expected
+
+
+# ---- permuted labels, and stopping at a training loss
+
+
+def test_permuted_labels_are_what_is_trained_and_probed_on(tmp_path, spec, data):
+    trial = _prepare(dataclasses.replace(spec, permute_labels=True, seed=1), tmp_path / "run")
+    with np.load(data) as raw:
+        true = {f"train_{index:05d}": int(label) for index, label in enumerate(raw["y_train"])}
+        validation = {f"validation_{index:05d}": int(label) for index, label in enumerate(raw["y_validation"])}
+    given = dict(zip(trial.dataset.train.ids.tolist(), trial.dataset.train.y.tolist(), strict=True))
+    assert sorted(given.values()) == sorted(true.values())
+    assert given != true
+    half = trial.probe.train
+    assert [given[name] for name in half.ids.tolist()] == half.y.tolist() == half.classes.tolist()
+    half = trial.probe.validation
+    assert [validation[name] for name in half.ids.tolist()] == half.y.tolist()
+    kept = np.mean([given[name] == true[name] for name in true])
+    assert trial.dataset.provenance["preparation"]["labels_kept"] == pytest.approx(kept)
+    assert trial.dataset.provenance["preparation"]["labels_kept"] < 1
+
+
+@pytest.fixture(scope="module")
+def stopped(data, tmp_path_factory):
+    """(the run, what was told): measured at initialisation, at ends of epochs, and at three losses."""
+    told = Told()
+    options = {"schedule": "epoch", "stop_at_loss": (1.0, 0.7, 0.5), "stop_interval": 3}
+    common = {"batch_size": 4, "probe_size": (9, 6), "hidden": (8,), "learning_rate": 0.01}
+    spec = RunSpec(f"npz:{data}", epochs=60, **common, **options)
+    return run(spec, tmp_path_factory.mktemp("runs") / "stopped", progress=told), told, spec
+
+
+def test_it_stops_at_the_last_loss_and_measures_at_each(stopped):
+    found, told, _ = stopped
+    assert found.status == "completed"
+    events = found.events
+    assert [event["threshold"] for event in events] == [1.0, 0.7, 0.5]
+    assert all(event["training_loss"] <= event["threshold"] for event in events)
+    steps = [event["step"] for event in events]
+    last = steps[-1]
+    assert 0 < last < 60 * STEPS
+    assert all(step % STEPS % 3 == 0 for step in steps)  # after every third step of an epoch, and at its end
+    ends = [step for step in found.spec["measured_steps"] if step <= last]
+    assert [m.step for m in found.measurements] == sorted({*ends, *steps})
+    assert [m.updates for m in found.measurements] == [m.step for m in found.measurements]
+    assert (found.spec["steps_per_execution"], found.spec["num_stop_examples"]) == (3, 40)
+    assert sum("reached at step" in line for line in told.lines) == 3
+    assert len(read_csv(found.folder / "history.csv")) == math.ceil(last / STEPS)
+
+
+def test_the_weights_are_those_of_a_run_that_does_not_stop(stopped, tmp_path, no_figures):
+    found, _, spec = stopped
+    steps = [m.step for m in found.measurements]
+    epochs = math.ceil(steps[-1] / STEPS)
+    schedule = [step / STEPS for step in steps]
+    plain = run(dataclasses.replace(spec, stop_at_loss=(), epochs=epochs, schedule=schedule), tmp_path / "run")
+    assert [m.step for m in plain.measurements] == steps
+    for one, two in zip(found.measurements, plain.measurements, strict=True):
+        assert (one.train.loss, one.validation.loss) == (two.train.loss, two.validation.loss)
+        assert one.scalars() == pytest.approx(two.scalars(), nan_ok=True, abs=0)
+
+
+def test_a_loss_that_is_not_reached_is_told(tmp_path, spec, no_figures):
+    told = Told()
+    found = run(dataclasses.replace(spec, stop_at_loss=(99.0, 1e-9), stop_examples=7), tmp_path / "run", progress=told)
+    assert [(event["threshold"], event["step"]) for event in found.events] == [(99.0, 0)]
+    assert found.measurements[-1].step == 2 * STEPS
+    assert any("Not reached: training losses of 1e-09; the lowest was" in line for line in told.lines)
+    assert found.spec["num_stop_examples"] == 7
+
+
+def test_a_run_of_the_first_version(tmp_path, data, monkeypatch):
+    """Its options reach `measure`, and all that follows a measurement copes with one pair set."""
+    options = {
+        "pair_sets": ("val_val",),
+        "distance": "cosine_similarity",
+        "space": "all",
+        "distance_pairs": "all",
+        "critical_length_method": "first_crossing",
+        "critical_length_metric": "sign",
+    }
+    seen = []
+
+    def noting(model, probe, *, pair_sets, distance, space, distance_pairs, **others):
+        seen.append({"distance": distance, "space": space, "distance_pairs": distance_pairs, **others})
+        found = measure(model, probe)
+        return dataclasses.replace(found, pair_sets={name: found[name] for name in pair_sets})
+
+    parameters = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in options]
+    noting.__signature__ = inspect.Signature(parameters)
+    monkeypatch.setattr("tfstiff.callback.measure", noting)
+    own = {"batch_size": 4, "probe_size": (9, 6), "hidden": (8, 8), "learning_rate": 0.01, "epochs": 2}
+    told = Told()
+    found = run(RunSpec.from_preset("v1", dataset=f"npz:{data}", **own), tmp_path / "run", progress=told)
+    assert seen == [{name: value for name, value in options.items() if name != "pair_sets"}] * len(found.measurements)
+    assert {tuple(m.pair_sets) for m in found.measurements} == {("val_val",)}
+    scalars = {"stiffness_sign_within_val_val", "stiffness_sign_between_val_val", "stiffness_critical_length_val_val"}
+    assert scalars == {name for name in read_csv(found.folder / "history.csv")[0] if name.startswith("stiffness")}
+    assert {"class_matrices.png", "curves.png", "distance.png"} == {path.name for path in found.folder.rglob("*.png")}
+    assert {name: found.spec[name] for name in options} == {**options, "pair_sets": ["val_val"]}
+
+
+def test_metrics_that_are_not_wanted_are_not_in_the_history(tmp_path, spec, no_figures):
+    found = run(dataclasses.replace(spec, metrics=("sign",), schedule="epoch"), tmp_path / "run")
+    columns = set(read_csv(found.folder / "history.csv")[0])
+    assert {"stiffness_sign_within_val_val", "stiffness_critical_length_train_val"} < columns
+    assert not any("cosine" in name for name in columns)
+    assert found.measurements[0]["train_val"].cosine.within  # but the records have them
 
 
 def test_options_reach_the_run(tmp_path, spec, no_figures):

@@ -7,6 +7,10 @@ import tensorflow as tf
 
 from tfstiff import Probe
 from tfstiff.errors import InvalidInput
+from tfstiff.prepared import prepared
+from tfstiff.probe import flattened
+from tfstiff.records import PAIR_SETS
+from tfstiff.stiffness.pairs import DistanceOptions
 
 
 def split(count=60, num_classes=3, seed=0, features=4):
@@ -167,7 +171,7 @@ def test_floating_labels_are_regression_targets(shape):
     assert (probe.num_classes, probe.class_names, probe.train.classes) == (None, (), None)
     np.testing.assert_array_equal(probe.train.y, targets[0][positions(probe.train)])
     assert set(probe.members()) == {"train_ids", "validation_ids"}
-    assert probe.pairs["train_train"].near.size == 45
+    assert prepared(probe, 250).compared("train_train", None, DistanceOptions()).sums.group_moments[0, 0] == 45
 
 
 def test_classes_given_for_other_targets():
@@ -231,17 +235,47 @@ def test_inputs_in_a_dict():
     side_by_side = {name: half.x for name, half in (("t", probe.train), ("v", probe.validation))}
     flat = {k: np.concatenate([part["age"], part["image"].reshape(9, 4)], 1) for k, part in side_by_side.items()}
     as_one = draw(train=(flat["t"], probe.train.y), validation=(flat["v"], probe.validation.y), size=None)
-    for name, pairs in probe.pairs.items():
-        np.testing.assert_allclose(pairs.distance, as_one.pairs[name].distance)
+    np.testing.assert_array_equal(flattened(probe.train.x), flattened(as_one.train.x))
+    for name in PAIR_SETS:
+        found, expected = (prepared(one, 250).compared(name, None, DistanceOptions()) for one in (probe, as_one))
+        np.testing.assert_array_equal(found.tile(0).distances, expected.tile(0).distances)
 
 
-def test_pairs_are_made_once():
+def test_the_pairs_of_the_inputs_are_made_once():
     probe = draw(size=6)
-    assert probe.pairs is probe.pairs
-    shapes = {name: (len(p.classes_rows), len(p.classes_columns), p.is_symmetric) for name, p in probe.pairs.items()}
-    assert shapes == {"train_train": (6, 6, True), "train_val": (6, 6, False), "val_val": (6, 6, True)}
-    np.testing.assert_array_equal(probe.pairs["train_val"].classes_rows, np.eye(3)[probe.train.classes])
-    np.testing.assert_array_equal(probe.pairs["train_val"].classes_columns, np.eye(3)[probe.validation.classes])
+    made = prepared(probe, 250)
+    assert prepared(probe, 250) is made
+    assert prepared(probe, 2) is not made
+    for name in PAIR_SETS:
+        assert made.compared(name, None, DistanceOptions()) is made.compared(name, None, DistanceOptions())
+        assert made.compared(name, None, DistanceOptions()) is not made.compared(name, None, DistanceOptions("l1"))
+
+
+@pytest.mark.parametrize("block_size", [1, 2, 4, 6, 7, 100])
+def test_blocks_hold_every_example_once_and_tiles_every_pair(block_size):
+    probe = draw(size=(6, 9))
+    made = prepared(probe, block_size)
+    for place, half in enumerate((probe.train, probe.validation)):
+        blocks = [block for block in made.blocks if block.half == place]
+        assert max(len(block.indices) for block in blocks) <= block_size
+        order = np.concatenate([block.indices for block in blocks])
+        assert sorted(order) == list(range(len(half)))
+        assert (np.diff(half.classes[order]) >= 0).all()
+        for block in blocks:
+            expected = half.classes[block.indices][:, None] == np.arange(block.classes.start, block.classes.stop)
+            np.testing.assert_array_equal(block.one_hot, expected)
+    for index, block in enumerate(made.blocks):
+        half = (probe.train, probe.validation)[block.half]
+        x, y = made.examples(index)
+        np.testing.assert_array_equal(x, half.x[block.indices])
+        np.testing.assert_array_equal(y, half.y[block.indices])
+    for name, (rows, columns) in {"train_train": (6, 6), "train_val": (6, 9), "val_val": (9, 9)}.items():
+        seen = np.zeros((rows, columns), int)
+        for i, j in made.tiles(name):
+            seen[np.ix_(made.blocks[i].indices, made.blocks[j].indices)] += 1
+            if rows == columns and i != j:
+                seen[np.ix_(made.blocks[j].indices, made.blocks[i].indices)] += 1
+        assert (seen == 1).all()
 
 
 def test_members_are_ids_and_classes():

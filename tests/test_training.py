@@ -6,7 +6,7 @@ import tensorflow as tf
 from tfstiff import Probe, StiffnessCallback, schedules
 from tfstiff.progress import Progress
 from tfstiff.records import RunWriter
-from tfstiff.training import Batches, ExactSteps, Reporter
+from tfstiff.training import STEPS_PER_EXECUTION, Batches, ExactSteps, Reporter, steps_per_execution
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(22, 4)).astype(np.float32), np.arange(22) % 3  # 6 batches of 4, the last of 2
@@ -183,6 +183,15 @@ def test_measurements_are_at_exactly_the_steps_given(steps_per_execution):
     exact = ExactSteps(steps, lambda done: stiffness.on_train_batch_end(done - 1))
     fit_with(lambda model: [exact, stiffness], steps_per_execution)
     assert [(m.step, m.updates) for m in stiffness.history] == [(step, step) for step in steps]
+
+
+def test_executions_end_wherever_something_is_looked_at():
+    assert steps_per_execution() == STEPS_PER_EXECUTION
+    for interval in range(1, 200):
+        found = steps_per_execution(interval)
+        assert interval % found == 0
+        assert 1 <= found <= STEPS_PER_EXECUTION
+    assert [steps_per_execution(interval) for interval in (1, 16, 32, 37, 50, 64, 100)] == [1, 16, 32, 1, 25, 32, 25]
 
 
 class Told(Progress):

@@ -11,13 +11,17 @@ _HOMES = {  # a name and its module must differ: an imported module takes the pl
     "Probe": "probe",
     "measure": "measuring",
     "StiffnessCallback": "callback",
+    "StopAtTrainingLoss": "stop_at_loss",
+    "StopWhenStiffnessDrops": "stopping",
     # per-example gradients
     "gradient_gram": "gradients",
     "per_example_gradients": "gradients",
+    "finite_step_stiffness": "finite_step",
     # runs
     "RunSpec": "run_spec",
     "run": "experiment",
     "load_run": "records",
+    "at_training_loss": "stiffness.loss_level",
     "Measurement": "records",
     # errors
     "TfstiffError": "errors",

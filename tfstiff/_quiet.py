@@ -23,7 +23,7 @@ def import_tensorflow() -> ModuleType:
 
         return tf
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
-    with _standard_error_held_back():
+    with standard_error_held_back():
         import tensorflow as tf
 
         tf.config.list_physical_devices()  # CUDA speaks when it is first looked for
@@ -32,7 +32,8 @@ def import_tensorflow() -> ModuleType:
 
 
 @contextmanager
-def _standard_error_held_back() -> Iterator[None]:
+def standard_error_held_back() -> Iterator[None]:
+    """Shows what is written to standard error, by C code too, only where an error is raised."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:
         original = os.dup(2)

@@ -18,15 +18,16 @@ import keras
 
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.loss import check_model, resolve_loss
-from tfstiff.gradients.plan import check_choices
-from tfstiff.measuring import check_labels, measure
+from tfstiff.measuring import check_labels, check_options, measure
 from tfstiff.probe import Probe
-from tfstiff.records import Measurement, RunWriter, scalar_names
+from tfstiff.records import PAIR_SETS, Measurement, RunWriter, scalar_names
+from tfstiff.representations import INPUT, check_space
 from tfstiff.schedules import Moment, as_schedule
+from tfstiff.steps import num_updates, steps_done
 
 _PUBLISHED = {  # by whether there are classes
-    True: ("cosine_within_train_val", "sign_between_train_val", "critical_length_train_val"),
-    False: ("cosine_mean_train_val", "sign_mean_train_val", "critical_length_train_val"),
+    True: ("cosine_within", "sign_between", "critical_length"),
+    False: ("cosine_mean", "sign_mean", "critical_length"),
 }
 _START = Moment(0, 0.0)
 
@@ -55,6 +56,7 @@ class StiffnessCallback(keras.callbacks.Callback):
         history: The measurements so far, in order. A second `fit` of the same model continues it, that of another
             model begins anew.
         seconds: The time that each took.
+        events: What `measure_now` was told of, each with its step and epoch, in order. Kept as long as `history`.
 
     Raises:
         InvalidInput: The schedule or a published name is unknown; on the first use, a label has no output, or `log_dir`
@@ -83,16 +85,16 @@ class StiffnessCallback(keras.callbacks.Callback):
         self.probe = probe
         self.schedule = as_schedule(schedule)
         self.log_dir = None if log_dir is None else Path(log_dir)
-        self.publish = _published_names(publish, probe)
         self.options = options
         unknown = options.keys() - inspect.signature(measure).parameters.keys()
         if unknown:
-            raise InvalidInput(
-                "Unknown options.", expected="loss, method, precision, per_layer, keep_gram", received=sorted(unknown)
-            )
-        check_choices(options.get("method", "auto"), options.get("precision", "float32"))
+            known = list(inspect.signature(measure).parameters)[2:]
+            raise InvalidInput("Unknown options.", expected=", ".join(known), received=sorted(unknown))
+        check_options(**options)
+        self.publish = _published_names(publish, probe, tuple(options.get("pair_sets", PAIR_SETS)))
         self.history: list[Measurement] = []
         self.seconds: list[float] = []
+        self.events: list[dict[str, Any]] = []
         self._writer: RunWriter | None = None
         self._is_copy = False  # then records go beside those of the original
         self._measured_model: weakref.ref[keras.Model] | None = None
@@ -137,7 +139,7 @@ class StiffnessCallback(keras.callbacks.Callback):
             self._writer.write_probe(**self.probe.members())
         self._measured_model = weakref.ref(self.model)
         self._begin_at = self._now = _START
-        self.history, self.seconds = [], []
+        self.history, self.seconds, self.events = [], [], []
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measures before the first batch, where that is due.
@@ -149,13 +151,12 @@ class StiffnessCallback(keras.callbacks.Callback):
             self._begin_at = None
         self._epoch = epoch
         self._epoch_began = self._now.step
-        self._updates_then = _updates(self.model)
+        self._updates_then = num_updates(self.model)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Measures where something fell due since the last opportunity."""
-        known = self.params.get("steps")
-        done = min(batch + 1, known) if known else self._steps_counted(batch + 1)
-        steps = known or self._steps_per_epoch
+        done = steps_done(self, batch, self._updates_then)
+        steps = self.params.get("steps") or self._steps_per_epoch
         epoch = self._epochs_before + self._epoch + done / steps if steps else math.nan
         self._advance(Moment(self._epoch_began + done, epoch))
 
@@ -168,9 +169,44 @@ class StiffnessCallback(keras.callbacks.Callback):
             latest = self.history[-1].scalars() if self.history else {}
             logs.update({name: latest.get(name, math.nan) for name in self.publish})
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether it has seen the first epoch of its latest fit begin."""
+        return self._measured_model is not None and self._begin_at is None
+
+    def measure_now(self, event: str | None = None, **details: Any) -> Measurement:
+        """Measures the model as it stands, whatever the schedule says; at most once at a step.
+
+        For callbacks that come later in the list, from within their hooks.
+
+        Args:
+            event: Why, such as "training_loss_reached". It is kept in `events` and, where there is a `log_dir`, as a
+                line of events.jsonl.
+            **details: More to keep with the event; JSON-able.
+
+        Returns:
+            The measurement, which stands in `history` too.
+
+        Raises:
+            InvalidInput: Training has not begun.
+        """
+        if not self.has_begun:
+            raise InvalidInput(
+                "StiffnessCallback was asked to measure before it saw training begin.",
+                remedy="Put StiffnessCallback before the callbacks that make it measure.",
+            )
+        is_measured = bool(self.history) and self.history[-1].step == self._now.step
+        found = self.history[-1] if is_measured else self._measure()
+        if event is not None:
+            self.events.append({"event": event, **self._now._asdict(), **details})
+            if self._writer is not None:
+                self._writer.add_event(self.events[-1])
+        return found
+
     def _begin_fit(self, epoch: int, begin_at: Moment) -> None:
         check_model(self.model, self.probe.train.x)
         check_labels(self.model, self.probe)
+        check_space(self.model, self.options.get("space", INPUT))
         steps = self.params.get("steps")
         if steps is None and self.schedule.needs_batches():
             warnings.warn(
@@ -190,15 +226,6 @@ class StiffnessCallback(keras.callbacks.Callback):
                 self._now = Moment(begin_at.step, before)
             self._epochs_before = 0.0 if epoch >= before else before
 
-    def _steps_counted(self, told: int) -> int:
-        """Steps of the current epoch, where Keras does not know how many it has.
-
-        The batch hook tells them up to the end of an execution of several steps, which may have been cut short; the
-        optimizer counts exactly, unless it skips or accumulates updates.
-        """
-        counted = _updates(self.model) - self._updates_then
-        return counted if told - self.model.steps_per_execution < counted <= told else told
-
     def _advance(self, now: Moment) -> None:
         previous, self._now = self._now, now
         if self.schedule.due(previous, now) and not (self.history and self.history[-1].step == now.step):
@@ -209,7 +236,7 @@ class StiffnessCallback(keras.callbacks.Callback):
         found = measure(self.model, self.probe, **self.options)
         step, epoch = self._now
         found = dataclasses.replace(
-            found, step=step, epoch=epoch, updates=_updates(self.model), learning_rate=_learning_rate(self.model)
+            found, step=step, epoch=epoch, updates=num_updates(self.model), learning_rate=_learning_rate(self.model)
         )
         seconds = time.perf_counter() - start
         if self._writer is not None:
@@ -219,11 +246,12 @@ class StiffnessCallback(keras.callbacks.Callback):
         return found
 
 
-def _published_names(publish: Sequence[str] | str | None, probe: Probe) -> tuple[str, ...]:
+def _published_names(publish: Sequence[str] | str | None, probe: Probe, pair_sets: tuple[str, ...]) -> tuple[str, ...]:
     has_classes = probe.num_classes is not None
     if publish is None:
-        return tuple(f"stiffness_{name}" for name in _PUBLISHED[has_classes])
-    known = scalar_names(has_classes)
+        pair_set = "train_val" if "train_val" in pair_sets else pair_sets[0]
+        return tuple(f"stiffness_{name}_{pair_set}" for name in _PUBLISHED[has_classes])
+    known = scalar_names(has_classes, pair_sets)
     names = known if publish == "all" else (publish,) if isinstance(publish, str) else tuple(publish)
     for name in names:
         if name not in known:
@@ -239,11 +267,6 @@ def _free_sibling(folder: Path) -> Path:
     """`folder`, or the first of `folder-2`, `folder-3`, … that holds no records."""
     candidates = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
     return folder if not _holds_records(folder) else next(found for found in candidates if not _holds_records(found))
-
-
-def _updates(model: keras.Model) -> int:
-    optimizer = getattr(model, "optimizer", None)
-    return -1 if optimizer is None else int(optimizer.iterations)
 
 
 def _learning_rate(model: keras.Model) -> float:

@@ -50,6 +50,10 @@ class UnsupportedModel(InvalidInput):
     """The model cannot be measured: no loss, no trainable weights, examples that interact, …"""
 
 
+class Unavailable(TfstiffError):
+    """A quantity needs something that the measurement did not keep."""
+
+
 class DatasetUnavailable(TfstiffError):
     """A data set is not on this machine and could not be fetched."""
 

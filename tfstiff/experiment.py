@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfstiff.errors import InvalidInput
 from tfstiff.progress import LoggedProgress, Progress
-from tfstiff.records import Run, RunWriter, load_run
+from tfstiff.records import METRICS, Run, RunWriter, load_run, scalar_names
 from tfstiff.records.provenance import provenance
 from tfstiff.run_spec import RunSpec
 from tfstiff.schedules import at_steps
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tfstiff.callback import StiffnessCallback
     from tfstiff.datasets import Dataset
     from tfstiff.probe import Probe
+    from tfstiff.stop_at_loss import StopAtTrainingLoss
 
 
 def run(spec: RunSpec, folder: str | Path, *, progress: Progress | None = None) -> Run:
@@ -94,6 +95,7 @@ class _Trial:
     probe: Probe
     model: keras.Model
     stiffness: StiffnessCallback
+    stop: StopAtTrainingLoss | None
     steps_per_epoch: int
     measured_steps: list[int]
 
@@ -118,7 +120,8 @@ def _prepare(spec: RunSpec, folder: Path) -> _Trial:
     from tfstiff.gradients.loss import check_model
     from tfstiff.measuring import check_labels
     from tfstiff.probe import Probe
-    from tfstiff.training import STEPS_PER_EXECUTION
+    from tfstiff.stop_at_loss import StopAtTrainingLoss
+    from tfstiff.training import steps_per_execution
 
     train, validation = dataset.train, dataset.validation
     probe = Probe.from_arrays(
@@ -139,15 +142,33 @@ def _prepare(spec: RunSpec, folder: Path) -> _Trial:
         keras.optimizers.Adam(spec.learning_rate),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
-        steps_per_execution=STEPS_PER_EXECUTION,
+        steps_per_execution=steps_per_execution(spec.stop_interval if spec.stop_at_loss else None),
     )
     check_model(model, train.x)
     check_labels(model, probe)
     steps_per_epoch = -(-len(train) // spec.batch_size)
     steps = spec.measured_steps(steps_per_epoch)
-    options = {name: getattr(spec, name) for name in ("method", "precision", "per_layer", "keep_gram")}
-    stiffness = StiffnessCallback(probe, at_steps(steps), log_dir=folder, publish="all", **options)
-    return _Trial(spec, folder, dataset, probe, model, stiffness, steps_per_epoch, steps)
+    stiffness = StiffnessCallback(
+        probe, at_steps(steps), log_dir=folder, publish=_published(spec), **spec.measure_options()
+    )
+    stop = None
+    if spec.stop_at_loss:
+        stop = StopAtTrainingLoss(
+            train.x,
+            train.y,
+            spec.stop_at_loss,
+            stiffness=stiffness,
+            interval=spec.stop_interval,
+            size=spec.stop_examples,
+            seed=spec.seed,
+        )
+    return _Trial(spec, folder, dataset, probe, model, stiffness, stop, steps_per_epoch, steps)
+
+
+def _published(spec: RunSpec) -> list[str]:
+    """The scalars of the specification's pair sets, without those of metrics that it leaves out."""
+    left_out = tuple(f"stiffness_{metric}_" for metric in METRICS if metric not in spec.metrics)
+    return [name for name in scalar_names(True, spec.pair_sets) if not name.startswith(left_out)]
 
 
 def _require_tensorflow_backend() -> None:
@@ -187,7 +208,7 @@ def _train(trial: _Trial, progress: Progress, timings: dict[str, Any]) -> bool:
             epochs=trial.spec.epochs,
             shuffle=False,
             verbose=0,
-            callbacks=[batches, exact, trial.stiffness, reporter],
+            callbacks=[batches, exact, trial.stiffness, *([trial.stop] if trial.stop else []), reporter],
         )
     finally:
         progress.end()
@@ -196,6 +217,11 @@ def _train(trial: _Trial, progress: Progress, timings: dict[str, Any]) -> bool:
         timings["seconds_in_fit"] = round(fitting, 3)
         timings["seconds_measuring"] = round(measuring, 3)
         timings["images_per_second"] = round(images / (fitting - measuring), 1)
+    if trial.stop is not None and trial.stop.waiting:
+        progress.say(
+            f"Not reached: training losses of {', '.join(map(str, trial.stop.waiting))}; "
+            f"the lowest was {min(loss for _, loss in trial.stop.evaluations):.4g}."
+        )
     return reporter.diverged
 
 
@@ -207,8 +233,10 @@ def _draw(finished: Run, progress: Progress) -> None:
 
 
 def _resolved(trial: _Trial) -> dict[str, Any]:
-    """What the specification leaves open, as the data decided it."""
+    """What the specification leaves open, as the data decided it. Training may stop before the last measured steps."""
+    stopping = {} if trial.stop is None else {"num_stop_examples": trial.stop.num_examples}
     return {
+        **stopping,
         "optimizer": "adam",
         "loss": "sparse_categorical_crossentropy",
         "steps_per_epoch": trial.steps_per_epoch,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -9,27 +10,46 @@ import numpy as np
 import tensorflow as tf
 
 from tfstiff.errors import InvalidInput
-from tfstiff.gradients import gradient_products
 from tfstiff.gradients.loss import check_model, predict, resolve_loss
-from tfstiff.probe import Probe, ProbeHalf
-from tfstiff.records import HalfSummary, Measurement, PairSetStiffness
+from tfstiff.gradients.memory import plan_memory
+from tfstiff.gradients.plan import check_choices, plan_for
+from tfstiff.prepared import prepared
+from tfstiff.probe import Arrays, Probe, ProbeHalf
+from tfstiff.records import PAIR_SETS, HalfSummary, Measurement
+from tfstiff.representations import representations
 from tfstiff.stiffness import pair_set_stiffness
+from tfstiff.stiffness.estimate import check_critical_length
+from tfstiff.stiffness.example_scores import example_scores
+from tfstiff.stiffness.pairs import DistanceOptions
+from tfstiff.summing import WHOLE, ProbePass
+
+_METHODS_OF_PAIRS = ("first_crossing", "isotonic")  # for critical lengths: they, or their intervals, need every pair
+_PROOF_EXAMPLES = 64  # of each half, from which the proof draws
 
 
-def measure(
+def measure(  # noqa: PLR0913 - what is measured is chosen here, by name, one choice an argument
     model: keras.Model,
     probe: Probe,
     *,
     loss: Any = None,
     method: str = "auto",
     precision: str = "float32",
+    pair_sets: Sequence[str] = PAIR_SETS,
+    distance: str = "cosine",
+    space: str = "input",
+    distance_pairs: str = "within",
+    distance_bins: str = "equal_width",
+    critical_length_method: str = "linear",
+    critical_length_metric: str = "cosine",
     per_layer: bool = False,
     keep_gram: bool = False,
+    memory_limit: int | None = None,
 ) -> Measurement:
     """Measures the stiffness of `model` on `probe`.
 
-    One pass over both halves of the probe gives all three pair sets. The model is used in inference mode, without
-    sample weights and without regularisation losses; nothing of it is changed.
+    One pass over both halves of the probe gives all pair sets. The products of the gradients are added up a tile at a
+    time, so that nothing grows as the square of the probe. The model is used in inference mode, without sample weights
+    and without regularisation losses; nothing of it is changed.
 
     Args:
         model: A Keras model.
@@ -37,50 +57,125 @@ def measure(
         loss: As `compile(loss=…)` takes it; None means the compiled one.
         method: How gradients are computed; see `gradient_gram`.
         precision: In which gradients are computed, `"float32"`, `"float64"` or `"policy"`; see `gradient_gram`.
+        pair_sets: Which of `"train_train"`, `"train_val"` and `"val_val"` to measure.
+        distance: Between two examples: `"cosine"` (1 − cos), `"cosine_similarity"`, `"l1"` or `"l2"`.
+        space: Where distances are measured: `"input"`, the name of a layer (its output), or `"all"`.
+        distance_pairs: Pairs compared by distance: of the same class (`"within"`), of different ones (`"between"`), or
+            `"all"`.
+        distance_bins: Bins of `"equal_width"`, or `"quantile"`: of equally many pairs.
+        critical_length_method: How ξ is found: `"linear"`, `"linear_binned"`, `"first_crossing"` or `"isotonic"`.
+        critical_length_metric: The stiffness of which ξ is the zero: `"cosine"` or `"sign"`.
         per_layer: Whether to measure the gradients of each layer's weights by themselves too.
         keep_gram: Whether the measurement keeps the (n, n) products of all gradients.
+        memory_limit: Bytes that the gradients may take; None means half of what is free. Where the features of all
+            examples do not fit, they are computed again for each part of the pairs.
 
     Raises:
-        InvalidInput: The method or precision is unknown, or a label has no output.
+        InvalidInput: A choice is unknown, a label has no output, or the memory limit is too small for this model.
         UnsupportedModel: No loss, no trainable weights, quantised layers, or examples that interact.
     """
-    halves = (probe.train, probe.validation)
-    x, y = keras.tree.map_structure(lambda *parts: np.concatenate(parts), *((half.x, half.y) for half in halves))
-    check_model(model, x)
+    options = check_options(
+        method=method,
+        precision=precision,
+        pair_sets=pair_sets,
+        distance=distance,
+        distance_pairs=distance_pairs,
+        distance_bins=distance_bins,
+        critical_length_method=critical_length_method,
+        critical_length_metric=critical_length_metric,
+    )
+    check_model(model, probe.train.x)
     check_labels(model, probe)
-    products = gradient_products(model, x, y, loss=loss, method=method, precision=precision, per_layer=per_layer)
-    norms = np.sqrt(np.diag(products.gram))
+    count = len(probe.train) + len(probe.validation)
+    sample = _sample(probe)
+    plan = plan_for(model, *sample, loss=loss, method=method, precision=precision, num_examples=count)
+    plan.prove(*sample)
+    memory = plan_memory(count, *plan.bytes_per_example(), memory_limit)
+    ready = prepared(probe, memory.block_size)
+    spaces = representations(model, probe, space)
+    compared = {
+        name: {pair_set: ready.compared(pair_set, vectors, options) for pair_set in pair_sets}
+        for name, vectors in spaces.items()
+    }
+    found = ProbePass(
+        plan,
+        ready,
+        memory,
+        pair_sets,
+        compared,
+        per_layer=per_layer,
+        keep_gram=keep_gram,
+        keep_pairs_of=critical_length_metric if critical_length_method in _METHODS_OF_PAIRS else None,
+    ).run()
     from_logits = resolve_loss(model, loss).from_logits
 
-    def summary(half: ProbeHalf, part: slice) -> HalfSummary:
+    def summary(half: ProbeHalf, place: int) -> HalfSummary:
+        norms, losses, predictions = found.norms[place], found.losses[place], found.predictions[place]
         return HalfSummary(
             num_examples=len(half),
-            loss=float(products.losses[part].mean(dtype=np.float64)),
-            accuracy=_accuracy(half.classes, products.predictions, part, from_logits),
-            num_zero_gradients=int((norms[part] == 0).sum()),
-            num_nonfinite=int((~np.isfinite(norms[part])).sum()),
+            loss=float(losses.mean(dtype=np.float64)),
+            accuracy=_accuracy(half.classes, predictions, from_logits),
+            num_zero_gradients=int((norms == 0).sum()),
+            num_nonfinite=int((~np.isfinite(norms)).sum()),
+            scores=example_scores(losses, norms, predictions, half.classes, from_logits=from_logits),
         )
 
+    stiffness = {
+        layer: {
+            name: pair_set_stiffness(
+                sums,
+                has_classes=probe.num_classes is not None,
+                critical_length_method=critical_length_method,
+                critical_length_metric=critical_length_metric,
+                distance=distance,
+                pairs=found.pairs[layer][name] if found.pairs else None,
+            )
+            for name, sums in sets.items()
+        }
+        for layer, sets in found.pair_sets.items()
+    }
     return Measurement(
-        train=summary(probe.train, slice(0, len(probe.train))),
-        validation=summary(probe.validation, slice(len(probe.train), None)),
-        pair_sets=_pair_sets(products.gram, probe),
+        train=summary(probe.train, 0),
+        validation=summary(probe.validation, 1),
+        pair_sets=stiffness.pop(WHOLE),
         class_names=probe.class_names,
         method=method,
-        layers={layer: _pair_sets(gram, probe) for layer, gram in products.layers.items()},
-        gram=products.unscaled() if keep_gram else None,
+        layers=stiffness,
+        gram=found.gram,
     )
 
 
-def _pair_sets(gram: np.ndarray, probe: Probe) -> dict[str, PairSetStiffness]:
-    """The stiffness of each pair set from the products of all gradients, the training half first."""
-    norms = np.sqrt(np.diag(gram))
-    first, second = slice(0, len(probe.train)), slice(len(probe.train), None)
-    places = {"train_train": (first, first), "train_val": (first, second), "val_val": (second, second)}
-    return {
-        name: pair_set_stiffness(gram[rows, columns], norms[rows], norms[columns], probe.pairs[name])
-        for name, (rows, columns) in places.items()
-    }
+def check_options(
+    *,
+    method: str = "auto",
+    precision: str = "float32",
+    pair_sets: Sequence[str] = PAIR_SETS,
+    distance: str = "cosine",
+    distance_pairs: str = "within",
+    distance_bins: str = "equal_width",
+    critical_length_method: str = "linear",
+    critical_length_metric: str = "cosine",
+    **others: Any,
+) -> DistanceOptions:
+    """Sees, before anything is computed, that the choices that `measure` offers are known.
+
+    Returns:
+        Those about distances.
+
+    Raises:
+        InvalidInput: One is not.
+    """
+    check_choices(method, precision)
+    if isinstance(pair_sets, str) or not pair_sets or not set(pair_sets) <= set(PAIR_SETS):
+        raise InvalidInput("Unknown pair sets.", expected=f"some of {', '.join(PAIR_SETS)}", received=pair_sets)
+    check_critical_length(critical_length_method, critical_length_metric, distance)
+    return DistanceOptions(distance, distance_pairs, distance_bins)
+
+
+def _sample(probe: Probe) -> tuple[Arrays, Arrays]:
+    """A few examples of both halves."""
+    halves = ((half.x, half.y) for half in (probe.train, probe.validation))
+    return keras.tree.map_structure(lambda *parts: np.concatenate([part[:_PROOF_EXAMPLES] for part in parts]), *halves)
 
 
 def check_labels(model: keras.Model, probe: Probe) -> None:
@@ -112,11 +207,11 @@ def _num_outputs(model: keras.Model, x: Any) -> int:
     return last if isinstance(last, int) else 0
 
 
-def _accuracy(classes: np.ndarray | None, predictions: Any, part: slice, from_logits: bool) -> float:
+def _accuracy(classes: np.ndarray | None, predictions: Any, from_logits: bool) -> float:
     """Share of examples classified rightly; NaN where predictions are not one vector of scores per example."""
     if classes is None or not isinstance(predictions, np.ndarray) or predictions.ndim > 2:
         return float("nan")
-    scores = predictions[part].reshape(len(classes), -1)
+    scores = predictions.reshape(len(classes), -1)
     threshold = 0.0 if from_logits else 0.5
     chosen = scores[:, 0] > threshold if scores.shape[1] == 1 else scores.argmax(1)
     return float((chosen == classes).mean())

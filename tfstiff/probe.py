@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -14,7 +13,6 @@ import keras
 import numpy as np
 
 from tfstiff.errors import InvalidInput
-from tfstiff.stiffness import Pairs, make_pairs
 
 Arrays = Any  # an array, or arrays in a list, tuple or dict, as a model takes them
 
@@ -126,16 +124,6 @@ class Probe:
         """C, or None for regression targets."""
         return len(self.class_names) or None
 
-    @cached_property
-    def pairs(self) -> Mapping[str, Pairs]:
-        """The pairs of each pair set, with their distances; computed once."""
-        train, validation = ((_flattened(half.x), half.classes) for half in (self.train, self.validation))
-        return {
-            "train_train": make_pairs(train, None, self.num_classes),
-            "train_val": make_pairs(train, validation, self.num_classes),
-            "val_val": make_pairs(validation, None, self.num_classes),
-        }
-
     def members(self) -> dict[str, np.ndarray]:
         """What is saved with a run: ids and classes of both halves."""
         halves = {"train": self.train, "validation": self.validation}
@@ -241,9 +229,10 @@ def _check_lengths(name: str, x: Arrays, y: Arrays, classes: np.ndarray | None, 
         )
 
 
-def _flattened(x: Arrays) -> np.ndarray:
+def flattened(x: Arrays) -> np.ndarray:
     """(n, d): all inputs of an example side by side."""
-    return np.concatenate([array.reshape(len(array), -1) for array in keras.tree.flatten(x)], axis=1)
+    parts = [array.reshape(len(array), -1) for array in keras.tree.flatten(x)]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
 def _read(dataset: Any, max_examples: int | None) -> tuple[Arrays, np.ndarray]:

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tfstiff.errors import InvalidInput
+from tfstiff.presets import preset
+from tfstiff.records import METRICS, PAIR_SETS
 from tfstiff.schedules import Schedule, as_schedule, log_fractions
+from tfstiff.stiffness.loss_level import checked_levels
+
+# What a setting may be, where it is one of a few.
+CHOICES = {
+    "distance": ("cosine", "cosine_similarity", "l1", "l2"),
+    "distance_pairs": ("within", "between", "all"),
+    "critical_length_method": ("linear", "linear_binned", "first_crossing", "isotonic"),
+    "critical_length_metric": METRICS,
+}
+_SEVERAL_OF = {"pair_sets": PAIR_SETS, "metrics": METRICS}
+_MEASURE_OPTIONS = (  # attributes that `measure` has under the same names
+    *("method", "precision", "per_layer", "keep_gram", "memory_limit", "pair_sets"),
+    *("distance", "space", "distance_pairs", "critical_length_method", "critical_length_metric"),
+)
 
 
 @dataclass(frozen=True)
 class RunSpec:
     """Everything that determines a run. The same specification and seed give the same training and records.
+
+    The defaults are those of the preset `iclr`; `RunSpec.from_preset("v1")` has those of the first version.
 
     Attributes:
         dataset: Name in the catalog, or `npz:PATH`.
@@ -28,11 +48,25 @@ class RunSpec:
         centering: What the mean and variance are taken over: `global`, `channel` or `pixel`.
         train_examples: Number of training examples to use; None means all.
         permute_labels: Whether the training labels are permuted.
+        stop_at_loss: Training losses at each of which stiffness is measured, and at the last of which training stops;
+            see `StopAtTrainingLoss`. None where empty.
+        stop_interval: Batches between evaluations of that loss.
+        stop_examples: Training examples that it is of, or all where there are no more.
+        pair_sets: Which of `train_train`, `train_val` and `val_val` are measured.
+        metrics: Which of `sign` and `cosine` go into Keras' logs and into tables; records hold both.
+        distance: Between two examples: `cosine` (1 − cos), `cosine_similarity` (cos), `l1` or `l2`.
+        space: Where distances are measured: `input`, a layer's name (its output) or `all` (input and every layer).
+        distance_pairs: Pairs compared by distance: of the same class (`within`), of different ones (`between`), or
+            `all`.
+        critical_length_method: How ξ is found: `linear`, `linear_binned`, `first_crossing` or `isotonic`.
+        critical_length_metric: The stiffness of which ξ is the zero: `cosine` or `sign`.
         method: How gradients are computed; see `gradient_gram`.
         precision: In which gradients are computed: `float32`, `float64`, or `policy`, that of the layers.
         per_layer: Whether each layer's gradients are measured by themselves too.
         deterministic: Whether TensorFlow is told to use deterministic operations only.
         keep_gram: Whether records keep the products of all gradients.
+        memory_limit: Bytes that a measurement's gradients may take; None means half of what is free. How they are
+            divided changes records by rounding, so it matters to equal runs only where memory is short.
         data_dir: Folder of prepared TFDS data sets; None means TFDS's own.
         offline: Whether nothing may be downloaded.
 
@@ -52,11 +86,22 @@ class RunSpec:
     centering: str = "global"
     train_examples: int | None = None
     permute_labels: bool = False
+    stop_at_loss: tuple[float, ...] = ()
+    stop_interval: int = 16
+    stop_examples: int = 1000
+    pair_sets: tuple[str, ...] = PAIR_SETS
+    metrics: tuple[str, ...] = METRICS
+    distance: str = "cosine"
+    space: str = "input"
+    distance_pairs: str = "within"
+    critical_length_method: str = "linear"
+    critical_length_metric: str = "cosine"
     method: str = "auto"
     precision: str = "float32"
     per_layer: bool = False
     deterministic: bool = False
     keep_gram: bool = False
+    memory_limit: int | None = None
     data_dir: str | None = None
     offline: bool = False
 
@@ -64,7 +109,7 @@ class RunSpec:
         rate = self.learning_rate
         if not (isinstance(rate, numbers.Real) and math.isfinite(rate) and rate > 0):
             raise InvalidInput("The learning rate must be a number above 0.", expected="such as 8e-4", received=rate)
-        counts = {"epochs": self.epochs, "batch_size": self.batch_size}
+        counts = {name: getattr(self, name) for name in ("epochs", "batch_size", "stop_interval", "stop_examples")}
         counts |= {f"probe_size[{index}]": size for index, size in enumerate(self.probe_size)}
         counts |= {f"hidden[{index}]": width for index, width in enumerate(self.hidden or ())}
         for name, count in counts.items():
@@ -79,6 +124,36 @@ class RunSpec:
                 received=self.schedule,
             )
         as_schedule(self.schedule)
+        if self.memory_limit is not None and not (isinstance(self.memory_limit, int) and self.memory_limit > 0):
+            raise InvalidInput("The memory limit must be a number of bytes.", received=self.memory_limit)
+        levels = checked_levels(self.stop_at_loss)
+        if levels and levels[-1] <= 0:
+            raise InvalidInput("A training loss to stop at must be above 0.", expected="0.1", received=levels[-1])
+        object.__setattr__(self, "stop_at_loss", levels)
+        for name, choices in CHOICES.items():
+            _check_choice(name, getattr(self, name), choices)
+        for name, choices in _SEVERAL_OF.items():
+            object.__setattr__(self, name, _checked_subset(name, getattr(self, name), choices))
+        if not isinstance(self.space, str) or not self.space:
+            raise InvalidInput("Unknown space.", expected="input, all, or the name of a layer", received=self.space)
+
+    @classmethod
+    def from_preset(cls, name: str, **changes: Any) -> RunSpec:
+        """A specification with the settings of a version of the paper, and others in place of some.
+
+        Args:
+            name: `iclr` or `v1`.
+            **changes: Attributes that are to be otherwise.
+
+        Raises:
+            InvalidInput: There is no such preset, or a value is out of range.
+        """
+        return cls(**{**preset(name).settings, **changes})
+
+    def measure_options(self) -> dict[str, Any]:
+        """The options of `measure` that differ from its defaults."""
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        return {name: value for name in _MEASURE_OPTIONS if (value := getattr(self, name)) != defaults[name]}
 
     def measured_steps(self, steps_per_epoch: int) -> list[int]:
         """The steps at which a run of this specification measures, 0 being initialisation.
@@ -95,3 +170,20 @@ class RunSpec:
             epochs = [*(log_fractions() if self.schedule == "log" else ()), *range(self.epochs + 1)]
         steps = {max(round(epoch * steps_per_epoch), 1) if epoch else 0 for epoch in epochs}
         return sorted(step for step in steps if step <= last)
+
+
+def _check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise InvalidInput(f"Unknown {name.replace('_', ' ')}.", expected=" or ".join(choices), received=value)
+
+
+def _checked_subset(name: str, values: Any, choices: Sequence[str]) -> tuple[str, ...]:
+    """Some of `choices`, in their order."""
+    is_list = isinstance(values, list | tuple) and len(values) > 0
+    if not is_list or not all(value in choices for value in values):
+        raise InvalidInput(
+            f"The {name.replace('_', ' ')} cannot be used.",
+            expected=f"one or several of {', '.join(choices)}",
+            received=values,
+        )
+    return tuple(choice for choice in choices if choice in values)

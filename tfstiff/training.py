@@ -20,6 +20,17 @@ from tfstiff.records import RunWriter
 STEPS_PER_EXECUTION = 32
 
 
+def steps_per_execution(interval: int | None = None) -> int:
+    """How many steps Keras runs in one call, where something is looked at after every `interval` steps of an epoch.
+
+    Keras can stop training only where an execution ends, so every look must come there: the number is the largest
+    divisor of `interval` that brings anything.
+    """
+    if interval is None:
+        return STEPS_PER_EXECUTION
+    return next(count for count in range(STEPS_PER_EXECUTION, 0, -1) if interval % count == 0)
+
+
 class Batches(keras.callbacks.Callback):
     """Shuffled batches for `model.fit`, whose order in an epoch is a function of the seed and the epoch alone.
 
@@ -134,9 +145,15 @@ class Reporter(keras.callbacks.Callback):
         self._progress = progress
         self._writer = writer
         self._reported = 0
+        self._events_reported = 0
 
     def report(self) -> None:
-        """Tells the measurements made since the last call."""
+        """Tells the measurements made, and the training losses reached, since the last call."""
+        for event in self._stiffness.events[self._events_reported :]:
+            self._progress.say(
+                f"Training loss {event['threshold']:g} reached at step {event['step']}: {event['training_loss']:.4g}."
+            )
+        self._events_reported = len(self._stiffness.events)
         for index in range(self._reported, len(self._stiffness.history)):
             self._progress.measured(self._stiffness.history[index], self._stiffness.seconds[index])
         self._reported = len(self._stiffness.history)

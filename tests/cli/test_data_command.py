@@ -18,7 +18,8 @@ def test_list_shows_every_name_and_whether_it_is_here(tmp_path):
     result = run("list", "--data-dir", tmp_path)
     assert result.exit_code == 0
     rows = {line.split()[0]: line.split()[1] for line in result.stdout.splitlines()}
-    assert rows == {"NAME": "HERE", **dict.fromkeys(names(), "no"), "fashion_mnist_mini": "yes", "npz:PATH": "-"}
+    here = {"fashion_mnist_mini": "yes", "spherical_harmonics": "yes", "npz:PATH": "-"}
+    assert rows == {"NAME": "HERE", **dict.fromkeys(names(), "no"), **here}
     assert str(tmp_path) in result.stderr
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import signal
@@ -8,7 +9,9 @@ import pytest
 from click.testing import CliRunner
 from tfstiff_cli import main
 
-from tfstiff import load_run
+from tfstiff import RunSpec, load_run
+from tfstiff.errors import InvalidInput
+from tfstiff.presets import PRESETS
 from tfstiff.training import Reporter
 
 SMALL = ("--hidden", "8", "--epochs", "2", "--batch-size", "4", "--probe-size", "9:6", "--lr", "0.01")
@@ -155,6 +158,24 @@ BAD = [
     (("--train-examples", "41"), 2, "training subset"),
     (("--dataset", "nonsense"), 2, "nonsense"),
     (("--dataset", "npz:absent.npz"), 3, "absent.npz"),
+    (("--dataset", "spherical_harmonics:degree=0"), 2, "degree"),
+    (("--dataset", "spherical_harmonics:nonsense"), 2, "spherical_harmonics"),
+    (("--preset", "v2"), 2, "v2"),
+    (("--stop-at-loss", "abc"), 2, "abc"),
+    (("--stop-at-loss", "0.1,"), 2, "such as 0.1"),
+    (("--stop-at-loss", "0"), 2, "above 0"),
+    (("--stop-at-loss", "nan"), 2, "finite"),
+    (("--stop-at-loss", "0.1,0.1"), 2, "twice"),
+    (("--stop-interval", "0"), 2, "stop_interval"),
+    (("--stop-examples", "0"), 2, "stop_examples"),
+    (("--pair-sets", "val"), 2, "pair sets"),
+    (("--pair-sets", ""), 2, "pair sets"),
+    (("--metrics", "sine"), 2, "metrics"),
+    (("--distance", "l3"), 2, "l3"),
+    (("--space", ""), 2, "space"),
+    (("--distance-pairs", "some"), 2, "some"),
+    (("--xi-method", "cubic"), 2, "cubic"),
+    (("--xi-metric", "both"), 2, "both"),
     (("--no-such-option",), 2, "no-such-option"),
     (("argument",), 2, "argument"),
 ]
@@ -240,6 +261,80 @@ def test_a_run_that_diverges():
     document = json.loads(shown.stdout)
     assert document["status"] == "diverged"
     assert len(document["measurements"]) == len(load_run("out").measurements) > 1
+
+
+def test_stopping_at_losses(no_figures):
+    options = ("--stop-at-loss", "1.0,0.6", "--stop-interval", "5", "--stop-examples", "30", "--schedule", "0.0")
+    result = run("--out", "out", "--epochs", "60", *options)
+    assert result.exit_code == 0, result.stderr
+    found = load_run("out")
+    assert [event["threshold"] for event in found.events] == [1.0, 0.6]
+    assert [m.step for m in found.measurements] == [0, *(event["step"] for event in found.events)]
+    assert (found.spec["stop_at_loss"], found.spec["stop_interval"], found.spec["stop_examples"]) == ([1.0, 0.6], 5, 30)
+    assert found.spec["num_stop_examples"] == 30
+    assert "out/events.jsonl" in result.stdout.splitlines()
+    assert "Training loss 0.6 reached at step" in result.stderr
+
+
+def test_permuted_labels(no_figures):
+    assert run("--out", "out", "--permute-labels", "--schedule", "0.0").exit_code == 0
+    found = load_run("out")
+    assert found.spec["permute_labels"] is True
+    assert found.meta["dataset"]["preparation"]["labels_kept"] < 1
+
+
+def test_generated_data(no_figures):
+    name = "spherical_harmonics:degree=1,dimension=5,classes=3,train=60,validation=20"
+    result = run("--schedule", "0.0", data=name)
+    assert result.exit_code == 0, result.stderr
+    (folder,) = os.listdir("runs")
+    assert folder.startswith("spherical_harmonics-degree-1-dimension-5-classes-3-train-60-validation-20-fc-")
+    found = load_run(f"runs/{folder}")
+    assert found.spec["dataset"] == name
+    assert found.meta["dataset"]["specified_by_the_papers"] is False
+
+
+def test_metrics_choose_the_columns(no_figures):
+    result = run("--out", "out", "--metrics", "cosine", "--schedule", "0.0")
+    assert result.exit_code == 0, result.stderr
+    assert "cosine" in result.stdout
+    assert "sign" not in result.stdout
+    assert "sign" not in tfstiff("show", "out").stdout
+
+
+def settled(monkeypatch, *arguments):
+    """The specification that `tfstiff run` comes to, without the run."""
+    seen = []
+
+    def stop(spec, folder, **_):
+        seen.append(spec)
+        raise InvalidInput("seen")
+
+    monkeypatch.setattr("tfstiff_cli.run.run", stop)
+    assert "seen" in tfstiff("run", *arguments).stderr
+    return seen[0]
+
+
+def test_without_options_a_run_is_that_of_the_default_preset(monkeypatch):
+    assert settled(monkeypatch) == RunSpec() == settled(monkeypatch, "--preset", "iclr")
+
+
+def test_a_preset_and_what_the_command_line_puts_in_its_place(monkeypatch):
+    assert settled(monkeypatch, "--preset", "v1") == RunSpec.from_preset("v1")
+    iclr = ("--arch", "fc", "--lr", "8e-4", "--epochs", "10", "--stop-at-loss", "none", "--space", "input")
+    iclr += ("--pair-sets", "train_train,train_val,val_val", "--metrics", "sign,cosine", "--distance", "cosine")
+    iclr += ("--distance-pairs", "within", "--xi-method", "linear", "--xi-metric", "cosine")
+    assert settled(monkeypatch, "--preset", "v1", *iclr) == RunSpec()  # though all are the defaults of another preset
+    spec = settled(
+        monkeypatch, "--preset", "v1", "--lr", "3e-4", "--stop-at-loss", "0.1", "--pair-sets", "val_val, train_val"
+    )
+    changes = {"learning_rate": 3e-4, "stop_at_loss": (0.1,), "pair_sets": ("train_val", "val_val")}
+    assert spec == RunSpec.from_preset("v1", **changes)
+
+
+def test_every_choice_of_the_preset_stands_in_the_settings(monkeypatch):
+    spec = json.loads(json.dumps(dataclasses.asdict(settled(monkeypatch, "--preset", "v1"))))
+    assert {name: spec[name] for name in PRESETS["v1"].settings} == json.loads(json.dumps(PRESETS["v1"].settings))
 
 
 OWN = """

@@ -12,6 +12,9 @@ from synthetic_runs import NAN, measurement, series, write_run
 from tfstiff_cli import main
 from tfstiff_cli.tables import print_measurements
 
+from tfstiff.progress import describe
+from tfstiff.records import RunWriter
+
 
 def show(*arguments, **environment):
     return CliRunner().invoke(main, ["show", *map(str, arguments)], env=environment)
@@ -36,9 +39,35 @@ def test_a_row_a_measurement(run, pair_set):
     for row, m in zip(rows[:3], run.measurements, strict=True):
         sign, cosine = m[pair_set].sign, m[pair_set].cosine
         expected = [f"{m.epoch:.3g}", str(m.step), f"{m.train.loss:.4f}", f"{m.validation.loss:.4f}"]
-        numbers = [m.validation.accuracy, sign.within, sign.between, cosine.within, cosine.between]
-        assert row[:10] == [*expected, *(f"{x:.3f}" for x in [*numbers, m[pair_set].critical_length.value])]
+        means = [
+            f"{x:.3f}±{'.020' if i % 2 == 0 else '.010'}"
+            for i, x in enumerate([sign.within, sign.between, cosine.within, cosine.between])
+        ]
+        accuracy, length = (f"{x:.3f}" for x in (m.validation.accuracy, m[pair_set].critical_length.value))
+        assert row[:10] == [*expected, accuracy, *means, length]
     assert [row[10:] for row in rows[:3]] == [[">>"], [">"], []]
+
+
+def test_without_a_pair_set_it_shows_one_that_was_measured(tmp_path):
+    whole = measurement(0, 0.0, 0.0)
+    one = replace(whole, pair_sets={"val_val": whole["val_val"]})
+    folder = write_run(tmp_path / "mine", [one]).folder
+    result = show(folder)
+    assert "pairs:         val_val" in result.stdout
+    assert f"{one['val_val'].sign.within:.3f}±.020" in table_rows(result.stdout)[0]
+    assert describe(one, 0.1).startswith("step 0")
+
+
+def test_training_losses_that_were_reached(run):
+    event = {"event": "training_loss_reached", "step": 30, "epoch": 1.5, "threshold": 0.3, "training_loss": 0.29871}
+    RunWriter(run.folder).add_event(event)
+    assert "step 30: training loss 0.3 reached, with 0.2987" in show(run.folder).stdout.splitlines()
+    assert json.loads(show(run.folder, "--json").stdout)["events"] == [event]
+    (run.folder / "events.jsonl").write_text("nonsense\n")
+    result = show(run.folder, "--strict")
+    assert result.exit_code == 3
+    assert "events.jsonl" in result.stderr
+    assert len(table_rows(result.stdout)) > 3
 
 
 def test_the_header_names_the_run(run):
@@ -102,11 +131,13 @@ def test_no_color_is_honoured_on_a_terminal(monkeypatch, run):
 def test_json_holds_what_the_records_hold(run):
     result = show(run.folder, "--json")
     document = json.loads(result.stdout)
-    assert set(document) == {"folder", "status", "config", "measurements", "problems"}
+    assert set(document) == {"folder", "status", "config", "measurements", "events", "problems"}
     assert document["config"] == run.spec
     last = document["measurements"][-1]
     assert last["stiffness_sign_within_train_train"] == run.measurements[-1]["train_train"].sign.within
     assert last["critical_length_status_val_val"] == run.measurements[-1]["val_val"].critical_length.status
+    assert last["stiffness_sign_within_train_train_se"] == run.measurements[-1]["train_train"].sign.within_se
+    assert last["critical_length_low_val_val"] == run.measurements[-1]["val_val"].critical_length.low
     assert document["problems"] == []
 
 
@@ -130,7 +161,7 @@ def test_regression_has_means_and_no_accuracy(tmp_path):
     text = show(run.folder).stdout
     assert "acc." not in text
     m = run.measurements[1]["train_val"]
-    assert table_rows(text)[1][4:6] == [f"{m.mean_sign:.3f}", f"{m.mean_cosine:.3f}"]
+    assert table_rows(text)[1][4:6] == [f"{m.mean_sign:.3f}±.030", f"{m.mean_cosine:.3f}±.020"]
 
 
 @pytest.mark.parametrize("status", ["running", "failed"])

@@ -8,7 +8,7 @@ from tfstiff.errors import InvalidInput
 
 
 def test_names_start_with_the_default():
-    assert names() == (DEFAULT, "mnist", "fashion_mnist", "cifar10", "cifar100")
+    assert names() == (DEFAULT, "mnist", "fashion_mnist", "cifar10", "cifar100", "spherical_harmonics")
 
 
 def test_an_unknown_name_is_refused_with_the_names_and_a_guess():
@@ -42,6 +42,7 @@ def test_availability_is_told_by_path(tmp_path, monkeypatch):
             "fashion_mnist": False,
             "cifar10": False,
             "cifar100": False,
+            "spherical_harmonics": True,
             "npz:PATH": None,
         }
 

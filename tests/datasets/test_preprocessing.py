@@ -144,6 +144,9 @@ def test_permuted_labels_keep_their_counts_and_leave_the_rest_alone():
     np.testing.assert_array_equal(permuted.train.x, plain_run.train.x)
     np.testing.assert_array_equal(permuted.train.ids, raw.train.ids)
     np.testing.assert_array_equal(permuted.validation.y, raw.validation.y)
+    kept = (permuted.train.y == raw.train.y).mean()
+    assert permuted.provenance["preparation"]["labels_kept"] == pytest.approx(kept)
+    assert plain_run.provenance["preparation"]["labels_kept"] == 1
 
 
 def test_permuting_does_not_change_which_examples_are_chosen():

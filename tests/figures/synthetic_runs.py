@@ -9,6 +9,7 @@ from tfstiff.records import (
     ClassStiffness,
     CriticalLength,
     DistanceProfile,
+    DistanceStiffness,
     HalfSummary,
     Measurement,
     PairSetStiffness,
@@ -24,7 +25,28 @@ def by_class(matrix):
     num_classes = len(matrix)
     same = np.eye(num_classes, dtype=bool)
     within, between = float(np.nanmean(matrix[same])), float(np.nanmean(matrix[~same]))
-    return ClassStiffness(matrix, within, between, within * 0.99, between * 0.99)
+    influence = np.full(50, 0.02 / np.sqrt(50), np.float32)
+    return ClassStiffness(
+        matrix=matrix,
+        matrix_se=np.where(np.isnan(matrix), np.nan, 0.05),
+        matrix_df=np.full_like(matrix, 40.0),
+        within=within,
+        within_se=0.02,
+        within_df=200.0,
+        between=between,
+        between_se=0.01,
+        between_df=200.0,
+        contrast=within - between,
+        contrast_se=0.02,
+        contrast_df=200.0,
+        within_pairs=within * 0.99,
+        within_pairs_se=0.02,
+        between_pairs=between * 0.99,
+        between_pairs_se=0.01,
+        within_influence=influence,
+        between_influence=influence / 2,
+        num_empty_cells=int(np.isnan(matrix).sum()),
+    )
 
 
 def critical_length(intercept, slope, low=0.05, high=0.9, num_pairs=2000):
@@ -37,7 +59,29 @@ def critical_length(intercept, slope, low=0.05, high=0.9, num_pairs=2000):
         status = "extrapolated"
     else:
         status = "ok" if value >= low else "all_nonpositive"
-    return CriticalLength(value, status, intercept, slope, low, high, num_pairs)
+    return CriticalLength(
+        value=value,
+        status=status,
+        low=value - 0.1,
+        high=value + 0.2,
+        interval="unavailable" if slope >= 0 else "bounded",
+        intercept=intercept,
+        slope=slope,
+        covariance=np.array([[4e-4, -6e-4], [-6e-4, 16e-4]]),
+        distance_min=low,
+        distance_max=high,
+        num_pairs=num_pairs,
+    )
+
+
+def no_line():
+    nothing = np.full((2, 2), NAN)
+    return CriticalLength(NAN, "too_few_pairs", NAN, NAN, "unavailable", NAN, NAN, nothing, NAN, NAN, 1)
+
+
+def binned(edges, mean, count):
+    se = np.where(count > 30, 0.02, np.nan)
+    return DistanceProfile(edges, count, np.minimum(count, 60), mean, se, np.sign(mean) * 0.5, se)
 
 
 def pair_set(rng, progress, num_classes, holes=False):
@@ -50,9 +94,9 @@ def pair_set(rng, progress, num_classes, holes=False):
     count = np.round(600 * np.exp(-(((centres - 0.45) / 0.2) ** 2))).astype(np.int64)
     count[centres > 0.9] = 0
     mean = np.where(count > 0, intercept + slope * centres + rng.normal(0, 0.03, 20), np.nan)
-    profile = DistanceProfile(edges, mean, count)
+    spaces = {"input": DistanceStiffness(binned(edges, mean, count), fit)}
     if num_classes == 0:
-        return PairSetStiffness(None, None, None, 0.1 - progress, 0.05 + 0.2 * progress, profile, fit)
+        return PairSetStiffness(None, None, None, 0.1 - progress, 0.03, 0.05 + 0.2 * progress, 0.02, spaces)
     same = np.eye(num_classes)
     blocks = (np.arange(num_classes)[:, None] % 3 == np.arange(num_classes) % 3) * 0.5 * progress * (1 - progress) * 4
     sign = same * (1 - 0.7 * progress) - (1 - same) * (1 - progress - blocks) + rng.normal(0, 0.05, same.shape)
@@ -66,7 +110,7 @@ def pair_set(rng, progress, num_classes, holes=False):
             matrix[1, :] = np.nan
             matrix[:, 1] = np.nan
         counts[1] = counts[:, 1] = 0
-    return PairSetStiffness(by_class(sign), by_class(cosine), counts, -0.8, 0.0, profile, fit)
+    return PairSetStiffness(by_class(sign), by_class(cosine), counts, -0.8, 0.03, 0.0, 0.02, spaces)
 
 
 def measurement(step, epoch, progress, num_classes=10, class_names=None, holes=False, seed=0):

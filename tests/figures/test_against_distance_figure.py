@@ -2,16 +2,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from synthetic_runs import NAN, critical_length, measurement, series
+from synthetic_runs import NAN, binned, critical_length, measurement, no_line, series
 
 from tfstiff.figures import distance
 from tfstiff.figures.against_distance import describe, distance_numbers
-from tfstiff.records import CriticalLength, DistanceProfile
 
 
 def with_fit(fit, pair_set="train_train"):
     one = measurement(0, 0.0, 0, 2)
-    return replace(one, pair_sets={pair_set: replace(one[pair_set], critical_length=fit)})
+    return replace(one, pair_sets={pair_set: with_space(one[pair_set], critical_length=fit)})
+
+
+def with_space(stiffness, **changes):
+    return replace(stiffness, spaces={"input": replace(stiffness.spaces["input"], **changes)})
 
 
 def lines(axes):
@@ -51,8 +54,7 @@ def test_no_mark_outside_the_possible_distances(fit):
 
 
 def test_no_line_where_none_was_fitted():
-    fit = CriticalLength(NAN, "too_few_pairs", NAN, NAN, NAN, NAN, 1)
-    figure = distance([with_fit(fit)])
+    figure = distance([with_fit(no_line())])
     figure.canvas.draw()
     assert lines(figure.axes[0]) == {}
 
@@ -60,12 +62,19 @@ def test_no_line_where_none_was_fitted():
 @pytest.mark.parametrize(
     ("fit", "words"),
     [
-        (critical_length(0.61, -1.0), "ξ = 0.61"),
-        (critical_length(1.31, -1.0), "ξ = 1.31, beyond the largest distance observed (0.90)"),
-        (critical_length(3.0, -1.0), "ξ = 3.00, beyond 2, the largest distance there is"),
-        (critical_length(-0.5, -1.0), "ξ = −0.50, below the smallest distance observed (0.05)"),
-        (critical_length(0.5, 0.2), "no ξ: the line does not fall"),
-        (CriticalLength(NAN, "too_few_pairs", NAN, NAN, NAN, NAN, 1), "no ξ: too few pairs"),
+        (critical_length(0.61, -1.0), "ξ = 0.61 (0.51 to 0.81)"),
+        (replace(critical_length(0.61, -1.0), interval="unavailable"), "ξ = 0.61"),
+        (critical_length(1.31, -1.0), "ξ = 1.31 (1.21 to 1.51), beyond the largest distance observed (0.90)"),
+        (critical_length(3.0, -1.0), "ξ = 3.00 (2.90 to 3.20), beyond 2, the largest distance there is"),
+        (critical_length(-0.5, -1.0), "ξ = −0.50 (−0.60 to −0.30), below the smallest distance observed (0.05)"),
+        (critical_length(0.5, 0.2), "no ξ: the line does not fall significantly"),
+        (no_line(), "no ξ: too few pairs"),
+        (replace(no_line(), status="unavailable"), "no ξ: its method needs all pairs"),
+        (replace(no_line(), status="beyond", distance_max=0.9), "ξ lies beyond the largest distance observed (0.90)"),
+        (
+            replace(no_line(), status="all_nonpositive", distance_min=0.1),
+            "ξ lies below the smallest distance observed (0.10)",
+        ),
     ],
 )
 def test_the_status_is_said_in_words(fit, words):
@@ -74,10 +83,13 @@ def test_the_status_is_said_in_words(fit, words):
 
 
 def test_dots_are_the_bins_that_hold_pairs():
-    profile = DistanceProfile(np.array([0, 0.2, 0.4, 0.6]), np.array([0.9, NAN, 0.1]), np.array([10, 0, 40]))
+    profile = binned(np.array([0, 0.2, 0.4, 0.6]), np.array([0.9, NAN, 0.1]), np.array([10, 0, 40]))
     one = with_fit(critical_length(0.6, -1.0))
-    one = replace(one, pair_sets={"val_val": replace(one["train_train"], distance_profile=profile)})
-    (dots,) = distance([one]).axes[0].collections
+    one = replace(one, pair_sets={"val_val": with_space(one["train_train"], profile=profile)})
+    bars, dots, band = distance([one]).axes[0].collections
+    assert len(bars.get_segments()) == 1  # only one bin has pairs enough for an error
+    np.testing.assert_allclose(bars.get_segments()[0], [[0.5, 0.1 - 1.96 * 0.02], [0.5, 0.1 + 1.96 * 0.02]])
+    assert band.get_alpha() < 0.2
     np.testing.assert_allclose(dots.get_offsets(), [[0.1, 0.9], [0.5, 0.1]])
     small, large = dots.get_sizes()
     assert 3 < small < large / 2
@@ -102,5 +114,6 @@ def test_numbers_are_the_records():
     profile, fit = one["train_val"].distance_profile, one["train_val"].critical_length
     assert (row["step"], row["epoch"], row["pair_set"]) == (7, 0.5, "train_val")
     assert (row["bin_low"], row["bin_high"]) == (profile.edges[3], profile.edges[4])
-    assert (row["mean_cosine"], row["pairs"]) == (profile.mean[3], profile.count[3])
+    assert (row["mean_cosine"], row["se"], row["pairs"]) == (profile.mean[3], profile.mean_se[3], profile.count[3])
+    assert (row["low"], row["high"]) == (fit.low, fit.high)
     assert (row["critical_length"], row["status"], row["slope"]) == (fit.value, fit.status, fit.slope)

@@ -8,6 +8,7 @@ from synthetic_runs import by_class, measurement, series
 from tfstiff.errors import InvalidInput
 from tfstiff.figures import NothingToDraw, class_matrices
 from tfstiff.figures.class_stiffness import _two_digits, class_matrices_numbers
+from tfstiff.records import RunWriter, load_run
 
 
 def panels(figure):
@@ -136,3 +137,13 @@ def test_regression_has_no_classes():
 def test_unknown_choices_are_refused(options):
     with pytest.raises(InvalidInput, match="some of"):
         class_matrices(series(1, 2), **options)
+
+
+def test_what_was_not_measured_or_is_not_shown_is_left_out(tmp_path):
+    writer = RunWriter(tmp_path)
+    writer.write_config({"metrics": ["sign"]})
+    for one in series(2, 3):
+        writer.add(replace(one, pair_sets={"val_val": one["val_val"]}), 0.1)
+    assert len(panels(class_matrices(load_run(tmp_path)))) == 2  # two stages of one pair set and one metric
+    writer.write_config({})
+    assert len(panels(class_matrices(load_run(tmp_path)))) == 4

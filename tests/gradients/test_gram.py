@@ -10,7 +10,7 @@ from oracles import relative_error
 from small_models import SOFTMAX, dense_net, labelled, sequential
 
 from tfstiff.gradients import METHODS, gradient_gram, gradient_products, per_example_gradients, plan
-from tfstiff.gradients.features import gram_of
+from tfstiff.gradients.gram import gram_of
 from tfstiff.gradients.plan import plan_for
 
 layers = keras.layers
@@ -139,14 +139,14 @@ def test_formed_or_not_is_the_same(data, forms, monkeypatch):
     monkeypatch.setattr(factors, "_ELEMENTWISE_COST", forms)
     monkeypatch.setattr(factors.Outer, "is_cheaper_unformed", lambda self, count: forms == 0)
     assert close(gram(model, *data), expected)
-    layout = plan_for(model, *data, loss=SOFTMAX)._parts[0].layout
+    layout = plan_for(model, *data, loss=SOFTMAX).parts[0].layout
     assert len(layout.outers) == (2 if forms == 0 else 0)
 
 
 def traces(plan):
     return [
         function.experimental_get_tracing_count()
-        for function in (plan.products, plan._parts[0].compute, plan._batch_gradient.compute)
+        for function in (plan.products, plan.parts[0].compute, plan._batch_gradient.compute)
     ]
 
 

@@ -379,7 +379,7 @@ def test_few_positions_of_a_wide_layer_are_not_formed():
     """Though Keras' Dense reshapes them to a width that is not known while tracing."""
     model = sequential((3, 50), layers.Dense(60, activation="tanh"), layers.Dense(2), layers.Flatten(), layers.Dense(3))
     plan = plan_for(model, *labelled((3, 50)), loss=SOFTMAX)
-    assert plan._parts[0].layout.outers == (0,)
+    assert (0,) in plan.parts[0].layout.outers
 
 
 def test_a_wide_layer_used_twice_is_not_formed():
@@ -390,7 +390,7 @@ def test_a_wide_layer_used_twice_is_not_formed():
     x, y = labelled((60,))
     compare(build, x, y, method="structured")
     plan = plan_for(build(), x, y, loss=SOFTMAX)
-    assert 0 in plan._parts[0].layout.outers
+    assert (0,) in plan.parts[0].layout.outers
 
 
 def test_no_rule_is_left_out():
@@ -485,7 +485,8 @@ def test_dilation_and_strides_of_the_operation_itself(padding):
         with tf.GradientTape() as tape:
             total = tf.reduce_sum(dilated(x[i : i + 1], weight) * upstream[i])
         expected.append(tape.gradient(total, weight).numpy())
-    assert relative_error(rule(x, upstream).numpy(), np.stack(expected)) < 1e-12
+    found = rule(x, upstream).numpy().reshape(4, *kernel.shape)
+    assert relative_error(found, np.stack(expected)) < 1e-12
 
 
 def test_registering_twice(register):

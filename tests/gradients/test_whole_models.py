@@ -382,7 +382,7 @@ def test_layer_by_layer_in_both_forms():
     model = build()
     x, y = labelled((6, 2), 9)
     gradients = exact(float64_twin(build, model), x, y, softmax_loss)
-    layout = plan_for(model, x, y, loss=SOFTMAX)._layout
+    layout = plan_for(model, x, y, loss=SOFTMAX).layout
     assert layout.formed
     assert layout.outers
     found = gradient_gram(model, x, y, loss=SOFTMAX, per_layer=True)

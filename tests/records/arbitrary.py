@@ -9,15 +9,18 @@ import hypothesis.strategies as st
 import numpy as np
 
 from tfstiff.records import (
+    METRICS,
     PAIR_SETS,
+    ClassCriticalLengths,
     ClassStiffness,
     CriticalLength,
     DistanceProfile,
+    DistanceStiffness,
     HalfSummary,
     Measurement,
     PairSetStiffness,
 )
-from tfstiff.records.measurement import CRITICAL_LENGTH_STATUSES
+from tfstiff.records.pair_set import CRITICAL_LENGTH_STATUSES, INTERVALS
 
 NUMBERS = st.floats(width=64)  # NaN and infinities too
 COUNTS = st.integers(0, 2**40)
@@ -29,20 +32,57 @@ def arrays(shape, dtype=np.float64):
     return hnp.arrays(dtype, shape, elements=elements)
 
 
-def by_class(num_classes):
-    return st.builds(ClassStiffness, arrays((num_classes, num_classes)), *[NUMBERS] * 4)
+def built(kind, members):
+    """Any value of the dataclass `kind`, of these members; numbers may be any, and the rest is left out."""
+    numbers = {"int": COUNTS, "float": NUMBERS}
+    others = {field.name: numbers[field.type] for field in dataclasses.fields(kind) if field.type in numbers}
+    return st.builds(kind, **(others | members))
+
+
+def by_class(num_classes, num_examples):
+    cells = arrays((num_classes, num_classes))
+    influences = arrays(num_examples, np.float32)
+    names = {"matrix": cells, "matrix_se": cells, "matrix_df": cells}
+    return built(ClassStiffness, names | {"within_influence": influences, "between_influence": influences})
+
+
+def profiles(bins):
+    counts, means = arrays(bins, np.int64), arrays(bins)
+    names = {"edges": arrays(bins + 1), "count": counts, "num_examples": counts}
+    return built(DistanceProfile, names | dict.fromkeys(("mean", "mean_se", "mean_sign", "mean_sign_se"), means))
+
+
+def critical_lengths():
+    texts = {"status": CRITICAL_LENGTH_STATUSES, "interval": INTERVALS, "metric": METRICS, "method": ("linear",)}
+    names = {name: st.sampled_from(known) for name, known in texts.items()}
+    return built(CriticalLength, names | {"covariance": arrays((2, 2))})
+
+
+def lengths_by_class(num_classes):
+    numbers = dict.fromkeys(("value", "low", "high", "intercept", "slope"), arrays(num_classes))
+    texts = {
+        name: st.tuples(*[st.sampled_from(known)] * num_classes)
+        for name, known in (("status", CRITICAL_LENGTH_STATUSES), ("interval", INTERVALS))
+    }
+    others = {"covariance": arrays((num_classes, 2, 2)), "num_pairs": arrays(num_classes, np.int64)}
+    return built(ClassCriticalLengths, numbers | texts | others)
 
 
 @st.composite
 def pair_sets(draw, num_classes):
-    bins = draw(st.integers(1, 4))
-    one = draw(st.none() if num_classes == 0 else by_class(num_classes))
-    two = draw(st.none() if num_classes == 0 else by_class(num_classes))
-    counts = draw(st.none() if num_classes == 0 else arrays((num_classes, num_classes), np.int64))
-    profile = DistanceProfile(draw(arrays(bins + 1)), draw(arrays(bins)), draw(arrays(bins, np.int64)))
-    status = draw(st.sampled_from(CRITICAL_LENGTH_STATUSES))
-    length = CriticalLength(draw(NUMBERS), status, *(draw(NUMBERS) for _ in range(4)), draw(COUNTS))
-    return PairSetStiffness(one, two, counts, draw(NUMBERS), draw(NUMBERS), profile, length)
+    size = draw(st.integers(0, 3))
+    classes = by_class(num_classes, size) if num_classes else st.none()
+    space = st.builds(
+        DistanceStiffness,
+        profiles(draw(st.integers(1, 4))),
+        critical_lengths(),
+        critical_lengths() if num_classes else st.none(),
+        lengths_by_class(num_classes) if num_classes else st.none(),
+    )
+    names = {"sign": classes, "cosine": classes}
+    names["pair_counts"] = arrays((num_classes, num_classes), np.int64) if num_classes else st.none()
+    names["spaces"] = st.fixed_dictionaries({"input": space}, optional={"a/layer": space})
+    return draw(built(PairSetStiffness, names))
 
 
 @st.composite

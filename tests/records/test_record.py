@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import zipfile
 
 import numpy as np
@@ -41,7 +42,7 @@ def test_no_member_needs_pickle(tmp_path, measurement):
     write_record(path, measurement)
     with np.load(path, allow_pickle=False) as file:
         assert {file[name].dtype.kind for name in file.files} <= set("iufU")
-        assert file["schema"] == 1
+        assert file["schema"] == 2
         np.testing.assert_array_equal(file["pair_sets/train_val/sign/matrix"], measurement["train_val"].sign.matrix)
 
 
@@ -93,7 +94,7 @@ def test_a_damaged_shape_is_noticed(tmp_path, measurement):
         read_record(path)
 
 
-@pytest.mark.parametrize("member", ["pair_sets/train_val/sign/matrix", "class_names", "method"])
+@pytest.mark.parametrize("member", ["pair_sets/train_val/sign/matrix", "class_names", "scalars"])
 def test_flipped_bytes_of_a_value_are_noticed(tmp_path, measurement, member):
     path = tmp_path / "one.npz"
     write_record(path, dataclasses.replace(measurement, method="auto", class_names=("cat", "dog")))
@@ -109,21 +110,31 @@ def test_flipped_bytes_of_a_value_are_noticed(tmp_path, measurement, member):
 
 def rewritten(path, **changes):
     with np.load(path) as file:
-        members = {name: file[name] for name in file.files} | changes
+        members = {name: file[name] for name in file.files}
+    if members["scalars"].shape == ():
+        scalars = json.loads(members["scalars"].item())
+        changed = {name: changes.pop(name) for name in list(changes) if name in scalars}
+        members["scalars"] = np.asarray(json.dumps({k: v for k, v in (scalars | changed).items() if v is not None}))
+    members |= changes
     np.savez(path, **{name: value for name, value in members.items() if value is not None})
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"schema": np.asarray(2)}, "schema"),
+        ({"schema": np.asarray(1)}, "schema"),
+        ({"schema": np.asarray(3)}, "schema"),
         ({"schema": None}, "schema"),
         ({"schema": np.asarray([1, 1])}, "schema"),
         ({"schema": np.asarray("one")}, "schema"),
         ({"train/loss": None}, "lacks a member"),
-        ({"train/loss": np.zeros(3)}, "wrong shape"),
-        ({"train/loss": np.asarray("low")}, "lacks a member or"),
-        ({"pair_sets/train_val/critical_length/status": None}, "lacks a member"),
+        ({"train/loss": [0.0, 0.0, 0.0]}, "wrong shape"),
+        ({"train/loss": "low"}, "lacks a member or"),
+        ({"scalars": None}, "lacks a member"),
+        ({"scalars": np.asarray("{")}, "lacks a member or"),
+        ({"scalars": np.asarray("[]")}, "lacks a member or"),
+        ({"scalars": np.zeros(3)}, "lacks a member or"),
+        ({"pair_sets/train_val/spaces/input/critical_length/status": None}, "lacks a member"),
         ({"class_names": np.asarray("cat")}, "wrong shape"),
     ],
 )

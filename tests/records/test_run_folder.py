@@ -75,6 +75,22 @@ def test_scalars_and_timings_have_a_row_a_record(run, measurement):
         assert list(csv.DictReader(file)) == [{"step": str(step), "seconds": "0.25"} for step in (200, 0, 123456789)]
 
 
+def test_events(tmp_path):
+    writer = RunWriter(tmp_path)
+    assert load_run(tmp_path).events == []
+    events = [{"event": "one", "step": 3, "epoch": 0.5}, {"event": "two", "loss": float("nan")}]
+    for event in events:
+        writer.add_event(event)
+    expected = [events[0], {"event": "two", "loss": None}]
+    assert load_run(tmp_path).events == expected
+    with (tmp_path / "events.jsonl").open("a") as file:
+        file.write('{"event": "thr')  # killed while writing
+    assert load_run(tmp_path).events == expected
+    (tmp_path / "events.jsonl").write_text("nonsense\n")
+    with pytest.raises(RecordCorrupt, match="events"):
+        _ = load_run(tmp_path).events
+
+
 def test_the_first_epoch_decides_the_columns_of_the_history(tmp_path):
     writer = RunWriter(tmp_path)
     writer.add_epoch(0, {"loss": 1.5, "accuracy": 0.5})

@@ -6,8 +6,10 @@ import plain_pairs as plain
 import pytest
 from hypothesis import example, given, settings
 
-from tfstiff.records.measurement import CRITICAL_LENGTH_STATUSES
-from tfstiff.stiffness import make_pairs, pair_set_stiffness
+from tfstiff.errors import InvalidInput
+from tfstiff.records.pair_set import CRITICAL_LENGTH_STATUSES
+from tfstiff.stiffness import pair_set_stiffness
+from tfstiff.stiffness.direct import Space, compared_pairs, sums_of
 
 ENTRIES = st.sampled_from([-2.0, -1.0, 0.0, 0.0, 1.0, 2.0])  # small whole numbers: their products are exact
 INPUTS = st.integers(-3, 3).map(float)
@@ -35,18 +37,27 @@ def problems(draw, has_classes=True):
     return halves[0], halves[1] if len(halves) == 2 else None, num_classes
 
 
-def gram_and_norms(gradients, gradients2):
-    with np.errstate(invalid="ignore"):
-        return gradients @ gradients2.T, *(np.sqrt((g * g).sum(1)) for g in (gradients, gradients2))
-
-
-def estimate(problem):
+def sums(problem, **space):
     (gradients, x, y), columns, num_classes = problem
-    pairs = make_pairs((x, y), None if columns is None else columns[1:], num_classes)
-    gram, norms, norms2 = gram_and_norms(gradients, gradients if columns is None else columns[0])
+    gradients2, x2, y2 = (gradients, x, y) if columns is None else columns
+    with np.errstate(invalid="ignore"):
+        gram, norms = gradients @ gradients2.T, tuple(np.sqrt((g * g).sum(1)) for g in (gradients, gradients2))
+    y, y2 = (np.zeros(len(g), int) if num_classes is None else c for g, c in ((gradients, y), (gradients2, y2)))
+    distances = np.array([[plain.distance_of(a, b) for b in x2] for a in x]).reshape(len(x), len(x2))
+    return sums_of(
+        gram,
+        y,
+        None if columns is None else y2,
+        norms=norms,
+        num_classes=num_classes or 1,
+        spaces={"input": Space(distances, **space)},
+    )
+
+
+def estimate(problem, **options):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return pair_set_stiffness(gram, norms, norms2, pairs), pairs
+        return pair_set_stiffness(sums(problem), has_classes=problem[2] is not None, **options)
 
 
 def both(problem):
@@ -62,7 +73,7 @@ def same(found, expected):
 @given(problems())
 def test_class_matrices_are_means_over_pairs(problem):
     (g, _, y), (g2, _, y2), is_symmetric = both(problem)
-    found, _ = estimate(problem)
+    found = estimate(problem)
     classes = range(problem[2])
     for by_class, metric in ((found.sign, plain.sign_of), (found.cosine, plain.cosine_of)):
         cells = plain.cells(g, y, g2, y2, problem[2], is_symmetric, metric)
@@ -78,7 +89,7 @@ def test_class_matrices_are_means_over_pairs(problem):
 @given(st.one_of(problems(), problems(has_classes=False)))
 def test_means_over_all_pairs(problem):
     (g, _, _), (g2, _, _), is_symmetric = both(problem)
-    found, _ = estimate(problem)
+    found = estimate(problem)
     counted = plain.pairs_counted(g, g2, is_symmetric)
     same(found.mean_sign, plain.mean(plain.sign_of(g[i], g2[j]) for i, j in counted))
     same(found.mean_cosine, plain.mean(plain.cosine_of(g[i], g2[j]) for i, j in counted))
@@ -86,51 +97,53 @@ def test_means_over_all_pairs(problem):
         assert found.sign is found.cosine is found.pair_counts is None
 
 
-@settings(deadline=None, max_examples=150)
-@given(st.one_of(problems(), problems(has_classes=False)))
-def test_pairs_and_profile(problem):
+def near_distances(problem):
+    """Pairs of the same class whose gradients are finite, and their distances."""
     (g, x, y), (g2, x2, y2), is_symmetric = both(problem)
-    found, pairs = estimate(problem)
     none = problem[2] is None
     near = plain.near_pairs([0] * len(x) if none else y, [0] * len(x2) if none else y2, is_symmetric)
-    assert [divmod(flat, len(x2)) for flat in pairs.near.tolist()] == near
-    np.testing.assert_allclose(pairs.distance, [plain.distance_of(x[i], x2[j]) for i, j in near], rtol=0, atol=1e-12)
-    assert ((pairs.distance >= 0) & (pairs.distance <= 2)).all()
-    edges, profile = pairs.edges, found.distance_profile
-    assert len(edges) == len(profile.mean) + 1 == len(profile.count) + 1 == 21
-    if near:
-        np.testing.assert_allclose(edges, np.linspace(pairs.distance.min(), pairs.distance.max(), 21), atol=1e-15)
-    np.testing.assert_array_equal(profile.edges, edges)
-    finite = [k for k, (i, j) in enumerate(near) if plain.is_finite(g[i]) and plain.is_finite(g2[j])]
-    has_width = near and edges[0] < edges[-1]
-    for place in range(20 if has_width else 0):
-        low, high = edges[place], edges[place + 1]
+    near = [(i, j) for i, j in near if plain.is_finite(g[i]) and plain.is_finite(g2[j])]
+    return near, np.array([plain.distance_of(x[i], x2[j]) for i, j in near])
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.one_of(problems(), problems(has_classes=False)))
+def test_the_profile_is_of_means_in_bins(problem):
+    (g, _, _), (g2, _, _), _ = both(problem)
+    near, distance = near_distances(problem)
+    found = estimate(problem)
+    profile = found.distance_profile
+    assert len(profile.edges) == len(profile.mean) + 1 == len(profile.count) + 1 == 21
+    assert profile.count.sum() == found.critical_length.num_pairs == len(near)
+    edges = profile.edges
+    for place in range(20 if near and edges[0] < edges[-1] else 0):
         last = place == 19
-        inside = [k for k in finite if low <= pairs.distance[k] and (pairs.distance[k] < high or last)]
+        inside = [
+            pair for pair, d in zip(near, distance, strict=True) if edges[place] <= d and (d < edges[place + 1] or last)
+        ]
         assert profile.count[place] == len(inside)
-        same(profile.mean[place], plain.mean(plain.cosine_of(g[near[k][0]], g2[near[k][1]]) for k in inside))
-    assert profile.count.sum() == found.critical_length.num_pairs == len(finite)
+        shift = 0 if problem[1] is None else len(g)
+        assert profile.num_examples[place] == len({i for i, _ in inside} | {shift + j for _, j in inside})
+        same(profile.mean[place], plain.mean(plain.cosine_of(g[i], g2[j]) for i, j in inside))
+        same(profile.mean_sign[place], plain.mean(plain.sign_of(g[i], g2[j]) for i, j in inside))
 
 
 @settings(deadline=None, max_examples=150)
 @given(st.one_of(problems(), problems(has_classes=False)))
 def test_the_line_is_that_of_polyfit(problem):
-    (g, _, _), (g2, x2, _), _ = both(problem)
-    found, pairs = estimate(problem)
-    pairs_at = [divmod(flat, len(x2)) for flat in pairs.near.tolist()]
-    kept = [k for k, (i, j) in enumerate(pairs_at) if plain.is_finite(g[i]) and plain.is_finite(g2[j])]
-    distance = pairs.distance[kept]
-    length = found.critical_length
+    (g, _, _), (g2, _, _), _ = both(problem)
+    near, distance = near_distances(problem)
+    length = estimate(problem).critical_length
     assert length.status in CRITICAL_LENGTH_STATUSES
-    if len(kept) < 2 or np.ptp(distance) < 1e-9:
+    if len(near) < 2 or np.ptp(distance) < 1e-9:
         assert (length.status, np.isnan(length.value)) == ("too_few_pairs", True)
         return
-    cosine = [plain.cosine_of(g[pairs_at[k][0]], g2[pairs_at[k][1]]) for k in kept]
+    cosine = [plain.cosine_of(g[i], g2[j]) for i, j in near]
     slope, intercept = np.polyfit(distance, cosine, 1)
     np.testing.assert_allclose([length.slope, length.intercept], [slope, intercept], rtol=1e-5, atol=1e-4)
     assert (length.distance_min, length.distance_max) == (distance.min(), distance.max())
     if length.slope < 0:
-        assert length.value == -length.intercept / length.slope
+        assert length.value == pytest.approx(-length.intercept / length.slope)
     else:
         assert np.isnan(length.value)
         assert length.status == "no_decay"
@@ -143,7 +156,7 @@ def along(distances, cosines, num_classes=1):
     turn = np.arccos(np.asarray(cosines, float))
     gradients2 = np.stack([np.cos(turn), np.sin(turn)], 1)
     first = (np.array([[1.0, 0.0]]), np.array([[1.0, 0.0]]), np.array([0]))
-    return estimate((first, (gradients2, x2, np.zeros(len(x2), int)), num_classes))[0]
+    return estimate((first, (gradients2, x2, np.zeros(len(x2), int)), num_classes))
 
 
 @pytest.mark.parametrize(
@@ -166,36 +179,19 @@ def test_every_status(distances, cosines, status, value):
     assert length.num_pairs == len(distances)
 
 
-@pytest.mark.parametrize("scales", [np.ones(6), np.array([1, 2, 3, 5, 7, 11])])
-def test_inputs_in_one_direction_have_distance_0_and_no_line(scales):
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(1, 7)) * scales[:, None]
-    gradients = rng.normal(size=(6, 3)).astype(np.float32)
-    found, pairs = estimate(((gradients, x, np.zeros(6, int)), None, 1))
-    np.testing.assert_allclose(pairs.distance, 0, atol=1e-15)
-    assert found.critical_length.status == "too_few_pairs"
-
-
 def test_a_distance_on_an_edge_falls_into_the_bin_above_and_the_largest_into_the_last():
     x = np.array([[1.0, 0]])
     x2 = np.array([[1.0, 0], [0, 1], [0, 2], [-1, 0]])  # distances 0, 1, 1, 2: edges of the 20 bins between 0 and 2
     gradients2 = np.array([[1.0, 0], [1, 0], [-1, 0], [-1, 0]])
-    found, _ = estimate(((x, x, None), (gradients2, x2, None), None))
+    found = estimate(((x, x, None), (gradients2, x2, None), None))
     assert np.flatnonzero(found.distance_profile.count).tolist() == [0, 10, 19]
     assert found.distance_profile.count[10] == 2
     assert found.distance_profile.mean[[0, 10, 19]].tolist() == [1, 0, -1]
 
 
-def test_distances_stay_within_0_and_2():
-    rng = np.random.default_rng(1)
-    x = rng.normal(size=(40, 5)).astype(np.float32)
-    pairs = make_pairs((np.concatenate([x, 3 * x, -x]), None), None, None)
-    assert (pairs.distance.min(), pairs.distance.max()) == (0, 2)
-
-
 def test_absent_and_single_classes_are_nan_and_left_out():
     gradients = np.array([[1.0, 0], [1, 0], [-1, 0]], np.float32)
-    found, _ = estimate(((gradients, gradients, np.array([0, 0, 2])), None, 4))
+    found = estimate(((gradients, gradients, np.array([0, 0, 2])), None, 4))
     expected = np.full((4, 4), np.nan)
     expected[0, 0], expected[0, 2], expected[2, 0] = 1, -1, -1
     np.testing.assert_array_equal(found.sign.matrix, expected)
@@ -204,14 +200,14 @@ def test_absent_and_single_classes_are_nan_and_left_out():
 
 def test_macro_and_pair_weighted_means_differ_where_classes_do():
     gradients = np.array([[1.0, 0], [1, 0], [1, 0], [1, 0], [0, 1], [0, -1]], np.float32)
-    found, _ = estimate(((gradients, gradients, np.array([0, 0, 0, 0, 1, 1])), None, 2))
+    found = estimate(((gradients, gradients, np.array([0, 0, 0, 0, 1, 1])), None, 2))
     assert found.sign.within == 0  # (1 − 1) / 2
     assert found.sign.within_pairs == pytest.approx((12 - 2) / 14)
 
 
 def test_zero_gradients_count_as_0():
     gradients = np.array([[1.0, 0], [1, 0], [0, 0]], np.float32)
-    found, _ = estimate(((gradients, gradients + 1, np.zeros(3, int)), None, 1))
+    found = estimate(((gradients, gradients + 1, np.zeros(3, int)), None, 1))
     assert found.sign.within == pytest.approx(2 / 6)
     assert found.cosine.within == pytest.approx(2 / 6)
     assert found.pair_counts.tolist() == [[6]]
@@ -225,8 +221,8 @@ def test_positive_scale_of_each_example_changes_nothing(largest):
     gradients, x = rng.normal(size=(8, 4)), rng.normal(size=(8, 3))
     classes = rng.integers(0, 2, 8)
     scales = rng.uniform(1e-3, largest + 1e-3, (8, 1))
-    one, _ = estimate(((gradients, x, classes), None, 2))
-    two, _ = estimate(((gradients * scales, x, classes), None, 2))
+    one = estimate(((gradients, x, classes), None, 2))
+    two = estimate(((gradients * scales, x, classes), None, 2))
     np.testing.assert_array_equal(one.sign.matrix, two.sign.matrix)
     same(one.cosine.matrix, two.cosine.matrix)
 
@@ -234,8 +230,8 @@ def test_positive_scale_of_each_example_changes_nothing(largest):
 def test_a_pair_set_and_its_mirror_image():
     rng = np.random.default_rng(4)
     halves = [(rng.normal(size=(n, 4)), rng.normal(size=(n, 3)), rng.integers(0, 3, n)) for n in (7, 5)]
-    one, _ = estimate((halves[0], halves[1], 3))
-    two, _ = estimate((halves[1], halves[0], 3))
+    one = estimate((halves[0], halves[1], 3))
+    two = estimate((halves[1], halves[0], 3))
     same(one.cosine.matrix, two.cosine.matrix.T)
     assert one.pair_counts.tolist() == two.pair_counts.T.tolist()
     same(one.critical_length.value, two.critical_length.value)
@@ -243,10 +239,38 @@ def test_a_pair_set_and_its_mirror_image():
 
 def test_zero_products_and_uncertain_signs_are_counted():
     gradients = np.array([[1, 0], [0, 1], [1, 3e-7], [0, 0]], np.float32)
-    gram, norms = gradients @ gradients.T, np.linalg.norm(gradients, axis=1)
     x = np.random.default_rng(0).normal(size=(4, 3))
-    within = pair_set_stiffness(gram, norms, norms, make_pairs((x, None), None, None))
+    within = estimate(((gradients, x, None), None, None))
     # Each pair once: (0, 1) and the three with the zero gradient; and (1, 2), whose cosine is 3e-7.
     assert (within.num_zero, within.num_uncertain_signs) == (4, 1)
-    across = pair_set_stiffness(gram, norms, norms, make_pairs((x, None), (x, None), None))
+    across = estimate(((gradients, x, None), (gradients, x, None), None))
     assert (across.num_zero, across.num_uncertain_signs) == (2 + 7, 2)
+
+
+@pytest.mark.parametrize("option", ["critical_length_method", "critical_length_metric", "distance"])
+def test_unknown_choices_are_refused(option):
+    x = np.eye(3)
+    with pytest.raises(InvalidInput, match="Unknown"):
+        estimate(((x, x, None), None, None), **{option: "median"})
+
+
+@pytest.mark.parametrize("compared", ["within", "between", "all"])
+@pytest.mark.parametrize("is_symmetric", [True, False])
+def test_which_pairs_are_compared_and_duplicates(compared, is_symmetric):
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(9, 3))
+    x[4] = x[0]
+    halves = [(rng.normal(size=(9, 4)), x, np.arange(9) % 2) for _ in range(1 if is_symmetric else 2)]
+    problem = (halves[0], None if is_symmetric else halves[1], 2)
+    found = sums(problem, compared=compared, duplicate_tolerance=1e-9)
+    y = halves[0][2]
+    pairs = {(i, j) for i in range(9) for j in range(9) if not is_symmetric or i < j}
+    wanted = {"within": lambda i, j: y[i] == y[j], "between": lambda i, j: y[i] != y[j], "all": lambda i, j: True}
+    chosen = {pair for pair in pairs if wanted[compared](*pair)}
+    duplicates = {(i, j) for i, j in chosen if i == j or {i, j} == {0, 4}}
+    distance = found.distance["input"]
+    assert distance.num_duplicates == len(duplicates)
+    assert distance.group_moments[:, 0].sum() == len(chosen - duplicates)
+    assert len(distance.group_moments) == (2 if compared == "within" else 1)
+    space = Space(np.array([[plain.distance_of(a, b) for b in x] for a in x]), compared, None, 1e-9)
+    assert set(zip(*compared_pairs(space, y, None if is_symmetric else y), strict=True)) == chosen - duplicates

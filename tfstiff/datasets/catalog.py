@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfstiff.datasets import fashion_mnist_mini, npz_source, tfds_source
+from tfstiff.datasets import fashion_mnist_mini, npz_source, spherical_harmonics, tfds_source
 from tfstiff.datasets.dataset import Dataset
 from tfstiff.errors import InvalidInput
 
 DEFAULT = fashion_mnist_mini.NAME
 _NPZ_PREFIX = "npz:"
+_SPHERE_PREFIX = f"{spherical_harmonics.NAME}:"
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,21 @@ _ENTRIES = {
     "cifar100": _from_tfds(
         "cifar100", "3.0.2", "Small photographs, with 20 superclasses", (32, 32, 3), 100, (50_000, 10_000)
     ),
+    spherical_harmonics.NAME: _Entry(
+        "Points on a sphere, classes bounded by harmonics; not from the papers",
+        (10,),
+        10,
+        10_000,
+        2_000,
+        source="generated",
+        load=lambda data_dir, offline: spherical_harmonics.load(),
+        is_available=lambda data_dir: True,
+    ),
 }
 
 
 def names() -> tuple[str, ...]:
-    """Returns the names that `load` knows, the default first; besides them it takes `npz:PATH`."""
+    """Returns the names that `load` knows, the default first; it takes `npz:…` and `spherical_harmonics:…` too."""
     return tuple(_ENTRIES)
 
 
@@ -105,7 +116,8 @@ def load(name: str, *, data_dir: str | os.PathLike[str] | None = None, offline: 
     """Loads the raw data set `name`.
 
     Args:
-        name: One of `names()`, or `npz:PATH` for an npz file with x_train, y_train, x_validation, y_validation.
+        name: One of `names()`; or `npz:PATH` for an npz file with x_train, y_train, x_validation, y_validation; or
+            `spherical_harmonics:degree=3,dimension=10,…` with options as `spherical_harmonics.parse` reads them.
         data_dir: TensorFlow Datasets' directory; None is its default, $TFDS_DATA_DIR or else ~/tensorflow_datasets.
         offline: Never use the network.
 
@@ -113,17 +125,19 @@ def load(name: str, *, data_dir: str | os.PathLike[str] | None = None, offline: 
         The data as stored: images are (n, h, w, c) uint8.
 
     Raises:
-        InvalidInput: An unknown name, or an npz file whose arrays cannot be used.
+        InvalidInput: An unknown name or option, or an npz file whose arrays cannot be used.
         DatasetUnavailable: The data is not here and could not be fetched.
         DatasetCorrupt: The data is here but damaged or incomplete.
     """
     if name.startswith(_NPZ_PREFIX) and name != _NPZ_PREFIX:
         return npz_source.load(name.removeprefix(_NPZ_PREFIX))
+    if name.startswith(_SPHERE_PREFIX):
+        return spherical_harmonics.load(name.removeprefix(_SPHERE_PREFIX))
     if name not in _ENTRIES:
         close = difflib.get_close_matches(name, _ENTRIES, n=1)
         raise InvalidInput(
             "There is no data set of that name.",
-            expected=", ".join([*_ENTRIES, f"{_NPZ_PREFIX}PATH"]),
+            expected=", ".join([*_ENTRIES, f"{_NPZ_PREFIX}PATH", f"{_SPHERE_PREFIX}OPTIONS"]),
             received=name,
             remedy=f"did you mean {close[0]}?" if close else None,
         )

@@ -27,16 +27,22 @@ def prepare(
 
     The statistics are fitted on the training examples that remain. The validation split is never subset or permuted.
 
+    Permuted labels are those of the first version of the paper (its figure 4: a fully connected network on MNIST "with
+    randomly permuted training set labels"; it does not say how they were drawn). Whatever is drawn from the training
+    split afterwards, such as the training half of a probe, has the permuted labels that the network learns; validation
+    examples keep their true ones, and on those alone that version measured.
+
     Args:
         dataset: Raw data, as `load` returns it.
         centering: See `Preprocessing`.
         train_examples: Size of the training subset, drawn class by class in proportion; None keeps all.
-        permute_labels: Give the training examples each other's labels. The class counts stay; the true label of an
-            example is found in the raw data by its id.
+        permute_labels: Give the training examples each other's labels. The class counts stay, and about one label in
+            the number of classes stays by chance; the true label of an example is found in the raw data by its id.
         seed: Seed of the subset and of the permutation; at least 0.
 
     Returns:
-        A data set with float32 inputs. Its provenance describes the raw splits and gains `preparation`.
+        A data set with float32 inputs. Its provenance describes the raw splits and gains `preparation`, where
+        `labels_kept` is the share of training examples that have their true label.
 
     Raises:
         InvalidInput: Fewer examples than asked for, or an unknown centering, or a negative seed.
@@ -46,6 +52,7 @@ def prepare(
     train = dataset.train
     if train_examples is not None:
         train = train.take(_subset(train, dataset.num_classes, train_examples, _stream(seed, _SUBSET_STREAM)))
+    true_labels = train.y
     if permute_labels:
         order = _stream(seed, _PERMUTATION_STREAM).permutation(len(train))
         # The superclass goes with the class, so that the two labels of an example still agree.
@@ -54,6 +61,7 @@ def prepare(
     preparation: dict[str, Any] = {
         "train_examples": len(train),
         "permute_labels": permute_labels,
+        "labels_kept": float((train.y == true_labels).mean()),
         "seed": seed,
         "preprocessing": preprocessing.summary(),
     }

@@ -24,6 +24,7 @@ from tfstiff.figures.style import (
 )
 from tfstiff.records import CriticalLength, Measurement, PairSetStiffness, Run
 
+_NORMAL_QUANTILE = 1.96
 _LARGEST_AREA, _SMALLEST_AREA = 70.0, 3.0  # points²
 _FIT: dict[str, Any] = {"color": "black", "linewidth": 1.0}
 _EXTENDED: dict[str, Any] = _FIT | {"linestyle": (0, (2, 2)), "linewidth": 0.8}
@@ -40,9 +41,10 @@ _CROSSING: dict[str, Any] = {
 def distance(source: Run | Sequence[Measurement]) -> Figure:
     """Draws same-class cosine stiffness against 1 − cos of the inputs: a column a stage, a row a pair set.
 
-    Dots are the means of bins, their areas the number of pairs. The line is the straight line fitted to the pairs,
-    solid where there are pairs, dashed on its way to the critical length ξ, which the panel states in words. Targets
-    without classes have all pairs in place of those of one class.
+    Dots are the means of bins, their areas the number of pairs, their bars 95 % intervals. The line is the straight
+    line fitted to the pairs, with the band of its 95 % interval, solid where there are pairs, dashed on its way to the
+    critical length ξ, which the panel states in words. Targets without classes have all pairs in place of those of one
+    class.
 
     Args:
         source: A run, or measurements in order of time.
@@ -90,32 +92,61 @@ def distance_numbers(source: Run | Sequence[Measurement]) -> tuple[list[str], li
     Raises:
         InvalidInput: There is no measurement.
     """
-    header = ["step", "epoch", "pair_set", "bin_low", "bin_high", "mean_cosine", "pairs"]
-    header += ["critical_length", "status", "intercept", "slope", "distance_min", "distance_max", "pairs_fitted"]
+    header = ["step", "epoch", "pair_set", "bin_low", "bin_high", "mean_cosine", "se", "pairs"]
+    header += [
+        "critical_length",
+        "low",
+        "high",
+        "status",
+        "intercept",
+        "slope",
+        "distance_min",
+        "distance_max",
+        "pairs_fitted",
+    ]
     rows: list[list[object]] = []
     stages = choose_stages(measurements_of(source))
     for pair_set in pair_sets_of(stages):
         for stage in stages:
             profile, fit = stage[pair_set].distance_profile, stage[pair_set].critical_length
-            numbers = [fit.value, fit.status, fit.intercept, fit.slope, fit.distance_min, fit.distance_max]
-            columns = (profile.edges[:-1], profile.edges[1:], profile.mean, profile.count)
-            for low, high, mean, count in zip(*(column.tolist() for column in columns), strict=True):
-                rows.append([stage.step, stage.epoch, pair_set, low, high, mean, count, *numbers, fit.num_pairs])
+            numbers = [
+                fit.value,
+                fit.low,
+                fit.high,
+                fit.status,
+                fit.intercept,
+                fit.slope,
+                fit.distance_min,
+                fit.distance_max,
+            ]
+            columns = (profile.edges[:-1], profile.edges[1:], profile.mean, profile.mean_se, profile.count)
+            for bin_numbers in zip(*(column.tolist() for column in columns), strict=True):
+                rows.append([stage.step, stage.epoch, pair_set, *bin_numbers, *numbers, fit.num_pairs])
     return header, rows
 
 
 def describe(length: CriticalLength) -> str:
     """The critical length and its status in words."""
-    if length.status == "no_decay":
-        return "no ξ: the line does not fall"
-    if length.status == "too_few_pairs":
-        return "no ξ: too few pairs"
+    reasons = {
+        "no_decay": "the line does not fall significantly",
+        "too_few_pairs": "too few pairs",
+        "unavailable": "its method needs all pairs",
+    }
+    if length.status in reasons:
+        return f"no ξ: {reasons[length.status]}"
+    if math.isnan(length.value):
+        if length.status == "beyond":
+            return f"ξ lies beyond the largest distance observed ({length.distance_max:.2f})"
+        return f"ξ lies below the smallest distance observed ({length.distance_min:.2f})"
     where = {
         "extrapolated": f", beyond the largest distance observed ({length.distance_max:.2f})",
         "beyond": ", beyond 2, the largest distance there is",
         "all_nonpositive": f", below the smallest distance observed ({length.distance_min:.2f})",
     }
-    return f"ξ = {length.value:.2f}".replace("-", "−") + where.get(length.status, "")
+    limits = ""
+    if length.interval == "bounded":
+        limits = f" ({length.low:.2f} to {length.high:.2f})"
+    return f"ξ = {length.value:.2f}{limits}".replace("-", "−") + where.get(length.status, "")
 
 
 def _distance_limit(drawn: Sequence[PairSetStiffness]) -> float:
@@ -132,8 +163,12 @@ def _draw_panel(axes: Axes, stiffness: PairSetStiffness, pair_set: str, most_pai
     profile, fit = stiffness.distance_profile, stiffness.critical_length
     axes.axhline(0, color="0.7", linewidth=0.6, zorder=0, label="_zero")
     filled = profile.count > 0
+    centres = (profile.edges[:-1] + profile.edges[1:]) / 2
+    known = filled & np.isfinite(profile.mean_se)
+    bars = np.array([-1, 1])[:, None] * _NORMAL_QUANTILE * profile.mean_se[known] + profile.mean[known]
+    axes.vlines(centres[known], *bars, color=PAIR_SET_LINES[pair_set]["color"], linewidth=0.8, label="_errors")
     axes.scatter(
-        ((profile.edges[:-1] + profile.edges[1:]) / 2)[filled],
+        centres[filled],
         profile.mean[filled],
         s=_area(profile.count[filled], most_pairs),
         color=PAIR_SET_LINES[pair_set]["color"],
@@ -144,6 +179,11 @@ def _draw_panel(axes: Axes, stiffness: PairSetStiffness, pair_set: str, most_pai
         return
     ends = np.array([fit.distance_min, fit.distance_max])
     axes.plot(ends, fit.intercept + fit.slope * ends, **_FIT, label="fit")
+    if np.isfinite(fit.covariance).all():
+        places = np.linspace(fit.distance_min, fit.distance_max, 50)
+        variance = fit.covariance[0, 0] + 2 * places * fit.covariance[0, 1] + places**2 * fit.covariance[1, 1]
+        middle, width = fit.intercept + fit.slope * places, _NORMAL_QUANTILE * np.sqrt(np.maximum(variance, 0))
+        axes.fill_between(places, middle - width, middle + width, color="black", alpha=0.12, linewidth=0)
     if fit.status in ("extrapolated", "beyond"):
         ends = np.array([fit.distance_max, min(fit.value, limit)])
     elif fit.status == "all_nonpositive":

@@ -20,12 +20,13 @@ from tfstiff.figures.style import (
     NothingToDraw,
     drawing_style,
     measurements_of,
+    metrics_of,
     new_figure,
     pair_sets_of,
     short_name,
     write_title,
 )
-from tfstiff.records import METRICS, PAIR_SETS, Measurement, Run
+from tfstiff.records import METRICS, Measurement, Run
 
 _Panel = tuple[Measurement, str, str]  # measurement, pair set, metric
 _MISSING: dict[str, Any] = {"facecolor": "0.9", "edgecolor": "0.55", "hatch": "//////", "linewidth": 0}
@@ -36,8 +37,8 @@ _SMALLEST_LABEL, _SMALLEST_VALUE = 4.5, 5.0  # points; smaller text is left out
 def class_matrices(
     source: Run | Sequence[Measurement],
     *,
-    pair_sets: Sequence[str] = PAIR_SETS,
-    metrics: Sequence[str] = METRICS,
+    pair_sets: Sequence[str] | None = None,
+    metrics: Sequence[str] | None = None,
     num_stages: int = 4,
 ) -> Figure:
     """Draws class stiffness matrices: a column a stage of the training, a row a pair set and metric.
@@ -47,8 +48,8 @@ def class_matrices(
 
     Args:
         source: A run, or measurements in order of time.
-        pair_sets: Which of `train_train`, `train_val`, `val_val`.
-        metrics: Which of `sign`, `cosine`.
+        pair_sets: Which of `train_train`, `train_val`, `val_val`; None for all that were measured.
+        metrics: Which of `sign`, `cosine`; None for those that the run's settings name, else both.
         num_stages: How many measurements at most, 1 to 4.
 
     Raises:
@@ -57,7 +58,10 @@ def class_matrices(
     """
     measurements = measurements_of(source)
     stages = _stages(measurements, num_stages)
-    grid, row_names, column_names = _arrange(stages, _known(pair_sets, pair_sets_of(stages)), _known(metrics, METRICS))
+    measured = pair_sets_of(stages)
+    pair_sets = _known(measured if pair_sets is None else pair_sets, measured)
+    metrics = _known(metrics_of(source) if metrics is None else metrics, METRICS)
+    grid, row_names, column_names = _arrange(stages, pair_sets, metrics)
 
     num_classes = len(_matrix(grid[0][0]))
     side = 1.6 if num_classes <= 4 else 2.3  # inches

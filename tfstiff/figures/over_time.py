@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
@@ -23,16 +24,24 @@ from tfstiff.figures.style import (
     write_title,
 )
 from tfstiff.records import Measurement, Run, scalar_row
+from tfstiff.stiffness.overfitting import overfitting_onset
 
 _MOST_MARKERS = 25
+_NORMAL_QUANTILE = 1.96
+_VALUE_AND_ERROR = (Measurement.scalars, Measurement.standard_errors)
+_DROPPED = "stiffness_dropped"  # the event of StopWhenStiffnessDrops, whose module imports TensorFlow
+_TURN_LINE: dict[str, Any] = {"color": "#E69F00", "linestyle": (0, (1, 1.2)), "linewidth": 1.4, "zorder": 0.5}
 
 
 @drawing_style()
 def curves(source: Run | Sequence[Measurement]) -> Figure:
     """Draws loss, within-class and between-class stiffness against time, the pair sets overlaid.
 
+    Bands are 95 % intervals over the draw of the probe's examples.
+
     The upper row holds the loss and the sign, the lower the accuracy and the cosine. Targets without classes have one
-    row: loss, mean sign and mean cosine over all pairs.
+    row: loss, mean sign and mean cosine over all pairs. A vertical line marks where stiffness has turned down for sure:
+    where `StopWhenStiffnessDrops` found it, else where `tfstiff.stiffness.overfitting` finds it in the measurements.
 
     Args:
         source: A run, or measurements in order of time.
@@ -58,11 +67,16 @@ def curves(source: Run | Sequence[Measurement]) -> Figure:
             axes[0, column].set_title(f"Mean {metric} over all pairs")
             _draw_pair_sets(axes[0, column], measurements, pair_sets, f"{metric}_mean")
     when, unit = times(measurements)
+    turn = _stiffness_turns(source, measurements, pair_sets, unit)
     for panel in axes.flat:
         set_time_axis(panel, when, unit)
+        if turn is not None:
+            panel.axvline(turn, **_TURN_LINE, label="_stiffness turns down")
     handles = [_handle(PAIR_SET_LINES[name], PAIR_SET_NAMES[name]) for name in pair_sets]
     figure.legend(handles=handles, loc="outside lower right", ncols=3, title="pairs of examples", alignment="left")
     halves = [_handle(HALF_LINES[half], HALF_NAMES[half]) for half in HALF_LINES]
+    if turn is not None:
+        halves.append(_handle(_TURN_LINE, "stiffness turns down"))
     axes[0, 0].legend(handles=halves, loc="best")
     write_title(figure, "Training and stiffness", source)
     return figure
@@ -89,7 +103,16 @@ def _draw_pair_sets(axes: Axes, measurements: list[Measurement], pair_sets: list
     axes.axhline(0, color="0.7", linewidth=0.6, zorder=0, label="_zero")
     for pair_set in pair_sets:
         key = f"stiffness_{name}_{pair_set}"
+        _draw_band(axes, measurements, key, PAIR_SET_LINES[pair_set]["color"])
         _draw_line(axes, measurements, lambda m, key=key: m.scalars()[key], PAIR_SET_LINES[pair_set], pair_set)
+
+
+def _draw_band(axes: Axes, measurements: list[Measurement], key: str, color: str) -> None:
+    """The 95 % intervals of a scalar, in the line's colour."""
+    when, _ = times(measurements)
+    value, se = (np.array([read(m)[key] for m in measurements]) for read in _VALUE_AND_ERROR)
+    width = np.where(np.isfinite(se), _NORMAL_QUANTILE * se, np.nan)
+    axes.fill_between(when, value - width, value + width, color=color, alpha=0.18, linewidth=0, zorder=1)
 
 
 def _draw_line(
@@ -101,6 +124,21 @@ def _draw_line(
     # The markers of lines that lie on one another take turns; the first point always has one.
     turn = sum(not str(other.get_label()).startswith("_") for other in axes.lines) * every // 3
     axes.plot(when, values, **line, markevery=[0, *range(max(1, turn), len(values), every)], label=label)
+
+
+def _stiffness_turns(
+    source: Run | Sequence[Measurement], measurements: list[Measurement], pair_sets: list[str], unit: str
+) -> float | None:
+    """The time at which stiffness turns down, in units of the axis; None where it does not."""
+    dropped = [event for event in source.events if event["event"] == _DROPPED] if isinstance(source, Run) else []
+    if dropped:
+        return dropped[-1].get(f"peak_{unit}")
+    if "train_val" not in pair_sets:
+        return None
+    found = overfitting_onset(measurements)
+    if found.stiffness_drop.status != "confirmed":
+        return None
+    return times(measurements)[0][found.stiffness_drop.index]
 
 
 def _handle(line: dict[str, Any], label: str) -> Line2D:

@@ -12,7 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from tfstiff.errors import InvalidInput
-from tfstiff.records import Measurement, Run
+from tfstiff.records import METRICS, Measurement, Run
 
 PAIR_SET_NAMES = {
     "train_train": "train–train",
@@ -102,6 +102,12 @@ def measurements_of(source: Run | Sequence[Measurement]) -> list[Measurement]:
 def pair_sets_of(measurements: Sequence[Measurement]) -> list[str]:
     """The pair sets that all of the measurements have, in the usual order."""
     return [name for name in PAIR_SET_NAMES if all(name in measurement.pair_sets for measurement in measurements)]
+
+
+def metrics_of(source: Run | Sequence[Measurement]) -> tuple[str, ...]:
+    """The metrics that a run's settings name, or both."""
+    named = source.spec.get("metrics") if isinstance(source, Run) else None
+    return tuple(metric for metric in METRICS if metric in named) if isinstance(named, list) else METRICS
 
 
 def write_title(figure: Figure, subject: str, source: Run | Sequence[Measurement]) -> None:

@@ -12,6 +12,8 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
+from tfstiff.gradients.forming import formed_in_parts
+
 
 @dataclass(frozen=True)
 class Outer:
@@ -39,6 +41,12 @@ class Outer:
         q = self.columns.shape[-1]
         return t * t * (p + q + _ELEMENTWISE_COST) < p * q * (1 + 2 * t / num_examples)
 
+    @property
+    def cost_of_pair(self) -> int:
+        """Multiply-adds of one product, unformed."""
+        t, p = self.rows.shape[1:]
+        return t * t * (p + self.columns.shape[-1] + 1)
+
 
 @dataclass(frozen=True)
 class Lookup:
@@ -63,6 +71,12 @@ class Lookup:
         t, q = self.columns.shape[1:]
         return t * t * (q + _ELEMENTWISE_COST) < self.size * q * (1 + 2 * t / num_examples)
 
+    @property
+    def cost_of_pair(self) -> int:
+        """Multiply-adds of one product, unformed."""
+        t, q = self.columns.shape[1:]
+        return t * t * (q + 1)
+
 
 Factor: TypeAlias = Outer | Lookup | tf.Tensor
 
@@ -72,15 +86,25 @@ _ELEMENTWISE_COST = 40
 
 
 def formed_outer(rows: tf.Tensor, columns: tf.Tensor, size: int) -> tf.Tensor:
-    """(n, size·q): `Σ_t rows[i, t] ⊗ columns[i, t]`, with rows (n, T, size), or (n, T) integers for one-hot rows."""
+    """(n, size·q or, with zeros behind, a few more): `Σ_t rows[i, t] ⊗ columns[i, t]`.
+
+    Args:
+        rows: (n, T, size), or (n, T) integers for one-hot rows.
+        columns: (n, T, q).
+        size: Entries of a row.
+    """
     if rows.dtype.is_integer:
         count = tf.shape(rows)[0]
         segments = rows + tf.cast(size * tf.range(count)[:, None], rows.dtype)
         flat = tf.reshape(columns, [-1, columns.shape[-1]])
         gradient = tf.math.unsorted_segment_sum(flat, tf.reshape(segments, [-1]), size * count)
-    else:
-        gradient = tf.matmul(rows, columns, transpose_a=True)
-    return tf.reshape(gradient, [-1, size * columns.shape[-1]])
+        return tf.reshape(gradient, [-1, size * columns.shape[-1]])
+    touched = (rows.shape[1] * (size + columns.shape[-1]) + size * columns.shape[-1]) * columns.dtype.size
+    return formed_in_parts(_product, (rows, columns), touched, size * columns.shape[-1])
+
+
+def _product(rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+    return tf.matmul(rows, columns, transpose_a=True)
 
 
 def merge(factors: Sequence[Factor], num_examples: int) -> Factor:
@@ -100,7 +124,7 @@ def merge(factors: Sequence[Factor], num_examples: int) -> Factor:
 
 
 def formed_sum(factors: Sequence[Factor]) -> tf.Tensor:
-    """(n, size): the sum of the gradients, formed."""
+    """(n, size, or more with zeros behind): the sum of the gradients, formed."""
     joined = _joined(factors)
     if joined is not None:
         return joined.formed()
@@ -110,7 +134,10 @@ def formed_sum(factors: Sequence[Factor]) -> tf.Tensor:
         else tf.reshape(factor, [tf.shape(factor)[0], factor.shape[1:].num_elements()])
         for factor in factors
     ]
-    return tf.add_n(gradients) if len(gradients) > 1 else gradients[0]
+    if len(gradients) == 1:
+        return gradients[0]
+    width = min(gradient.shape[1] for gradient in gradients)
+    return tf.add_n([gradient[:, :width] for gradient in gradients])
 
 
 def in_precision(factor: Factor, dtype: tf.DType) -> Factor:

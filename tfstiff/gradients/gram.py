@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfstiff.errors import InvalidInput
-from tfstiff.gradients.features import Features, gram_of
+from tfstiff.gradients.features import Features
 from tfstiff.gradients.plan import GradientPlan, default_chunk_size, plan_for
 
 
@@ -33,7 +34,7 @@ class Products(NamedTuple):
 
     def unscaled(self) -> np.ndarray:
         """(n, n): the products of the gradients themselves, of which the tiniest may be zero in single precision."""
-        return _unscaled(self.gram, self.scales, self.scales)
+        return _unscaled(self.gram.copy(), self.scales, self.scales)
 
 
 def gradient_gram(
@@ -131,6 +132,38 @@ def gradient_products(model: keras.Model, x: Any, y: Any, *, per_layer: bool = F
     )
 
 
+def gram_of(
+    multiply: Callable[..., tf.Tensor], chunks: Sequence[Features], others: Sequence[Features] | None = None
+) -> np.ndarray:
+    """Assembles the Gram matrix from the features of chunks of examples, tile by tile.
+
+    Args:
+        multiply: `products`, traced.
+        chunks: Features of the first set of examples, in order.
+        others: Of the second set; None means the first again, of which only the tiles on and above the diagonal are
+            computed.
+
+    Returns:
+        (n, m) array of products of the scaled gradients, exactly symmetric where `others` is None.
+    """
+    columns = chunks if others is None else others
+    row_ends = np.cumsum([0, *(int(chunk.losses.shape[0]) for chunk in chunks)])
+    column_ends = np.cumsum([0, *(int(chunk.losses.shape[0]) for chunk in columns)])
+    gram = np.empty((row_ends[-1], column_ends[-1]), chunks[0].losses.dtype.as_numpy_dtype)
+    for i, first in enumerate(chunks):
+        for j, second in enumerate(columns):
+            if others is None and j < i:
+                continue
+            tile = multiply((first.formed, first.outers), (second.formed, second.outers)).numpy()
+            row, column = slice(*row_ends[i : i + 2]), slice(*column_ends[j : j + 2])
+            if others is None and i == j:
+                tile = (tile + tile.T) / 2
+            gram[row, column] = tile
+            if others is None and j > i:
+                gram[column, row] = tile.T
+    return gram
+
+
 def _proved_plan(model: keras.Model, x: Any, y: Any, **options: Any) -> tuple[GradientPlan, Any, Any]:
     x, y = tf.nest.map_structure(np.asarray, (x, y))
     plan = plan_for(model, x, y, **options)
@@ -144,7 +177,10 @@ def _by_layer(plan: GradientPlan, chunks: list[Features]) -> dict[str, list[Feat
 
 
 def _unscaled(gram: np.ndarray, scales: np.ndarray, scales2: np.ndarray) -> np.ndarray:
-    return (gram / scales[:, None] / scales2).astype(gram.dtype)
+    """The same array with the scales taken off, a few rows at a time: in double precision all of it would be large."""
+    for row, scale in zip(gram, scales, strict=True):
+        row[:] = row / scale / scales2
+    return gram
 
 
 def _scales(chunks: list[Features]) -> np.ndarray:

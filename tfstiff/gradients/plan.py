@@ -14,15 +14,18 @@ from tfstiff.errors import InvalidInput, UnsupportedModel
 from tfstiff.gradients.features import (
     Features,
     Layout,
+    Outers,
     gradients_by_weight,
     inverse_scales,
     of_weights,
-    products,
+    squared_norms,
 )
 from tfstiff.gradients.loss import ExampleLoss, check_model, loss_weights, predict, resolve_loss
+from tfstiff.gradients.products import products, row_products
 from tfstiff.gradients.proof import Verdict, compare
 from tfstiff.gradients.reference import BatchGradient, Jacobian, Loop, Reference, Vectorized
 from tfstiff.gradients.structured import Structured
+from tfstiff.gradients.tiles import Pairs, Side, TileSums, reduce_tile, signature_of
 from tfstiff.gradients.tracing import PRECISIONS, coarsest_dtype, compiled, traceable
 
 _STRUCTURED_METHODS = ("auto", "structured")
@@ -64,42 +67,86 @@ class GradientPlan:
         self._arguments = (_forward(model, loss, precision), self.weights, signature)
         self._num_examples = num_examples
         self._coarsest = coarsest_dtype(model) if precision == "policy" else tf.float64
-        self.products = tf.function(products, reduce_retracing=True, autograph=False)
+        self.products, self._row_products = (
+            tf.function(function, reduce_retracing=True, autograph=False) for function in (products, row_products)
+        )
+        self._tile_functions: dict[Any, Callable[..., TileSums]] = {}
         self._draws = 0
         self._generic: dict[int, str] = {}  # weights on the generic path, with the reason
         self._unproved = set(range(len(self.weights)))
         self._batch_gradient = BatchGradient(*self._arguments)
-        self._parts: list[Structured | Reference] = []
+        self.parts: list[Structured | Reference] = []
         self._build({})
 
     @compiled()
     def features(self, x: Any, y: Any) -> Features:
         """The features of the examples `x`, `y`."""
-        first, *generic = [part.compute(x, y) for part in self._parts]
-        blocks = [first.formed, *(features.formed * first.scales[:, None] for features in generic)]
-        formed = tf.concat(blocks, 1) if generic else first.formed
-        if isinstance(self._parts[0], Reference):  # which does not scale
-            scales = inverse_scales(tf.reduce_max(tf.abs(formed), 1))
-            return first._replace(formed=formed * scales[:, None], scales=scales)
-        return first._replace(formed=formed)
+        first, *generic = [part.compute(x, y) for part in self.parts]
+        if not generic and not isinstance(self.parts[0], Reference):
+            return first
+        blocks = [block for features in (first, *generic) for block in features.formed]
+        if isinstance(self.parts[0], Reference):  # which does not scale
+            largest = tf.reduce_max(tf.stack([tf.reduce_max(tf.abs(block), 1) for block in blocks]), 0)
+            first = first._replace(scales=inverse_scales(largest), formed=())
+        unscaled = blocks[len(first.formed) :]
+        formed = first.formed + tuple(block * first.scales[:, None] for block in unscaled)
+        return first._replace(formed=formed, squared_norms=squared_norms(formed, first.outers, first.losses))
 
     def gradients(self, x: Any, y: Any) -> tf.Tensor:
         """(n, P): the per-example gradients of `x`, `y`, formed, weights side by side in the model's order."""
-        return tf.concat(gradients_by_weight(self.features(x, y), self._layout), 1)
+        return tf.concat(gradients_by_weight(self.features(x, y), self.layout), 1)
 
     def by_layer(self, features: Features) -> dict[str, Features]:
         """The features of each layer's weights alone, by the layer's path."""
+        return {layer: of_weights(features, self.layout, weights) for layer, weights in self.layers.items()}
+
+    def fixed_products(self, outers: Outers, outers2: Outers) -> tuple[tf.Tensor, ...]:
+        """For each outer whose rows depend on the examples alone, the products of the rows."""
+        return tuple(
+            self._row_products(rows, rows2)
+            for is_fixed, (rows, _), (rows2, _) in zip(self.layout.fixed, outers, outers2, strict=True)
+            if is_fixed
+        )
+
+    def reduce_tile(
+        self,
+        first: Side,
+        second: Side,
+        known: tuple[tf.Tensor, ...],
+        compared: tuple[Pairs, ...],
+        **choices: Any,
+    ) -> TileSums:
+        """The sums over a tile; see `tiles.reduce_tile`."""
+        signature = signature_of(first, second, known, compared)
+        key = (tuple(choices.items()), tuple(tf.nest.flatten(signature)), len(known), len(compared))
+        if key not in self._tile_functions:
+
+            def reduce(*tile: Any) -> TileSums:
+                return reduce_tile(*tile, **choices)
+
+            self._tile_functions[key] = tf.function(reduce, input_signature=signature, autograph=False)
+        return self._tile_functions[key](first, second, known, compared)
+
+    @property
+    def layers(self) -> dict[str, list[int]]:
+        """The indices of each layer's weights, by the layer's path."""
         layers: dict[str, list[int]] = {}
         for index in range(len(self.weights)):
             layers.setdefault(self._path(index).rpartition("/")[0], []).append(index)
-        return {layer: of_weights(features, self._layout, weights) for layer, weights in layers.items()}
+        return layers
+
+    def bytes_per_example(self) -> tuple[int, int]:
+        """Bytes that the features of one example take, and, from above, those that computing them takes."""
+        sizes = [part.bytes_per_example for part in self.parts]
+        return sum(size for size, _ in sizes), sum(size for _, size in sizes)
 
     @property
-    def _layout(self) -> Layout:
+    def layout(self) -> Layout:
         return Layout(
-            tuple(index for part in self._parts for index in part.layout.formed),
-            tuple(index for part in self._parts for index in part.layout.outers),
-            self._parts[0].layout.sizes,
+            tuple(weights for part in self.parts for weights in part.layout.formed),
+            tuple(weights for part in self.parts for weights in part.layout.outers),
+            tuple(fixed for part in self.parts for fixed in part.layout.fixed),
+            self.parts[0].layout.sizes,
         )
 
     @compiled()
@@ -113,8 +160,8 @@ class GradientPlan:
         """
         while self._unproved:
             wrong: dict[int, str] = {}
-            for part in self._parts:
-                owned = self._unproved - self._generic.keys() if part is self._parts[0] else self._generic.keys()
+            for part in self.parts:
+                owned = self._unproved - self._generic.keys() if part is self.parts[0] else self._generic.keys()
                 verdict = self._verdict(part, self._unproved & owned, x, y)
                 self._unproved -= verdict.proved
                 if verdict.wrong and isinstance(part, Reference):
@@ -127,12 +174,12 @@ class GradientPlan:
     def _build(self, generic: dict[int, str]) -> None:
         """Traces the parts, with the weights in `generic` on the generic path. Where it refuses, the plan stays."""
         if self.method not in _STRUCTURED_METHODS:
-            self._parts = [_REFERENCES[self.method](*self._arguments)]
+            self.parts = [_REFERENCES[self.method](*self._arguments)]
             return
         structured = Structured(*self._arguments, self._num_examples, exclude=generic)
         generic = generic | structured.missing
         if not generic:
-            self._parts = [structured]
+            self.parts = [structured]
             return
         reasons = "; ".join(f"{self._path(index)}: {reason}" for index, reason in sorted(generic.items()))
         if self.method == "structured":
@@ -149,7 +196,7 @@ class GradientPlan:
             f"The gradients of some weights take the slower path {type(reference).__name__.lower()} ({reasons}).",
             stacklevel=2,
         )
-        self._generic, self._parts = generic, [structured, reference]
+        self._generic, self.parts = generic, [structured, reference]
 
     def _verdict(self, part: Structured | Reference, indices: set[int], x: Any, y: Any) -> Verdict:
         """Compares, and once more on other examples where that failed: a unit at the kink of its ReLU is no proof."""
@@ -160,7 +207,7 @@ class GradientPlan:
                 verdict = compare(part, self._batch_gradient, sorted(indices), x, y, self._draws, self._coarsest)
             except tf.errors.InvalidArgumentError:
                 if isinstance(part, Vectorized) and self.method == "auto":  # traced, but not for these values
-                    self._parts[-1] = part = Loop(*self._arguments, sorted(self._generic))
+                    self.parts[-1] = part = Loop(*self._arguments, sorted(self._generic))
                     continue
                 if isinstance(part, Reference):
                     raise
@@ -195,7 +242,14 @@ def _forward(model: keras.Model, loss: ExampleLoss, precision: str) -> Callable[
 
 
 def plan_for(
-    model: keras.Model, x: Any, y: Any, *, loss: Any = None, method: str = "auto", precision: str = "float32"
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    *,
+    loss: Any = None,
+    method: str = "auto",
+    precision: str = "float32",
+    num_examples: int | None = None,
 ) -> GradientPlan:
     """Returns the plan of `model`, traced before where it can be.
 
@@ -208,6 +262,7 @@ def plan_for(
         loss: As `compile(loss=…)` takes it; None means the compiled one.
         method: One of `METHODS`.
         precision: One of `PRECISIONS`.
+        num_examples: Size of the Gram matrices to come; None means as many as in `x`.
 
     Raises:
         InvalidInput: The method or precision is unknown, or inputs and targets differ in number.
@@ -229,7 +284,7 @@ def plan_for(
     for known_key, known_identifier, plan in plans:
         if known_key == key and (known_identifier is identifier or _same_loss(known_identifier, identifier)):
             return plan
-    plan = GradientPlan(model, resolve_loss(model, loss), signature, method, max(counts), precision)
+    plan = GradientPlan(model, resolve_loss(model, loss), signature, method, num_examples or max(counts), precision)
     plans.append((key, identifier, plan))
     del plans[:-_MAX_PLANS]
     return plan

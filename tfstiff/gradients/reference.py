@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from tfstiff.errors import UnsupportedModel
-from tfstiff.gradients.features import Features, Layout, gradients_by_weight, join_formed
+from tfstiff.gradients.features import Features, Layout, gradients_by_weight
 from tfstiff.gradients.structured import Forward
 from tfstiff.gradients.tracing import variable_of
 
@@ -35,11 +35,18 @@ class Reference:
         self, forward: Forward, weights: Sequence[keras.Variable], signature: Any, subset: Sequence[int] | None = None
     ) -> None:
         subset = range(len(weights)) if subset is None else subset
-        self.layout = Layout(tuple(subset), (), tuple(math.prod(weight.shape) for weight in weights))
+        sizes = tuple(math.prod(weight.shape) for weight in weights)
+        self.layout = Layout(tuple((index,) for index in subset), (), (), sizes)
         self._forward = forward
         self._weights = [variable_of(weights[index]) for index in subset]
         self.dtypes = tuple(variable_of(weight).dtype for weight in weights)
         self.compute = tf.function(self._features, input_signature=signature, autograph=False)
+
+    @property
+    def bytes_per_example(self) -> tuple[int, int]:
+        """Bytes that the gradients of one example take, and about those of computing them."""
+        size = sum(self.layout.sizes[weight] for (weight,) in self.layout.formed) * 4
+        return size, 2 * size
 
     def _features(self, x: Any, y: Any) -> Features:
         raise NotImplementedError
@@ -139,8 +146,8 @@ class Vectorized(Reference):
 
 
 def _features(blocks: Sequence[tf.Tensor], losses: tf.Tensor, predictions: Any) -> Features:
-    formed = join_formed(blocks, losses)
-    return Features(formed, (), tf.ones([tf.shape(formed)[0]], losses.dtype), losses, predictions)
+    ones = tf.ones([tf.shape(blocks[0])[0]], losses.dtype)
+    return Features(tuple(blocks), (), ones, ones, losses, predictions)  # norms follow where all parts come together
 
 
 def _refuse_broadcast_products(graph: tf.Graph) -> None:

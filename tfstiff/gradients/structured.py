@@ -8,20 +8,50 @@ depends on no other example's rows. A rule for each operation (`operations`) tur
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfstiff.gradients.factors import Factor, formed_sum, in_precision, merge
-from tfstiff.gradients.features import Features, Layout, inverse_scales, join_formed
+from tfstiff.gradients.factors import Factor, Outer, formed_sum, in_precision, merge
+from tfstiff.gradients.features import Features, Layout, inverse_scales, no_gradients, squared_norms
 from tfstiff.gradients.operations import NoRule, Use, apply_rule
 from tfstiff.gradients.tracing import variable_of
-from tfstiff.gradients.uses import UseSite, find_uses, is_view, recipe
+from tfstiff.gradients.uses import UseSite, find_uses, is_made_of, is_view, recipe
+
+# Formed gradients of fewer entries than this lie side by side: a matrix product of few columns costs a pass over the
+# (n, n) result all the same.
+_SMALL = 512
+
+# What a weight is to the output of an operation that it meets examples at.
+_KERNEL, _BIAS, _OTHER = "kernel", "bias", "other"
 
 Forward = Callable[[Any, Any], tuple[tf.Tensor, Any]]  # (x, y) -> per-example losses (n,), predictions
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the gradients of some weights cost.
+
+    Attributes:
+        weights: Their indices.
+        operations: By type: at how many operations they meet examples.
+        form: `formed`, `factors` or `lookup`; the last two with the number of positions.
+        for_each_pair: Multiply-adds of one product of gradients.
+        for_each_example: Multiply-adds of forming one gradient.
+        bytes_for_each_example: What is held.
+    """
+
+    weights: tuple[int, ...]
+    operations: Mapping[str, int]
+    form: str
+    for_each_pair: int
+    for_each_example: int
+    bytes_for_each_example: int
 
 
 class Structured:
@@ -37,6 +67,7 @@ class Structured:
     Attributes:
         layout: Where each weight is in the features.
         missing: By weight index, why its per-example gradients cannot be had in this way.
+        costs: What is computed for each weight, or for several together.
     """
 
     def __init__(
@@ -48,27 +79,35 @@ class Structured:
         exclude: Collection[int] = (),
     ) -> None:
         self.missing: dict[int, str] = {}
+        self.costs: list[Cost] = []
+        self._uses: dict[int, list[tuple[str, int]]] = {}  # by weight: operations, and multiply-adds of forming
         self._weights = weights
         self._num_examples = num_examples
         self._exclude = frozenset(exclude)
         sizes = tuple(math.prod(weight.shape) for weight in weights)
-        self.layout = Layout((), (), sizes)
+        self.layout = Layout((), (), (), sizes)
 
         @tf.function(input_signature=signature, autograph=False)
         def compute(x: Any, y: Any) -> Features:
             losses, predictions = forward(x, y)
             outputs = [output for output in tf.nest.flatten(predictions) if output.dtype.is_floating]
             scales = inverse_scales(_largest(tf.gradients(losses, outputs), losses))
-            blocks = {
-                weight: in_precision(block, losses.dtype)
-                for weight, block in self._gradients(tf.nest.flatten((x, y)), losses, scales).items()
+            factors = {
+                weights: in_precision(factor, losses.dtype)
+                for weights, factor in self._gradients(tf.nest.flatten((x, y)), losses, scales).items()
             }
-            whole = {weight: block for weight, block in blocks.items() if tf.is_tensor(block)}
-            factored = {weight: block for weight, block in blocks.items() if not tf.is_tensor(block)}
-            self.layout = Layout(tuple(whole), tuple(factored), sizes)
+            outers = {weights: factor for weights, factor in factors.items() if not tf.is_tensor(factor)}
+            formed = _side_by_side({w: factor for w, factor in factors.items() if tf.is_tensor(factor)})
+            if not factors:
+                formed = {(): no_gradients(losses)}
+            fixed = tuple(not is_made_of(factor.rows, self._handles(losses.graph)) for factor in outers.values())
+            self.layout = Layout(tuple(formed), tuple(outers), fixed, sizes)
+            self.costs = [self._cost(weights, factor) for weights, factor in factors.items()]
+            pairs = tuple((factor.rows, factor.columns) for factor in outers.values())
             return Features(
-                join_formed(list(whole.values()), losses),
-                tuple((factor.rows, factor.columns) for factor in factored.values()),
+                tuple(formed.values()),
+                pairs,
+                squared_norms(tuple(formed.values()), pairs, losses),
                 scales,
                 losses,
                 predictions,
@@ -77,28 +116,64 @@ class Structured:
         self.compute = compute
         compute.get_concrete_function()
 
-    def _gradients(self, examples: Sequence[tf.Tensor], losses: tf.Tensor, scales: tf.Tensor) -> dict[int, Factor]:
-        """By weight: its per-example gradients. Weights on which no loss depends are left out: theirs are zero."""
+    @cached_property
+    def bytes_per_example(self) -> tuple[int, int]:
+        """Bytes that the features of one example take, and those of all tensors that are computed on the way."""
+        traced = self.compute.get_concrete_function()
+        features = traced.structured_outputs
+        outputs = tf.nest.flatten((features.formed, features.outers))
+        tensors = [tensor for operation in traced.graph.get_operations() for tensor in operation.outputs]
+        return sum(map(_row_bytes, outputs)), sum(map(_row_bytes, tensors))
+
+    def _cost(self, weights: tuple[int, ...], factor: Factor) -> Cost:
+        uses = [use for weight in weights for use in self._uses[weight]]
+        operations = dict(Counter(name for name, _ in uses))
+        if tf.is_tensor(factor):
+            size = sum(self.layout.sizes[weight] for weight in weights)
+            return Cost(weights, operations, "formed", size, sum(cost for _, cost in uses), _row_bytes(factor))
+        positions = factor.columns.shape[1]
+        name = "factors" if isinstance(factor, Outer) else "lookup"
+        form = f"{name}, {positions} position{'s' if positions > 1 else ''}"
+        held = _row_bytes(factor.rows) + _row_bytes(factor.columns)
+        return Cost(weights, operations, form, factor.cost_of_pair, 0, held)
+
+    def _handles(self, graph: tf.Graph) -> list[tf.Tensor]:
+        return [graph.capture(variable_of(weight).handle) for weight in self._weights]
+
+    def _gradients(
+        self, examples: Sequence[tf.Tensor], losses: tf.Tensor, scales: tf.Tensor
+    ) -> dict[tuple[int, ...], Factor]:
+        """By weights (of one factor): their per-example gradients.
+
+        Weights on which no loss depends are left out: theirs are zero.
+        """
         graph = losses.graph
-        handles = [graph.capture(variable_of(weight).handle) for weight in self._weights]
+        handles = self._handles(graph)
         sites = [site for site in find_uses(graph, examples, handles, losses) if not site.weights <= self._exclude]
         outputs = [site.operation.outputs[0] for site in sites]
         deltas = tf.gradients(losses, outputs, scales) if outputs else []
         factors: dict[int, list[Factor]] = defaultdict(list)
         # By recipe: an unrolled layer computes the same tensor from its weights again at every step.
         derived: dict[str, tuple[tf.Tensor, frozenset[int], list[Factor]]] = {}
+        # By weight: the output gradients of its uses, and what it is there.
+        received: dict[int, list[tuple[str, str]]] = defaultdict(list)
         recipes: dict[str, str] = {}
+        self._uses = defaultdict(list)
         for site, delta in zip(sites, deltas, strict=True):
             if delta is None and len(site.operation.outputs) == 1:  # the losses do not change with this output
                 continue
             try:
-                factor = self._factor(site, delta, losses)
+                factor = self._factor(site, delta, tf.shape(examples[0])[0])
             except NoRule as reason:
                 self.missing.update(dict.fromkeys(site.weights, str(reason)))
                 continue
             tensor = site.operation.inputs[site.operand]
+            for weight in site.weights:
+                self._uses[weight].append((site.operation.type, _cost_of_forming(site, factor)))
             if len(site.weights) == 1 and is_view(tensor, handles[next(iter(site.weights))]):
-                factors[next(iter(site.weights))].append(factor)
+                weight = next(iter(site.weights))
+                factors[weight].append(factor)
+                received[weight].append((delta.name, _role(site)))
             else:
                 derived.setdefault(recipe(tensor, recipes), (tensor, site.weights, []))[2].append(factor)
         for tensor, weights, parts in derived.values():
@@ -109,13 +184,15 @@ class Structured:
                 continue
             for weight, gradient in pulled.items():
                 factors[weight].append(gradient)
-        return {
+                received[weight].append((gradient.name, _OTHER))
+        merged = {
             weight: merge(factors[weight], self._num_examples)
             for weight in sorted(factors)
             if weight not in self._exclude.union(self.missing)
         }
+        return _with_biases(merged, received, [tuple(weight.shape) for weight in self._weights])
 
-    def _factor(self, site: UseSite, delta: tf.Tensor | tf.IndexedSlices, losses: tf.Tensor) -> Factor:
+    def _factor(self, site: UseSite, delta: tf.Tensor | tf.IndexedSlices, num_examples: tf.Tensor) -> Factor:
         if len(site.operation.outputs) != 1:
             raise NoRule(f"{site.operation.type} has several outputs")
         operand = site.operation.inputs[site.operand]
@@ -126,7 +203,7 @@ class Structured:
         else:
             raise NoRule(f"{site.operation.type} of a weight whose shape is not known while tracing")
         delta = tf.convert_to_tensor(delta)
-        use = Use(site.operation, site.operand, delta, tf.shape(losses)[0], shape, site.places)
+        use = Use(site.operation, site.operand, delta, num_examples, shape, site.places)
         return apply_rule(use)
 
     def _pull_back(
@@ -141,7 +218,7 @@ class Structured:
         The tensor depends on no example, so its vector-Jacobian product is the same linear map for all of them.
         """
         indices = sorted(weights)
-        gradient = formed_sum(parts)
+        gradient = formed_sum(parts)[:, : tensor.shape.num_elements()]
         reads = {
             index: [read for read in _reads(tensor) if read.op.inputs[0].name == handles[index].name]
             for index in indices
@@ -157,6 +234,79 @@ class Structured:
             return pulled
 
         return dict(zip(indices, tf.vectorized_map(one, gradient, fallback_to_while_loop=False), strict=True))
+
+
+def _cost_of_forming(site: UseSite, factor: Factor) -> int:
+    """Multiply-adds of forming one example's gradient of a use: for each position an outer product, or an addition."""
+    if isinstance(factor, Outer):
+        return math.prod(factor.rows.shape[1:]) * factor.columns.shape[-1]
+    if not tf.is_tensor(factor):
+        return math.prod(factor.columns.shape[1:])
+    is_transposed = "BackpropInput" in site.operation.type
+    output = site.operation.inputs[2] if is_transposed else site.operation.outputs[0]
+    entries = math.prod(size for size in output.shape.as_list() if size)
+    if not site.operation.type.startswith("Conv"):
+        return entries
+    weight = site.operation.inputs[site.operand].shape
+    return entries * math.prod(weight[:-1])
+
+
+def _row_bytes(tensor: tf.Tensor) -> int:
+    """Bytes of a tensor for each entry of its axis of unknown size; 0 for one that has none."""
+    sizes = tensor.shape.as_list() if tensor.shape.rank else []
+    return math.prod(size for size in sizes if size) * tensor.dtype.size if None in sizes else 0
+
+
+def _role(site: UseSite) -> str:
+    """`_KERNEL` where `y_t = x_t W`, `_BIAS` where a weight is added along the last axis of y."""
+    operation = site.operation
+    if operation.type in ("Add", "AddV2") or (
+        operation.type == "BiasAdd" and operation.get_attr("data_format") == b"NHWC"
+    ):
+        return _BIAS
+    transposed = {"MatMul": "transpose_b", "BatchMatMul": "adj_y", "BatchMatMulV2": "adj_y", "BatchMatMulV3": "adj_y"}
+    is_product = operation.type in transposed and site.operand == 1
+    return _KERNEL if is_product and not operation.get_attr(transposed[operation.type]) else _OTHER
+
+
+def _with_biases(
+    factors: dict[int, Factor], received: dict[int, list[tuple[str, str]]], shapes: Sequence[tuple[int, ...]]
+) -> dict[tuple[int, ...], Factor]:
+    """Joins the bias of a layer to the kernel whose output it is added to.
+
+    The bias receives the same output gradients as the kernel, so its gradient is that of one more row of the kernel
+    that always sees a 1, and `(a_i·a_j + 1)(d_i·d_j)` is the product of both: one more entry of a_i instead of a matrix
+    product. Where several kernels receive them, because their outputs are added up, the bias is joined to the first.
+    """
+
+    def is_only(weight: int, role: str) -> bool:
+        return all(found == role for _, found in received[weight])
+
+    biases = {
+        tuple(name for name, _ in received[weight]): weight
+        for weight in factors
+        if len(shapes[weight]) == 1 and is_only(weight, _BIAS)
+    }
+    joined: dict[tuple[int, ...], Factor] = {}
+    for weight, factor in factors.items():
+        if not isinstance(factor, Outer) or not is_only(weight, _KERNEL):
+            continue
+        bias = biases.pop(tuple(name for name, _ in received[weight]), None)
+        if bias is not None and shapes[bias] == (factor.columns.shape[-1],):
+            ones = tf.ones_like(factor.rows[..., :1])
+            joined[weight, bias] = Outer(tf.concat([factor.rows, ones], -1), factor.columns)
+    taken = {weight for weights in joined for weight in weights}
+    return joined | {(weight,): factor for weight, factor in factors.items() if weight not in taken}
+
+
+def _side_by_side(blocks: dict[tuple[int, ...], tf.Tensor]) -> dict[tuple[int, ...], tf.Tensor]:
+    """The same gradients with the small ones in one block."""
+    small = {weights: block for weights, block in blocks.items() if block.shape[1] < _SMALL}
+    if len(small) < 2:
+        return blocks
+    joined = {weights: block for weights, block in blocks.items() if weights not in small}
+    joined[sum(small, ())] = tf.concat(list(small.values()), 1)
+    return joined
 
 
 def _largest(gradients: Sequence[tf.Tensor | None], losses: tf.Tensor) -> tf.Tensor:

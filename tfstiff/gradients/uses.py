@@ -100,6 +100,15 @@ def is_view(tensor: tf.Tensor, handle: tf.Tensor) -> bool:
     return tensor.op.type == "ReadVariableOp" and tensor.op.inputs[0].name == handle.name
 
 
+def is_made_of(tensor: tf.Tensor, handles: Sequence[tf.Tensor]) -> bool:
+    """Whether `tensor` depends on one of the weights behind `handles`, or on any other variable."""
+    names = {handle.op.name for handle in handles}
+    return any(
+        name in names or tensor.graph.get_operation_by_name(name).type == "ReadVariableOp"
+        for name in _ancestors(tensor)
+    )
+
+
 def recipe(tensor: tf.Tensor, known: dict[str, str]) -> str:
     """A name for how a batch-free tensor is computed: tensors with the same recipe have the same value.
 

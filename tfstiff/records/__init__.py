@@ -1,15 +1,14 @@
 """Measurements and where they are kept. Imports no TensorFlow."""
 
-from tfstiff.records.measurement import (
+from tfstiff.records.measurement import PAIR_SETS, HalfSummary, Measurement, scalar_names
+from tfstiff.records.pair_set import (
     METRICS,
-    PAIR_SETS,
+    ClassCriticalLengths,
     ClassStiffness,
     CriticalLength,
     DistanceProfile,
-    HalfSummary,
-    Measurement,
+    DistanceStiffness,
     PairSetStiffness,
-    scalar_names,
 )
 from tfstiff.records.record import read_record, write_record
 from tfstiff.records.run_folder import Run, RunWriter, load_run, scalar_row
@@ -17,9 +16,11 @@ from tfstiff.records.run_folder import Run, RunWriter, load_run, scalar_row
 __all__ = [
     "METRICS",
     "PAIR_SETS",
+    "ClassCriticalLengths",
     "ClassStiffness",
     "CriticalLength",
     "DistanceProfile",
+    "DistanceStiffness",
     "HalfSummary",
     "Measurement",
     "PairSetStiffness",

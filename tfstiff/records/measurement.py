@@ -1,104 +1,16 @@
-"""What one measurement found: plain, immutable values. NumPy only."""
+"""One measurement of a model on a probe: a plain, immutable value. NumPy only."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from tfstiff.records.diagnostics import ExampleScores
+from tfstiff.records.pair_set import METRICS, PairSetStiffness
+
 PAIR_SETS = ("train_train", "train_val", "val_val")
-METRICS = ("sign", "cosine")
-# Why a critical length is what it is. `ok`: inside the observed distances. `extrapolated`: beyond the largest observed
-# distance but at most 2, the largest possible. `beyond`: past 2. `all_nonpositive`: below the smallest observed
-# distance. `no_decay`: the line does not fall, so it has no zero to speak of. `too_few_pairs`: no line can be fitted.
-CRITICAL_LENGTH_STATUSES = ("ok", "extrapolated", "beyond", "all_nonpositive", "no_decay", "too_few_pairs")
-
-
-@dataclass(frozen=True)
-class ClassStiffness:
-    """Stiffness by class for one metric and one pair set.
-
-    Attributes:
-        matrix: (C, C) float64; `matrix[a, b]` is the mean over pairs of an example of class `a` (from the first half
-            of the pair set) with one of class `b`. NaN where a cell has no pair.
-        within: Mean of the diagonal cells (macro mean; equation 7 of the paper for the diagonal).
-        between: Mean of the off-diagonal cells (equation 7).
-        within_pairs: Mean over all same-class pairs, each pair counted alike.
-        between_pairs: Mean over all pairs of different classes, each pair counted alike.
-    """
-
-    matrix: np.ndarray
-    within: float
-    between: float
-    within_pairs: float
-    between_pairs: float
-
-
-@dataclass(frozen=True)
-class DistanceProfile:
-    """Same-class cosine stiffness against input distance, in bins.
-
-    Attributes:
-        edges: (B + 1,) float64, bin edges of the distance, increasing. Bins are half-open, the last one closed.
-        mean: (B,) float64, mean cosine of the pairs in each bin; NaN where a bin is empty.
-        count: (B,) int64, unordered pairs in each bin (ordered pairs where the two halves differ).
-    """
-
-    edges: np.ndarray
-    mean: np.ndarray
-    count: np.ndarray
-
-
-@dataclass(frozen=True)
-class CriticalLength:
-    """Dynamical critical length ξ: where a straight line through same-class pairs (distance, cosine) reaches 0.
-
-    Attributes:
-        value: `-intercept / slope` wherever the slope is negative, else NaN. Never clipped: read it with `status`.
-        status: One of `CRITICAL_LENGTH_STATUSES`.
-        intercept: The line's cosine at distance 0.
-        slope: The line's change of cosine per unit of distance.
-        distance_min: Smallest distance of the pairs fitted.
-        distance_max: Largest distance of the pairs fitted.
-        num_pairs: Pairs fitted.
-    """
-
-    value: float
-    status: str
-    intercept: float
-    slope: float
-    distance_min: float
-    distance_max: float
-    num_pairs: int
-
-
-@dataclass(frozen=True)
-class PairSetStiffness:
-    """Everything measured on one pair set (`train_train`, `train_val` or `val_val`).
-
-    Attributes:
-        sign: Stiffness by class of `sign(g1·g2)`; None for regression targets.
-        cosine: Stiffness by class of `cos(g1, g2)`; None for regression targets.
-        pair_counts: (C, C) int64, pairs in each cell (ordered, self pairs left out); None for regression targets.
-        mean_sign: Mean sign over all pairs.
-        mean_cosine: Mean cosine over all pairs.
-        distance_profile: Same-class cosine against distance; of all pairs for regression targets.
-        critical_length: ξ from the same pairs.
-        num_zero: Pairs whose product is exactly zero; their sign is 0.
-        num_uncertain_signs: Pairs whose cosine is not zero but below 1e-6, what single precision resolves, so that its
-            sign may be rounding.
-    """
-
-    sign: ClassStiffness | None
-    cosine: ClassStiffness | None
-    pair_counts: np.ndarray | None
-    mean_sign: float
-    mean_cosine: float
-    distance_profile: DistanceProfile
-    critical_length: CriticalLength
-    num_zero: int = 0
-    num_uncertain_signs: int = 0
 
 
 @dataclass(frozen=True)
@@ -111,6 +23,7 @@ class HalfSummary:
         accuracy: Share classified rightly; NaN where there are no classes.
         num_zero_gradients: Examples whose gradient is exactly zero. Their sign and cosine with everything count as 0.
         num_nonfinite: Examples whose gradient has a NaN or infinite entry. Their pairs are left out.
+        scores: Of each example; None where they were not computed.
     """
 
     num_examples: int
@@ -118,6 +31,7 @@ class HalfSummary:
     accuracy: float
     num_zero_gradients: int
     num_nonfinite: int
+    scores: ExampleScores | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -159,13 +73,23 @@ class Measurement:
         `stiffness_{sign|cosine}_{within|between}_{pair set}` (for regression targets `…_mean_…`), and
         `stiffness_critical_length_{pair set}`.
         """
+        return self._scalars("", lambda stiffness: stiffness.critical_length.value)
+
+    def standard_errors(self) -> dict[str, float]:
+        """Standard errors under the same names; NaN for critical lengths, whose intervals are not symmetric."""
+        return self._scalars("_se", lambda _: float("nan"))
+
+    def _scalars(self, suffix: str, critical_length: Callable[[PairSetStiffness], float]) -> dict[str, float]:
         values: list[float] = []
-        has_classes = bool(self.class_names)
         for stiffness in self.pair_sets.values():
-            for by_class, mean in ((stiffness.sign, stiffness.mean_sign), (stiffness.cosine, stiffness.mean_cosine)):
-                values += [mean] if by_class is None else [by_class.within, by_class.between]
-            values.append(stiffness.critical_length.value)
-        return dict(zip(scalar_names(has_classes, tuple(self.pair_sets)), map(float, values), strict=True))
+            for metric in METRICS:
+                by_class = getattr(stiffness, metric)
+                if by_class is None:
+                    values.append(getattr(stiffness, f"mean_{metric}{suffix}"))
+                else:
+                    values += [getattr(by_class, f"{kind}{suffix}") for kind in ("within", "between")]
+            values.append(critical_length(stiffness))
+        return dict(zip(scalar_names(bool(self.class_names), tuple(self.pair_sets)), map(float, values), strict=True))
 
 
 def scalar_names(has_classes: bool, pair_sets: tuple[str, ...] = PAIR_SETS) -> tuple[str, ...]:

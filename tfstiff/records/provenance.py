@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 _ENVIRONMENT = ("KERAS_", "TF_", "XLA_", "CUDA_VISIBLE_DEVICES", "OMP_", "TFDS_")  # never the whole environment
-_PACKAGES = ("tfstiff", "tensorflow", "keras", "tensorflow-datasets", "numpy", "matplotlib")
+_PACKAGES = ("tfstiff", "tensorflow", "keras", "tensorflow-datasets", "numpy", "scipy", "matplotlib")
 
 
 def provenance() -> dict[str, Any]:
@@ -19,9 +19,14 @@ def provenance() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu_count": os.cpu_count(),
-        "packages": {name: found for name in _PACKAGES if (found := _version(name))},
+        "packages": versions(),
         "environment": {name: value for name, value in os.environ.items() if name.startswith(_ENVIRONMENT)},
     }
+
+
+def versions(*others: str) -> dict[str, str]:
+    """The versions of tfstiff, of what it stands on and of `others`, as far as they are installed."""
+    return {name: found for name in (*_PACKAGES, *others) if (found := _version(name))}
 
 
 def _version(package: str) -> str | None:

@@ -1,12 +1,14 @@
 """One measurement as one `.npz` file, members named by their place: `pair_sets/train_val/sign/matrix`.
 
-No pickle: every member is a numeric or text array. A value that does not exist (None) has no member. Records hold no
-clock, host or process, so equal runs have equal records.
+No pickle: every member is a numeric or text array. Single numbers and texts, hundreds of them, stand in one member,
+`scalars`, as JSON by their place (`NaN` and `Infinity` as Python writes them). A value that does not exist (None) has
+no member. Records hold no clock, host or process, so equal runs have equal records.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import types
 import typing
 import zipfile
@@ -21,7 +23,7 @@ from tfstiff.errors import RecordCorrupt
 from tfstiff.records.atomic import write_atomically
 from tfstiff.records.measurement import Measurement
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def write_record(path: Path, measurement: Measurement) -> None:
@@ -30,7 +32,14 @@ def write_record(path: Path, measurement: Measurement) -> None:
     Raises:
         OSError: The folder cannot be written or the disk is full.
     """
-    members = dict(_members(measurement), schema=np.asarray(SCHEMA))
+    members: dict[str, Any] = {"schema": np.asarray(SCHEMA)}
+    scalars = {}
+    for name, value in _members(measurement):
+        if isinstance(value, np.ndarray):
+            members[name] = value
+        else:
+            scalars[name] = value
+    members["scalars"] = np.asarray(json.dumps(scalars))
     write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **members))
 
 
@@ -61,12 +70,13 @@ def read_record(path: Path) -> Measurement:
             remedy="Read it with the version that wrote it, or upgrade tfstiff.",
         )
     try:
-        return _build(Measurement, members)
-    except (KeyError, ValueError, TypeError) as error:
+        scalars = json.loads(members.pop("scalars").item())
+        return _build(Measurement, members | {name: np.asarray(value) for name, value in scalars.items()})
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise RecordCorrupt(f"The record {path} lacks a member or has one of the wrong shape: {error}") from error
 
 
-def _members(value: Any, name: str = "") -> Iterator[tuple[str, np.ndarray]]:
+def _members(value: Any, name: str = "") -> Iterator[tuple[str, np.ndarray | str | float]]:
     if value is None:
         return
     if dataclasses.is_dataclass(value):
@@ -75,6 +85,8 @@ def _members(value: Any, name: str = "") -> Iterator[tuple[str, np.ndarray]]:
     elif isinstance(value, Mapping):
         for key, item in value.items():
             yield from _members(item, f"{name}/{quote(key, safe='')}")  # layer paths hold slashes
+    elif isinstance(value, str | int | float):
+        yield name, value
     else:
         yield name, np.asarray(value, dtype=np.str_ if isinstance(value, tuple) else None)
 

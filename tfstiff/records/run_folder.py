@@ -4,7 +4,8 @@ config.json      the resolved settings       status.json     running, completed,
 meta.json        provenance                  log.txt         what was said
 history.csv      Keras' logs, by epoch       scalars.jsonl   the scalars of each measurement; derived from records/
 records/step-*.npz   the measurements        timings.csv     seconds that each measurement took
-probe.npz        ids and labels of the probe figures/        pictures
+events.jsonl     why it measured off schedule figures/        pictures
+probe.npz        ids and labels of the probe
 """
 
 from __future__ import annotations
@@ -61,6 +62,10 @@ class RunWriter:
         append_json_line(self.folder / "scalars.jsonl", scalar_row(measurement))
         self._append_row("timings.csv", {"step": measurement.step, "seconds": round(seconds, 4)})
         return path
+
+    def add_event(self, event: dict[str, Any]) -> None:
+        """Appends one event to events.jsonl."""
+        append_json_line(self.folder / "events.jsonl", event)
 
     def add_epoch(self, epoch: int, logs: dict[str, float]) -> None:
         """Appends one epoch's Keras logs to history.csv; the first epoch decides the columns."""
@@ -134,6 +139,16 @@ class Run:
     def timings(self) -> dict[str, float]:
         """Where the time of a run that has ended went: `seconds…` and `images_per_second`."""
         return {name: value for name, value in self._json("status.json").items() if "second" in name}
+
+    @cached_property
+    def events(self) -> list[dict[str, Any]]:
+        """What happened beside the schedule, such as a training loss that was reached: each with its step and epoch."""
+        path = self.folder / "events.jsonl"
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        try:
+            return [json.loads(line) for line in lines if line.endswith("\n")]  # the last may be half written
+        except ValueError as error:
+            raise RecordCorrupt(f"{path} does not hold a JSON object a line: {error}") from error
 
     @cached_property
     def measurements(self) -> list[Measurement]:

@@ -1,6 +1,7 @@
-"""Estimators: from products of gradients to class matrices, distance profiles and critical lengths. NumPy only."""
+"""Estimators: from sums over pairs of gradients to class matrices, profiles and critical lengths. NumPy only."""
 
+from tfstiff.stiffness.contrast import Contrast, paired_contrast
 from tfstiff.stiffness.estimate import pair_set_stiffness
-from tfstiff.stiffness.pairs import Pairs, make_pairs
+from tfstiff.stiffness.sums import DistanceSums, PairSetSums, ValueSums
 
-__all__ = ["Pairs", "make_pairs", "pair_set_stiffness"]
+__all__ = ["Contrast", "DistanceSums", "PairSetSums", "ValueSums", "pair_set_stiffness", "paired_contrast"]

@@ -1,52 +1,64 @@
-"""Stiffness against distance: binned means, and the straight line whose zero is the dynamical critical length ξ."""
+"""Stiffness against distance, in bins."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from tfstiff.records.measurement import CriticalLength, DistanceProfile
+from tfstiff.records.pair_set import DistanceProfile
+from tfstiff.stiffness.strata import Strata
+from tfstiff.stiffness.sums import DistanceSums
 
-_LARGEST_DISTANCE = 2.0  # of 1 − cos
-_ROUNDING = 1e-12  # distances that differ by less are equal
-
-
-def distance_profile(edges: np.ndarray, bins: np.ndarray, values: np.ndarray) -> DistanceProfile:
-    """Means of `values` (N,) in the bins (N,) between `edges` (B + 1,)."""
-    num_bins = len(edges) - 1
-    count = np.bincount(bins, minlength=num_bins)
-    total = np.bincount(bins, values, minlength=num_bins)
-    return DistanceProfile(edges, np.divide(total, count, out=np.full(num_bins, np.nan), where=count > 0), count)
+# A bin with less has no standard error: few pairs make a bad estimate of it, and few examples a worse one.
+LEAST_PAIRS, LEAST_EXAMPLES = 30, 10
 
 
-def critical_length(distance: np.ndarray, values: np.ndarray) -> CriticalLength:
-    """Fits `value = intercept + slope · distance` to pairs by least squares; ξ is where it reaches 0.
+def distance_profile(sums: DistanceSums, strata: Strata) -> DistanceProfile:
+    """Mean sign and cosine of the pairs in each bin, with standard errors over examples.
 
-    The paper (section 4.2) fits a linear function to same-class pairs and calls the distance at which it is 0 the
-    dynamical critical length. Nothing is clipped: `status` says where ξ lies among the distances observed.
+    Let e_p be the deviation of a pair from the mean of its bin of N pairs, and T_i the sum of e over the c_i pairs that
+    hold example i. Without the example the mean is less by `T_i / (N - c_i)`, and `strata` tells the variance. It is at
+    least Σ e_p² / N², what it would be if pairs were independent.
 
     Args:
-        distance: (N,) distances.
-        values: (N,) cosines of the pairs.
+        sums: Against distance.
+        strata: Their groups.
     """
-    undefined = float("nan")
-    if len(distance) < 2 or np.ptp(distance) < _ROUNDING:
-        limits = (float(distance.min()), float(distance.max())) if len(distance) else (undefined, undefined)
-        return CriticalLength(undefined, "too_few_pairs", undefined, undefined, *limits, len(distance))
-    centred = distance - distance.mean()
-    slope = float(centred @ values / (centred @ centred))
-    intercept = float(values.mean() - slope * distance.mean())
-    smallest, largest = float(distance.min()), float(distance.max())
-    value = -intercept / slope if slope < 0 else undefined
-    return CriticalLength(
-        value, _status(value, slope, smallest, largest), intercept, slope, smallest, largest, len(distance)
+    counts, share = sums.bin_counts, sums.group_moments[:, 0] / max(sums.group_moments[:, 0].sum(), 1)
+    factors = strata.factors(share)
+    count = np.ones(len(counts)) @ counts / 2  # each pair stands with both of its examples
+    num_examples = np.ones(len(counts)) @ np.minimum(counts, 1)
+    enough = (count >= LEAST_PAIRS) & (num_examples >= LEAST_EXAMPLES)
+    if (enough & (num_examples == count + 1)).any():  # one example may be in all pairs of a bin: no error then
+        enough &= counts.max(0) < count
+    some = np.maximum(count, 1)
+    kappa = (strata.members @ strata.kappa) @ counts / (2 * some)  # the noise is known of all groups together only
+    # Σ δ of a side of a group is the group's Σ e over N (1 - held); of a symmetric pair set, twice that.
+    between = (len(strata.sides) / 2) ** 2 * (factors[-1] * strata.inverse_kappa / np.maximum(strata.all_pairs, 1))
+    left = 1 / np.maximum(some - counts, 1)
+    means, errors = {}, {}
+    for metric, by_example in sums.bin_sums.items():
+        mean = np.ones(len(counts)) @ by_example / (2 * some)
+        noise = np.maximum(sums.bin_squares[metric] - mean * mean * count, 0) / (some * some)
+        changes = mean * counts
+        np.subtract(by_example, changes, out=changes)
+        changes *= left
+        variance = np.zeros_like(mean)
+        for side, factor, inverse in zip(strata.sides, factors, strata.inverse_counts, strict=True):
+            members, change = strata.members[side], changes[side]
+            total = members.T @ change
+            total *= total
+            variance += (members @ factor) @ (change * change) - (factor * inverse) @ total
+        noise -= between @ total  # what the means of the groups differ by
+        variance -= kappa * noise
+        means[metric] = np.where(count > 0, mean, np.nan)
+        errors[metric] = np.where(enough, np.sqrt(np.maximum(variance, noise)), np.nan)
+    return DistanceProfile(
+        edges=sums.edges,
+        count=count.astype(np.int64),
+        num_examples=num_examples.astype(np.int64),
+        mean=means["cosine"],
+        mean_se=errors["cosine"],
+        mean_sign=means["sign"],
+        mean_sign_se=errors["sign"],
+        num_duplicates=sums.num_duplicates,
     )
-
-
-def _status(value: float, slope: float, smallest: float, largest: float) -> str:
-    if not slope < 0:
-        return "no_decay"
-    if value < smallest:
-        return "all_nonpositive"
-    if value <= largest:
-        return "ok"
-    return "extrapolated" if value <= _LARGEST_DISTANCE else "beyond"

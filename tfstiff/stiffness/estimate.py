@@ -1,67 +1,96 @@
-"""From products of gradients to stiffness."""
+"""From sums over the pairs of a pair set to its stiffness."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping
 
-from tfstiff.records.measurement import PairSetStiffness
-from tfstiff.stiffness.class_matrix import class_stiffness
-from tfstiff.stiffness.distance import critical_length, distance_profile
-from tfstiff.stiffness.pairs import Pairs
+from tfstiff.errors import InvalidInput
+from tfstiff.records.pair_set import METRICS, DistanceStiffness, PairSetStiffness
+from tfstiff.stiffness.class_matrix import class_estimates
+from tfstiff.stiffness.critical_length import SCALES, binned_length, line_lengths
+from tfstiff.stiffness.crossings import first_crossing, isotonic_length
+from tfstiff.stiffness.diagnostics import gradient_diagnostics
+from tfstiff.stiffness.distance import distance_profile
+from tfstiff.stiffness.resampling import PairValues
+from tfstiff.stiffness.strata import strata_of
+from tfstiff.stiffness.sums import DistanceSums, PairSetSums
 
-_SINGLE_PRECISION = 1e-6  # a float32 product of gradients does not resolve a smaller cosine
+CRITICAL_LENGTH_METHODS = ("linear", "linear_binned", "first_crossing", "isotonic")
 
 
 def pair_set_stiffness(
-    gram: np.ndarray, row_norms: np.ndarray, column_norms: np.ndarray, pairs: Pairs
+    sums: PairSetSums,
+    *,
+    has_classes: bool,
+    critical_length_method: str = "linear",
+    critical_length_metric: str = "cosine",
+    distance: str = "cosine",
+    pairs: Mapping[str, PairValues] | None = None,
 ) -> PairSetStiffness:
-    """Estimates the stiffness of one pair set.
-
-    Pairs with an example whose gradient is not finite are left out. A zero gradient has sign and cosine 0 with all.
+    """Estimates the stiffness of one pair set, with standard errors over the draw of the probe's examples.
 
     Args:
-        gram: (n, m) products `g_i · g_j` of the gradients of the rows' and the columns' examples.
-        row_norms: (n,) lengths of the rows' gradients.
-        column_norms: (m,) lengths of the columns' gradients.
-        pairs: The pair set.
+        sums: Over the pairs of the pair set.
+        has_classes: Whether the classes of `sums` are classes, and not those of regression targets.
+        critical_length_method: `linear`, through pairs; `linear_binned`, through the means of bins; `first_crossing`,
+            of the curve of bins; or `isotonic`, of the decreasing curve that fits pairs best.
+        critical_length_metric: Of which stiffness: `sign` or `cosine`.
+        distance: Kind of the distances: `cosine`, `cosine_similarity`, `l1` or `l2`.
+        pairs: Every compared pair, with values of that metric, by name of the space. Without them `first_crossing` has
+            no interval, and `isotonic` is unavailable.
+
+    Raises:
+        InvalidInput: A method, metric or distance is unknown.
     """
-    finite_rows, finite_columns = np.isfinite(row_norms), np.isfinite(column_norms)
-    counted = np.outer(finite_rows, finite_columns)  # the pairs that count
-    if pairs.is_symmetric:
-        np.fill_diagonal(counted, False)
-    products = np.where(counted, gram, 0)
-    sign = np.sign(products)
-    cosine = products * _inverse(row_norms)[:, None] * _inverse(column_norms)
-    rows, columns = pairs.classes_rows, pairs.classes_columns
-    pair_counts = by_class = None
-    if rows.shape[1]:
-        pair_counts = _class_sums(rows, counted.astype(np.float32), columns).astype(np.int64)
-        by_class = [class_stiffness(_class_sums(rows, values, columns), pair_counts) for values in (sign, cosine)]
-    size = np.abs(cosine)[np.triu(counted) if pairs.is_symmetric else counted]  # each pair once
-    kept = counted.ravel()[pairs.near]
-    distance, values = pairs.distance[kept], cosine.ravel()[pairs.near[kept]].astype(np.float64)
+    check_critical_length(critical_length_method, critical_length_metric, distance)
+    num_rows = None if sums.is_symmetric else len(sums.classes_rows)
+    how = (critical_length_method, critical_length_metric, distance)
+    estimates = class_estimates(sums)
+    sign, cosine = estimates["sign"], estimates["cosine"]
     return PairSetStiffness(
-        sign=by_class[0] if by_class else None,
-        cosine=by_class[1] if by_class else None,
-        pair_counts=pair_counts,
-        mean_sign=_mean(sign, counted),
-        mean_cosine=_mean(cosine, counted),
-        distance_profile=distance_profile(pairs.edges, pairs.bins[kept], values),
-        critical_length=critical_length(distance, values),
-        num_zero=int((size == 0).sum()),
-        num_uncertain_signs=int(((size > 0) & (size < _SINGLE_PRECISION)).sum()),
+        sign=sign.by_class if has_classes else None,
+        cosine=cosine.by_class if has_classes else None,
+        pair_counts=sums.pair_counts() if has_classes else None,
+        mean_sign=sign.mean,
+        mean_sign_se=sign.mean_se,
+        mean_cosine=cosine.mean,
+        mean_cosine_se=cosine.mean_se,
+        spaces={
+            name: _against_distance(space, num_rows, *how, (pairs or {}).get(name))
+            for name, space in sums.distance.items()
+        },
+        num_zero=sums.num_zero,
+        num_uncertain_signs=sums.num_uncertain_signs,
+        diagnostics=gradient_diagnostics(sums) if sums.is_symmetric else None,
     )
 
 
-def _class_sums(rows: np.ndarray, values: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """(C, C) sums of `values` (n, m) by class, through row sums (n, C)."""
-    return rows.T.astype(np.float64) @ (values @ columns)
+def check_critical_length(method: str, metric: str, distance: str) -> None:
+    """Sees that all are known.
+
+    Raises:
+        InvalidInput: One is not.
+    """
+    choices = (
+        ("method for critical lengths", method, CRITICAL_LENGTH_METHODS),
+        ("metric", metric, METRICS),
+        ("distance", distance, tuple(SCALES)),
+    )
+    for name, value, known in choices:
+        if value not in known:
+            raise InvalidInput(f"Unknown {name}.", expected=" | ".join(known), received=value)
 
 
-def _inverse(norms: np.ndarray) -> np.ndarray:
-    return np.divide(1, norms, out=np.zeros_like(norms), where=(norms > 0) & np.isfinite(norms))
-
-
-def _mean(values: np.ndarray, counted: np.ndarray) -> float:
-    count = np.count_nonzero(counted)
-    return float(values.sum(dtype=np.float64) / count) if count else float("nan")
+def _against_distance(
+    sums: DistanceSums, num_rows: int | None, method: str, metric: str, distance: str, pairs: PairValues | None
+) -> DistanceStiffness:
+    strata, scale = strata_of(sums, num_rows), SCALES[distance]
+    profile = distance_profile(sums, strata)
+    length, fixed_effects, by_class = line_lengths(sums, strata, metric, scale)
+    if method == "linear_binned":
+        length = binned_length(sums, strata, profile, metric, scale)
+    elif method == "first_crossing":
+        length = first_crossing(profile, metric, pairs, direction=scale.direction)
+    elif method == "isotonic":
+        length = isotonic_length(pairs, metric, direction=scale.direction)
+    return DistanceStiffness(profile, length, fixed_effects, by_class)

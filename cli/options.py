@@ -1,0 +1,29 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+import click
+
+from tfstiff.run_spec import RunSpec
+
+METHODS = ("auto", "structured", "vectorized", "jacobian", "loop")
+
+
+def _widths(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    try:
+        return tuple(int(width) for width in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a list of whole numbers such as 500,300,100.") from None
+
+
+arch_option = click.option(
+    "--arch",
+    default=RunSpec().arch,
+    show_default=True,
+    help="fc, cnn, fc-v1, cnn-v1, resnet20, or package.module:function of your own (its code is run).",
+)
+hidden_option = click.option(
+    "--hidden", callback=_widths, metavar="WIDTHS", help="Hidden widths of fc and fc-v1: 500,300,100."
+)

@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+
+from tfstiff.stiffness import pair_set_stiffness
+from tfstiff.stiffness.crossings import ABOVE, BELOW, crossing_of_curve, isotonic_crossing
+from tfstiff.stiffness.direct import Space, compared_pairs, sums_of
+from tfstiff.stiffness.resampling import PairValues, bootstrap
+
+
+@pytest.mark.parametrize(
+    ("means", "crossing"),
+    [
+        ([0.4, 0.2, -0.2, -0.4], 2.5),
+        ([0.4, -0.2, 0.2, -0.2, -0.4], 3.5),  # one bin below alone does not count
+        ([-0.1, -0.2, 0.3, 0.4], BELOW),
+        ([-0.1, 0.2, -0.3, -0.4], 2.4),
+        ([0.3, 0.2, 0.1], ABOVE),
+        ([0.3, 0.2, -0.1], ABOVE),
+        ([0.4, np.nan, 0.2, -0.2, -0.1], 3.5),
+        ([np.nan, np.nan], ABOVE),
+    ],
+)
+def test_the_first_crossing_is_where_two_in_a_row_lie_below(means, crossing):
+    assert crossing_of_curve(np.arange(1.0, len(means) + 1), np.array(means)) == pytest.approx(crossing)
+
+
+@pytest.mark.parametrize(
+    ("values", "crossing"),
+    [
+        ([0.5, 0.4, -0.1, -0.2], 2.5),
+        ([0.5, -0.1, 0.2, -0.3], 3.5),  # the second and third are pooled to 0.05
+        ([-0.1, -0.3, -0.2], BELOW),
+        ([0.3, 0.1], ABOVE),
+    ],
+)
+def test_the_isotonic_crossing_by_hand(values, crossing):
+    assert isotonic_crossing(np.arange(1.0, len(values) + 1), np.array(values)) == pytest.approx(crossing)
+
+
+def falling(rng, counts, is_symmetric=True, shift=0.0):
+    """Values `1 - 2 d` with effects of examples and noise, distances up to 1; the zero is at 0.5 - shift / 2."""
+    halves = [np.repeat(np.arange(len(counts)), counts) for _ in range(1 if is_symmetric else 2)]
+    places, effects = ([draw(size=len(y)) for y in halves] for draw in (rng.uniform, rng.normal))
+    distance = np.abs(places[0][:, None] - places[-1])
+    value = 1 - shift - 2 * distance + 0.1 * (effects[0][:, None] + effects[-1])
+    noise = 0.2 * rng.normal(size=value.shape)
+    return (
+        value + (noise + noise.T if is_symmetric else noise),
+        distance,
+        halves[0],
+        None if is_symmetric else halves[1],
+    )
+
+
+def estimate(value, distances, y, y2, method, *, with_pairs=True, **options):
+    space = Space(distances)
+    rows, columns = compared_pairs(space, y, y2)
+    pairs = PairValues(rows, columns, distances[rows, columns], value[rows, columns], y, y2)
+    sums = sums_of(value, y, y2, spaces={"input": space})
+    found = pair_set_stiffness(
+        sums,
+        has_classes=True,
+        critical_length_method=method,
+        pairs={"input": pairs} if with_pairs else None,
+        **options,
+    )
+    return found.critical_length
+
+
+@pytest.mark.parametrize("method", ["first_crossing", "isotonic"])
+@pytest.mark.parametrize("is_symmetric", [True, False])
+def test_crossings_are_found_with_an_interval(method, is_symmetric):
+    data = falling(np.random.default_rng(0), [30, 30], is_symmetric)
+    length = estimate(*data, method)
+    assert length.value == pytest.approx(0.5, abs=0.08)
+    assert length.low < length.value < length.high
+    assert length.high - length.low < 0.4
+    assert (length.status, length.interval, length.method) == ("ok", "bounded", method)
+    assert np.isnan([length.intercept, length.slope]).all()
+
+
+@pytest.mark.parametrize("method", ["first_crossing", "isotonic"])
+@pytest.mark.parametrize(("shift", "status"), [(-3.0, "beyond"), (3.0, "all_nonpositive")])
+def test_curves_that_do_not_cross(method, shift, status):
+    length = estimate(*falling(np.random.default_rng(1), [40], shift=shift), method)
+    assert length.status == status
+    assert np.isnan(length.value)
+    assert np.inf in (length.low, length.high) or -np.inf in (length.low, length.high)
+
+
+@pytest.mark.parametrize("method", ["first_crossing", "isotonic"])
+def test_similarities_are_walked_from_the_largest(method):
+    value, distance, y, _ = falling(np.random.default_rng(2), [40])
+    one = estimate(value, distance, y, None, method)
+    two = estimate(value, 1 - distance, y, None, method, distance="cosine_similarity")
+    assert two.value == pytest.approx(1 - one.value, abs=0.02)
+    assert (two.low, two.high) == pytest.approx((1 - one.high, 1 - one.low), abs=0.02)
+
+
+def test_without_the_pairs_there_is_no_interval_or_nothing():
+    data = falling(np.random.default_rng(3), [30, 30])
+    first = estimate(*data, "first_crossing", with_pairs=False)
+    assert first.value == estimate(*data, "first_crossing").value
+    assert (first.interval, np.isnan(first.low)) == ("unavailable", True)
+    assert estimate(*data, "isotonic", with_pairs=False).status == "unavailable"
+
+
+def test_few_pairs_have_no_crossing():
+    assert estimate(*falling(np.random.default_rng(4), [4]), "first_crossing").status == "too_few_pairs"
+
+
+@pytest.mark.parametrize("is_symmetric", [True, False])
+def test_the_bootstrap_of_a_mean_has_the_width_of_its_error(is_symmetric):
+    value, distance, y, y2 = falling(np.random.default_rng(5), [40], is_symmetric)
+    space = Space(distance)
+    rows, columns = compared_pairs(space, y, y2)
+    values = value[rows, columns]
+    pairs = PairValues(rows, columns, distance[rows, columns], values, y, y2)
+    low, high = bootstrap(pairs, lambda weights: weights @ values / weights.sum(1), 2000)
+    found = pair_set_stiffness(sums_of(value, y, y2), has_classes=False)
+    assert (high - low) / (2 * 1.96) == pytest.approx(found.mean_cosine_se, rel=0.15)
+    assert low < values.mean() < high

@@ -1,0 +1,192 @@
+"""The sums of one pair set, added up from the sums of its tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from tfstiff.gradients.tiles import TileSums
+from tfstiff.prepared import HALVES, Block, PreparedProbe
+from tfstiff.stiffness.pairs import ComparedPairs, TilePairs
+from tfstiff.stiffness.resampling import PairValues
+from tfstiff.stiffness.sums import DistanceSums, PairSetSums, ValueSums
+
+_METRICS = ("cosine", "sign")  # in the order in which tiles hold them
+
+
+class PairTotals:
+    """Adds up the sums of the tiles of one pair set.
+
+    Args:
+        probe: The examples.
+        pair_set: Its name.
+        compared: By space: the pairs compared by distance.
+        keep_pairs: Whether to keep the cosine of every compared pair, where they are few enough.
+    """
+
+    def __init__(
+        self, probe: PreparedProbe, pair_set: str, compared: Mapping[str, ComparedPairs], keep_pairs: bool = False
+    ) -> None:
+        self._halves = HALVES[pair_set]
+        self._is_symmetric = self._halves[0] == self._halves[1]
+        self._classes = tuple(probe.classes[half] for half in self._halves)
+        self._num_classes = probe.num_classes
+        sizes = [len(classes) for classes in self._classes]
+        self._rows = np.zeros((sizes[0], 3, self._num_classes))
+        self._columns = self._rows if self._is_symmetric else np.zeros((sizes[1], 3, self._num_classes))
+        self._squares = np.zeros((self._num_classes, 3, self._num_classes))
+        self._smallest = np.inf
+        self._num_certain = 0
+        self._compared = compared
+        first_column = 0 if self._is_symmetric else sizes[0]
+        self._spaces = {
+            name: _SpaceTotals(pairs, first_column, keep_pairs and pairs.keeps_tiles)
+            for name, pairs in compared.items()
+        }
+
+    def add(self, first: Block, second: Block, lengths: np.ndarray, pairs: Sequence[TilePairs], tile: TileSums) -> None:
+        """Adds a tile.
+
+        Args:
+            first: The rows' examples.
+            second: The columns' examples.
+            lengths: (b,) lengths of the rows' gradients, in the unit of the sums of products.
+            pairs: The compared pairs of each space.
+            tile: Its sums, and the cosines of those pairs.
+        """
+        rows, columns, squares = (
+            np.array(part, np.float64).reshape(len(part), 3, -1) for part in (tile.rows, tile.columns, tile.squares)
+        )
+        squares[:, 1] *= lengths[:, None] ** 2
+        self._rows[first.indices, :, second.classes] += rows
+        self._columns[second.indices, :, first.classes] += columns
+        cells = first.one_hot.T.astype(np.float64) @ squares.reshape(len(squares), -1)
+        self._squares[first.classes, :, second.classes] += cells.reshape(-1, *squares.shape[1:])
+        self._smallest = min(self._smallest, float(tile.smallest))
+        self._num_certain += round(float(tile.num_certain))
+        for space, listed, cosines in zip(self._spaces.values(), pairs, tile.compared, strict=True):
+            space.add(first.indices, second.indices, listed, cosines.numpy())
+
+    def result(self, norms: Sequence[np.ndarray], unit: float) -> PairSetSums:
+        """The sums.
+
+        Args:
+            norms: By half: lengths of the gradients; NaN or infinite for the examples that are left out.
+            unit: The length that gradients are measured in, in the sums of products.
+        """
+        finite = tuple(np.isfinite(norms[half]) for half in self._halves)
+        lengths = tuple(np.where(np.isfinite(norms[half]), norms[half], 0.0) for half in self._halves)
+        squares = self._squares + self._squares.transpose(2, 1, 0) if self._is_symmetric else self._squares
+        values = {
+            metric: ValueSums(self._rows[:, place], self._columns[:, place], squares[:, place])
+            for metric, place in (("sign", 2), ("cosine", 0))
+        }
+        by_length = [
+            sums[:, 1] * (length / unit)[:, None]
+            for sums, length in zip((self._rows, self._columns), lengths, strict=True)
+        ]
+        classes = tuple(np.where(kept, known, -1) for kept, known in zip(finite, self._classes, strict=True))
+        found = PairSetSums(
+            is_symmetric=self._is_symmetric,
+            classes_rows=classes[0],
+            classes_columns=classes[1],
+            norms_rows=lengths[0],
+            norms_columns=lengths[1],
+            values=values,
+            products=ValueSums(by_length[0], by_length[0] if self._is_symmetric else by_length[1], squares[:, 1]),
+            unit=unit,
+            smallest_cosine=float("nan"),
+            num_zero=0,
+            num_uncertain_signs=0,
+            distance={
+                name: space.result(self._compared[name], [~kept for kept in finite])
+                for name, space in self._spaces.items()
+            },
+        )
+        orders = 2 if self._is_symmetric else 1  # in which each pair is in the cells
+        num_pairs = int(found.pair_counts().sum()) // orders
+        num_nonzero = round(float(values["sign"].squares.sum())) // orders
+        return replace(
+            found,
+            smallest_cosine=self._smallest if num_pairs else float("nan"),
+            num_zero=num_pairs - num_nonzero,
+            num_uncertain_signs=num_nonzero - self._num_certain,
+        )
+
+    def pair_values(self, sums: PairSetSums, metric: str) -> dict[str, PairValues]:
+        """By space: every compared pair with its value of a metric, where they were kept."""
+        classes = (sums.classes_rows, sums.classes_columns)
+        found = {name: space.pair_values(metric, classes, sums.is_symmetric) for name, space in self._spaces.items()}
+        return {name: values for name, values in found.items() if values is not None}
+
+
+class _SpaceTotals:
+    """Adds up sums over the pairs compared by distance in one space."""
+
+    def __init__(self, compared: ComparedPairs, first_column: int, keep_pairs: bool) -> None:
+        size, num_groups = len(compared.sums.groups), compared.num_groups
+        self._first_column = first_column
+        self._kept: list[tuple[np.ndarray, ...]] | None = [] if keep_pairs else None
+        self._bins = np.zeros((2, size, compared.num_bins))
+        self._bin_squares = np.zeros((2, compared.num_bins))
+        self._lines = np.zeros((2, size, 2))
+        self._group_sums = np.zeros((2, num_groups, 4))
+        self._group_squares = np.zeros((2, num_groups, 3))
+
+    def add(self, rows: np.ndarray, columns: np.ndarray, pairs: TilePairs, cosines: np.ndarray) -> None:
+        """Adds the pairs of a tile.
+
+        They are few beside all pairs, so that their sums cost less on the host than a scattered sum on the device.
+
+        Args:
+            rows: Places of the tile's rows' examples.
+            columns: Places of its columns' examples, counted by themselves.
+            pairs: The N compared pairs.
+            cosines: (N,) their cosines.
+        """
+        if not len(pairs):
+            return
+        values = np.stack([cosines, np.sign(cosines)]).astype(np.float64)
+        if self._kept is not None:
+            self._kept.append((rows[pairs.rows], columns[pairs.columns], pairs.distances, *values))
+        for cells, places, examples in zip(
+            pairs.cells, (pairs.rows, pairs.columns), (rows, columns + self._first_column), strict=True
+        ):
+            size = len(examples)
+            for metric, value in enumerate(values):
+                by_bin = np.bincount(cells, value, size * pairs.num_bins).reshape(size, -1)
+                self._bins[metric, examples] += by_bin
+                self._lines[metric, examples, 0] += by_bin.sum(1)
+                self._lines[metric, examples, 1] += np.bincount(places, value * pairs.distances, size)
+        squares = values**2
+        for metric, square in enumerate(squares):
+            self._bin_squares[metric] += np.bincount(pairs.bins, square, pairs.num_bins)
+        for group, part in pairs.blocks:
+            self._group_sums[:, group] += values[:, part] @ pairs.powers[:, part].T
+            self._group_squares[:, group] += squares[:, part] @ pairs.powers[:3, part].T
+
+    def pair_values(self, metric: str, classes: Sequence[np.ndarray], is_symmetric: bool) -> PairValues | None:
+        """Every compared pair with its value of a metric; None where they were not kept."""
+        if self._kept is None:
+            return None
+        rows, columns, distance, *values = (np.concatenate(parts) for parts in zip(*self._kept, strict=True))
+        value = values[_METRICS.index(metric)]
+        return PairValues(rows, columns, distance, value, classes[0], None if is_symmetric else classes[1])
+
+    def result(self, compared: ComparedPairs, left_out: Sequence[np.ndarray]) -> DistanceSums:
+        """The sums, with those that do not depend on gradients."""
+
+        def by_metric(sums: np.ndarray) -> dict[str, np.ndarray]:
+            return dict(zip(_METRICS, sums, strict=True))
+
+        fixed = compared.without(left_out) if any(some.any() for some in left_out) else compared.sums
+        return DistanceSums(
+            **fixed._asdict(),
+            bin_sums=by_metric(self._bins),
+            bin_squares=by_metric(self._bin_squares),
+            line_sums=by_metric(self._lines),
+            group_sums=by_metric(self._group_sums),
+            group_squares=by_metric(self._group_squares),
+        )

@@ -1,0 +1,31 @@
+"""How far training has come, told from what Keras tells its callbacks."""
+
+from __future__ import annotations
+
+import keras
+
+
+def num_updates(model: keras.Model) -> int:
+    """Updates that the optimizer of `model` has applied; -1 where there is none."""
+    optimizer = getattr(model, "optimizer", None)
+    return -1 if optimizer is None else int(optimizer.iterations)
+
+
+def steps_done(callback: keras.callbacks.Callback, batch: int, updates_before: int) -> int:
+    """Batches of the current epoch that are done when Keras calls `on_train_batch_end(batch)`.
+
+    Where executions have several steps, Keras tells the end of an execution as if it had run in full, though the epoch
+    may have cut it short. Where Keras does not know the epoch's length, the optimizer counts exactly, unless it skips
+    or accumulates updates.
+
+    Args:
+        callback: The callback that was called.
+        batch: What it was called with.
+        updates_before: `num_updates` when the epoch began.
+    """
+    told = batch + 1
+    known = callback.params.get("steps")
+    if known:
+        return min(told, known)
+    counted = num_updates(callback.model) - updates_before
+    return counted if told - callback.model.steps_per_execution < counted <= told else told

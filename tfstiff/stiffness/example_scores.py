@@ -1,0 +1,69 @@
+"""How hard single examples are: their losses, and GraNd and EL2N, by which data sets are pruned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tfstiff.records.diagnostics import ExampleScores
+
+
+def example_scores(
+    losses: np.ndarray, gradient_norms: np.ndarray, predictions: Any, classes: Any, *, from_logits: bool
+) -> ExampleScores:
+    """Losses, and the scores of Paul, Ganguli and Dziugaite 2021 ("Deep learning on a data diet", arXiv 2107.07075).
+
+    GraNd, the gradient normed, is the expectation of |g| over random initialisations: average `gradient_norm` over
+    several trainings. What it is said to find at initialisation did not reproduce (Kirsch 2023, arXiv 2303.14753); EL2N
+    after some epochs did.
+
+    Args:
+        losses: (n,) loss of each example.
+        gradient_norms: (n,) lengths of the gradients, NaN or infinite where they are not finite.
+        predictions: The model's output.
+        classes: (n,) integer classes; None for regression targets.
+        from_logits: Whether the outputs are logits.
+    """
+    norms = np.asarray(gradient_norms, np.float64)
+    return ExampleScores(
+        loss=np.asarray(losses, np.float64),
+        gradient_norm=np.where(np.isfinite(norms), norms, np.nan),
+        el2n=el2n(predictions, classes, from_logits),
+    )
+
+
+def el2n(predictions: Any, classes: Any, from_logits: bool) -> np.ndarray | None:
+    """The length of the error of the predicted probabilities, `|p − e_y|₂`, (n,), from 0 to √2.
+
+    Args:
+        predictions: (n, C) scores of the classes, or (n, 1) or (n,) of the second of two classes.
+        classes: (n,) integer classes; None for regression targets.
+        from_logits: Whether the scores are logits; else they are probabilities.
+
+    Returns:
+        None where there are no classes, or predictions are not one score a class. NaN for examples whose scores are
+        not finite.
+    """
+    if classes is None or not isinstance(predictions, np.ndarray) or predictions.ndim not in (1, 2):
+        return None
+    classes = np.asarray(classes)
+    scores = predictions.reshape(len(classes), -1).astype(np.float64)
+    scores = np.where(np.isfinite(scores).all(1, keepdims=True), scores, np.nan)
+    if scores.shape[1] == 1:  # both probabilities differ by as much
+        probability = _sigmoid(scores[:, 0]) if from_logits else scores[:, 0]
+        return np.sqrt(2) * np.abs(probability - classes) if classes.max(initial=0) < 2 else None
+    if classes.max(initial=0) >= scores.shape[1]:
+        return None
+    error = _softmax(scores) if from_logits else scores
+    error[np.arange(len(classes)), classes] -= 1
+    return np.sqrt((error**2).sum(1))
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    return powers / powers.sum(1, keepdims=True)
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    return np.exp(-np.logaddexp(0, -logits))

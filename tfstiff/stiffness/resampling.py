@@ -1,0 +1,72 @@
+"""Intervals by drawing examples again: for estimates that need every pair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from tfstiff.stiffness.intervals import LEVEL
+
+_PAIRS_AT_ONCE = 4_000_000
+
+
+@dataclass(frozen=True)
+class PairValues:
+    """Every compared pair of a pair set, in any order.
+
+    Attributes:
+        rows: (N,) int64, place of its first example among the rows.
+        columns: (N,) int64, place of its second one among the columns.
+        distance: (N,) float64.
+        values: (N,) float64, sign or cosine.
+        classes_rows: (n,) int64, class of each row's example; -1 for those left out.
+        classes_columns: (m,) int64, of the columns' examples; None in a symmetric pair set.
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    distance: np.ndarray
+    values: np.ndarray
+    classes_rows: np.ndarray
+    classes_columns: np.ndarray | None
+
+
+def bootstrap(
+    pairs: PairValues, estimate: Callable[[np.ndarray], np.ndarray], replicates: int, seed: int = 0
+) -> tuple[float, float]:
+    """The 95 % interval of an estimate by drawing examples, not pairs, class by class with replacement.
+
+    An example drawn w times gives its pairs the weight w; a pair the product of the weights of its examples. Copies of
+    one example make no pair. Replicates that lie beyond what was observed are infinite, and so may be the ends.
+
+    Args:
+        pairs: The pairs.
+        estimate: From weights of the pairs (R, N) to estimates (R,).
+        replicates: How many.
+        seed: Of the draws.
+
+    Returns:
+        The lower and the upper end.
+    """
+    rng = np.random.default_rng(seed)
+    at_once = max(1, _PAIRS_AT_ONCE // max(len(pairs.rows), 1))
+    found = []
+    for start in range(0, replicates, at_once):
+        number = min(at_once, replicates - start)
+        rows = _drawn(rng, pairs.classes_rows, number)
+        columns = rows if pairs.classes_columns is None else _drawn(rng, pairs.classes_columns, number)
+        found.append(estimate(rows[:, pairs.rows] * columns[:, pairs.columns]))
+    tail = (1 - LEVEL) / 2
+    values = np.concatenate(found)
+    return tuple(np.quantile(values, [tail, 1 - tail], method="inverted_cdf").tolist())
+
+
+def _drawn(rng: np.random.Generator, classes: np.ndarray, number: int) -> np.ndarray:
+    """(R, n) how often each example is drawn, as many of each class as there are."""
+    weights = np.zeros((number, len(classes)))
+    for label in np.unique(classes[classes >= 0]):
+        places = np.flatnonzero(classes == label)
+        weights[:, places] = rng.multinomial(len(places), np.full(len(places), 1 / len(places)), number)
+    return weights

@@ -1,0 +1,113 @@
+"""The sums over pairs that every estimator starts from. They grow as n, not as n², so no matrix of pairs need exist."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class ValueSums:
+    """Sums of one value for each pair, `s[i, j]`: the sign, or the cosine, of the product of two gradients.
+
+    Attributes:
+        rows: (n, C) float64, `Σ_j s[i, j]` over the columns j of each class.
+        columns: (m, C) float64, `Σ_i s[i, j]` over the rows i of each class; `rows` itself in a symmetric pair set.
+        squares: (C, C) float64, `Σ s[i, j]²` over the ordered pairs of each cell.
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    squares: np.ndarray
+
+
+@dataclass(frozen=True)
+class DistanceSums:
+    """Sums over the pairs that are compared by their distance d, each pair once.
+
+    "By example" sums run over the pairs that hold an example, as row or as column: E = n in a symmetric pair set, else
+    E = n + m, the columns' examples behind the rows'. "By group" sums run over the pairs of a group: K = C groups where
+    pairs of the same class are compared (the group is the class), else K = 1.
+
+    Attributes:
+        edges: (B + 1,) float64, edges of the distance bins, increasing.
+        groups: (E,) int64, group of each example's pairs; -1 for examples that are left out.
+        bin_counts: (E, B) float64, pairs by example and bin.
+        bin_sums: By metric: (E, B) float64, Σ s.
+        bin_squares: By metric: (B,) float64, Σ s².
+        moments: (E, 3) float64, Σ d^k for k = 0, 1, 2, by example.
+        line_sums: By metric: (E, 2) float64, Σ s d^k for k = 0, 1, by example.
+        group_moments: (K, 5) float64, Σ d^k for k = 0 … 4, by group.
+        group_sums: By metric: (K, 4) float64, Σ s d^k for k = 0 … 3, by group.
+        group_squares: By metric: (K, 3) float64, Σ s² d^k for k = 0, 1, 2, by group.
+        smallest: (K,) float64, smallest distance in the group; NaN where it has no pair.
+        largest: (K,) float64, largest distance in the group.
+        num_duplicates: Pairs nearer than the tolerance for duplicates. They are in no sum.
+    """
+
+    edges: np.ndarray
+    groups: np.ndarray
+    bin_counts: np.ndarray
+    bin_sums: Mapping[str, np.ndarray]
+    bin_squares: Mapping[str, np.ndarray]
+    moments: np.ndarray
+    line_sums: Mapping[str, np.ndarray]
+    group_moments: np.ndarray
+    group_sums: Mapping[str, np.ndarray]
+    group_squares: Mapping[str, np.ndarray]
+    smallest: np.ndarray
+    largest: np.ndarray
+    num_duplicates: int = 0
+
+
+@dataclass(frozen=True)
+class PairSetSums:
+    """Everything that is summed over one pair set.
+
+    Self pairs of a symmetric pair set, and pairs with an example whose gradient is not finite, are in no sum. A zero
+    gradient has sign and cosine 0 with everything.
+
+    Attributes:
+        is_symmetric: Whether rows and columns are the same examples.
+        classes_rows: (n,) int64, class of each row's example, 0 … C - 1 (all 0 and C = 1 for regression targets); -1
+            for those whose gradient is not finite.
+        classes_columns: (m,) int64, of the columns' examples.
+        norms_rows: (n,) float64, length of each row's gradient; 0 where it is not finite.
+        norms_columns: (m,) float64, of the columns' gradients.
+        values: By metric ("sign", "cosine"): their sums. `squares` of the sign count the pairs that are not zero.
+        products: Sums of `g_i · g_j / unit²`, and of its square.
+        unit: The largest of all gradients' lengths in the pair set (1 where all are zero).
+        smallest_cosine: Smallest cosine of any pair; NaN without pairs.
+        num_zero: Unordered pairs (ordered ones where the halves differ) whose product is exactly zero.
+        num_uncertain_signs: Pairs, counted alike, whose cosine is not zero but below 1e-6 in size.
+        distance: Sums against distance, by name of the space: "input", or a layer's.
+    """
+
+    is_symmetric: bool
+    classes_rows: np.ndarray
+    classes_columns: np.ndarray
+    norms_rows: np.ndarray
+    norms_columns: np.ndarray
+    values: Mapping[str, ValueSums]
+    products: ValueSums
+    unit: float
+    smallest_cosine: float
+    num_zero: int
+    num_uncertain_signs: int
+    distance: Mapping[str, DistanceSums]
+
+    @property
+    def num_classes(self) -> int:
+        """C; 1 for regression targets."""
+        return self.products.rows.shape[1]
+
+    def pair_counts(self) -> np.ndarray:
+        """(C, C) int64: ordered pairs in each cell."""
+        rows, columns = (
+            np.bincount(classes[classes >= 0], minlength=self.num_classes)
+            for classes in (self.classes_rows, self.classes_columns)
+        )
+        counts = np.outer(rows, columns)
+        return counts - np.diag(rows) if self.is_symmetric else counts

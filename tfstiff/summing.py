@@ -1,0 +1,273 @@
+"""The sums over all pairs of a probe's gradients: a tile at a time, within a limit of memory."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfstiff.gradients.features import Features
+from tfstiff.gradients.memory import MemoryPlan
+from tfstiff.gradients.plan import GradientPlan
+from tfstiff.gradients.tiles import Side
+from tfstiff.gradients.tracing import compiled
+from tfstiff.pair_totals import PairTotals
+from tfstiff.prepared import PreparedProbe
+from tfstiff.stiffness.pairs import ComparedPairs, TilePairs
+from tfstiff.stiffness.resampling import PairValues
+from tfstiff.stiffness.sums import PairSetSums
+
+WHOLE = ""  # names the gradients with respect to all weights, beside those of layers
+_KEPT_BYTES = 64 * 2**20  # of products of fixed rows, kept from one measurement to the next
+
+
+@dataclass(frozen=True)
+class ProbeSums:
+    """What one pass over a probe gives.
+
+    Attributes:
+        pair_sets: By layer (`WHOLE` for all weights) and pair set: the sums.
+        losses: By half: (n,) losses.
+        predictions: By half: the model's output or outputs.
+        norms: By half: (n,) float64 lengths of the gradients of all weights; NaN or infinite where not finite.
+        gram: (n, n) float32 products of the gradients of both halves, training first, where they were asked for.
+        pairs: By layer, pair set and space: every compared pair, where it was asked for and they are few enough.
+    """
+
+    pair_sets: Mapping[str, Mapping[str, PairSetSums]]
+    losses: tuple[np.ndarray, ...]
+    predictions: tuple[Any, ...]
+    norms: tuple[np.ndarray, ...]
+    gram: np.ndarray | None
+    pairs: Mapping[str, Mapping[str, Mapping[str, PairValues]]]
+
+
+class _Gradients(NamedTuple):
+    """The gradients of one block with respect to some weights.
+
+    Attributes:
+        features: Their features.
+        sizes: (b,) float64 lengths of the gradients as the features are scaled.
+        norms: (b,) float64 lengths of the gradients themselves.
+    """
+
+    features: Features
+    sizes: np.ndarray
+    norms: np.ndarray
+
+
+class _Held(NamedTuple):
+    """The gradients of one block made ready for tiles.
+
+    Attributes:
+        side: As tiles take them.
+        lengths: (b,) lengths in the unit of the pass; 0 where not finite.
+        is_finite: (b,) whether an example takes part.
+    """
+
+    side: Side
+    lengths: np.ndarray
+    is_finite: np.ndarray
+
+
+class ProbePass:
+    """One pass over all pairs of a probe.
+
+    Args:
+        plan: Computes the gradients.
+        probe: The examples.
+        memory: How many of them at a time.
+        pair_sets: Names of the pair sets.
+        compared: By space and pair set: the pairs compared by distance.
+        per_layer: Whether to sum the gradients of each layer's weights by themselves too.
+        keep_gram: Whether to keep the products of all gradients.
+        keep_pairs_of: The metric of which to keep every compared pair's value, where the pairs are few enough.
+    """
+
+    def __init__(
+        self,
+        plan: GradientPlan,
+        probe: PreparedProbe,
+        memory: MemoryPlan,
+        pair_sets: Sequence[str],
+        compared: Mapping[str, Mapping[str, ComparedPairs]],
+        *,
+        per_layer: bool = False,
+        keep_gram: bool = False,
+        keep_pairs_of: str | None = None,
+    ) -> None:
+        self._plan, self._probe, self._compared = plan, probe, compared
+        self._sizes = tuple(map(len, probe.classes))
+        is_resident = memory.num_resident >= sum(self._sizes)
+        self._window = len(probe.blocks) if is_resident else max(memory.num_resident // memory.block_size, 1)
+        self._keeps_products = is_resident and 2 * sum(self._sizes) ** 2 <= _KEPT_BYTES
+        # By pair of blocks: its pair set, and its place among the pair set's tiles.
+        self._tiles = {tile: (name, place) for name in pair_sets for place, tile in enumerate(probe.tiles(name))}
+        self._totals = {
+            layer: {
+                name: PairTotals(
+                    probe, name, {space: sets[name] for space, sets in compared.items()}, keep_pairs_of is not None
+                )
+                for name in pair_sets
+            }
+            for layer in (WHOLE, *(plan.layers if per_layer else ()))
+        }
+        self._norms = {layer: tuple(np.full(size, np.nan) for size in self._sizes) for layer in self._totals}
+        self._outputs: list[tuple[np.ndarray, Any]] = [(np.zeros(0), None)] * len(probe.blocks)
+        self._keep_pairs_of = keep_pairs_of
+        self._unit = 0.0
+        self._gram = np.zeros((sum(self._sizes),) * 2, np.float32) if keep_gram else None
+
+    @compiled()
+    def run(self) -> ProbeSums:
+        """Computes everything: for each set of blocks that is held at a time, all tiles of its rows."""
+        count = len(self._probe.blocks)
+        for first in range(0, count, self._window):
+            window = range(first, min(first + self._window, count))
+            gradients = {index: self._gradients(index) for index in window}
+            self._unit = self._unit or self._largest_norm()
+            held = {index: self._held(index, gradients.pop(index)) for index in window}
+            for j in range(first, count):
+                rows = [i for i in window if (i, j) in self._tiles]
+                if rows:
+                    columns = held[j] if j in held else self._held(j, self._gradients(j))
+                    for i in rows:
+                        self._add(i, j, held[i], columns)
+        return self._result()
+
+    def _gradients(self, index: int) -> dict[str, _Gradients]:
+        """The gradients of a block, by layer; notes losses, predictions and norms."""
+        features = self._plan.features(*self._probe.examples(index))
+        block = self._probe.blocks[index]
+        self._outputs[index] = (features.losses.numpy(), features.predictions)
+        parts = {WHOLE: features} | (self._plan.by_layer(features) if len(self._totals) > 1 else {})
+        found = {}
+        for layer, part in parts.items():
+            sizes = np.sqrt(part.squared_norms.numpy().astype(np.float64))
+            norms = sizes / part.scales.numpy().astype(np.float64)
+            self._norms[layer][block.half][block.indices] = norms
+            found[layer] = _Gradients(part, sizes, norms)
+        return found
+
+    def _largest_norm(self) -> float:
+        """Largest length of all gradients seen; 1 where all are zero."""
+        norms = np.concatenate(self._norms[WHOLE])
+        return float(norms.max(initial=0, where=np.isfinite(norms))) or 1.0
+
+    def _held(self, index: int, gradients: dict[str, _Gradients]) -> dict[str, _Held]:
+        held = {}
+        one_hot = self._probe.blocks[index].one_hot
+        for layer, (features, sizes, norms) in gradients.items():
+            is_finite = np.isfinite(norms)
+            if not is_finite.all():
+                features, sizes = _without(features, ~is_finite), np.where(is_finite, sizes, 0)
+            lengths = np.where(is_finite, norms, 0) / self._unit
+            inverse = np.divide(1, sizes, out=np.zeros_like(sizes), where=sizes > 0)
+            arrays = (inverse, one_hot * is_finite[:, None], lengths)
+            tensors = (tf.constant(array, features.losses.dtype) for array in arrays)
+            held[layer] = _Held(Side(features.formed, features.outers, *tensors), lengths, is_finite)
+        return held
+
+    def _add(self, i: int, j: int, rows: dict[str, _Held], columns: dict[str, _Held]) -> None:
+        """Adds the tile of two blocks to the totals of its pair set."""
+        pair_set, place = self._tiles[i, j]
+        first, second = self._probe.blocks[i], self._probe.blocks[j]
+        for layer, totals in self._totals.items():
+            one, other = rows[layer], columns[layer]
+            listed = [
+                self._listed_pairs(space, pair_set, place, one.is_finite, other.is_finite) for space in self._compared
+            ]
+            known = self._known_products(i, j, one.side, other.side) if layer == WHOLE else ()
+            keep_cosines = self._gram is not None and layer == WHOLE
+            tile = self._plan.reduce_tile(
+                one.side,
+                other.side,
+                known,
+                tuple(tensors for _, tensors in listed),
+                fixed=self._plan.layout.fixed if known else (False,) * len(one.side.outers),
+                is_diagonal=i == j,
+                keep_cosines=keep_cosines,
+            )
+            totals[pair_set].add(first, second, one.lengths, [pairs for pairs, _ in listed], tile)
+            if keep_cosines and self._gram is not None:
+                self._fill_gram(self._gram, i, j, tile.cosines.numpy(), one.lengths, other.lengths)
+
+    def _listed_pairs(
+        self, space: str, pair_set: str, place: int, kept: np.ndarray, kept2: np.ndarray
+    ) -> tuple[TilePairs, tuple[tf.Tensor, tf.Tensor]]:
+        """The compared pairs of a tile, without those of examples left out; their rows and columns as tensors too."""
+        compared = self._compared[space][pair_set]
+        pairs = compared.tile(place)
+        if not (kept.all() and kept2.all()):
+            pairs = pairs.where(kept[pairs.rows] & kept2[pairs.columns])
+        elif compared.keeps_tiles:
+            known = self._probe.kept.setdefault("pairs", weakref.WeakKeyDictionary()).setdefault(compared, {})
+            if place not in known:
+                known[place] = (tf.constant(pairs.rows), tf.constant(pairs.columns))
+            return pairs, known[place]
+        return pairs, (tf.constant(pairs.rows), tf.constant(pairs.columns))
+
+    def _known_products(self, i: int, j: int, rows: Side, columns: Side) -> tuple[tf.Tensor, ...]:
+        """The products of rows that depend on the examples alone, which are the same at every measurement."""
+        if not self._keeps_products:
+            return ()
+        known = self._probe.kept.setdefault("products", weakref.WeakKeyDictionary()).setdefault(self._plan, {})
+        if (i, j) not in known:
+            known[i, j] = self._plan.fixed_products(columns.outers, rows.outers)
+        return known[i, j]
+
+    def _fill_gram(
+        self, gram: np.ndarray, i: int, j: int, cosines: np.ndarray, lengths: np.ndarray, lengths2: np.ndarray
+    ) -> None:
+        places = [
+            block.indices + sum(self._sizes[: block.half]) for block in (self._probe.blocks[i], self._probe.blocks[j])
+        ]
+        tile = (cosines * np.outer(lengths, lengths2)) * self._unit**2
+        if i == j:
+            tile = np.triu(tile, 1)
+            tile += tile.T + np.diag((lengths * self._unit) ** 2)
+        gram[np.ix_(*places)] = tile
+        gram[np.ix_(*places[::-1])] = tile.T
+
+    def _result(self) -> ProbeSums:
+        losses, predictions = [], []
+        for half in range(len(self._sizes)):
+            blocks = [index for index, block in enumerate(self._probe.blocks) if block.half == half]
+            order = np.argsort(np.concatenate([self._probe.blocks[index].indices for index in blocks]))
+            outputs = [self._outputs[index] for index in blocks]
+            joined = tf.nest.map_structure(lambda *parts, order=order: np.concatenate(parts)[order], *outputs)
+            losses.append(joined[0])
+            predictions.append(joined[1])
+        sums = {
+            layer: {name: total.result(self._norms[layer], self._unit) for name, total in totals.items()}
+            for layer, totals in self._totals.items()
+        }
+        metric = self._keep_pairs_of
+        pairs = {
+            layer: {name: total.pair_values(sums[layer][name], metric) for name, total in totals.items()}
+            for layer, totals in self._totals.items()
+            if metric is not None
+        }
+        return ProbeSums(
+            sums,
+            tuple(losses),
+            tuple(predictions),
+            self._norms[WHOLE],
+            self._gram,
+            pairs,
+        )
+
+
+def _without(features: Features, left_out: np.ndarray) -> Features:
+    """The same with zeros in place of the gradients of some examples."""
+
+    def cleaned(tensor: tf.Tensor) -> tf.Tensor:
+        mask = tf.reshape(tf.constant(left_out), [-1] + [1] * (tensor.shape.rank - 1))
+        return tf.where(mask, tf.zeros_like(tensor), tensor)
+
+    formed, outers = tf.nest.map_structure(cleaned, (features.formed, features.outers))
+    return features._replace(formed=formed, outers=outers)
