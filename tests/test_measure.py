@@ -414,3 +414,12 @@ def test_tiny_gradients_keep_their_cosines():
     for pair_set in ("train_train", "train_val", "val_val"):
         np.testing.assert_allclose(tiny[pair_set].cosine.matrix, expected[pair_set].cosine.matrix, atol=1e-5)
         np.testing.assert_allclose(tiny[pair_set].sign.matrix, expected[pair_set].sign.matrix)
+
+
+def test_scalars_in_the_space_of_a_layer():
+    model, probe = classifier(), probe_of()
+    name = model.layers[0].name
+    found = measure(model, probe, space=name)
+    assert list(found["train_val"].spaces) == [name]
+    value = found.scalars()["stiffness_critical_length_train_val"]
+    np.testing.assert_equal(value, found["train_val"].spaces[name].critical_length.value)

@@ -7,10 +7,10 @@ import tensorflow as tf
 
 from tfstiff import Probe
 from tfstiff.errors import InvalidInput
-from tfstiff.prepared import prepared
 from tfstiff.probe import flattened
 from tfstiff.records import PAIR_SETS
 from tfstiff.stiffness.pairs import DistanceOptions
+from tfstiff.summation.prepared import prepared
 
 
 def split(count=60, num_classes=3, seed=0, features=4):

@@ -21,9 +21,9 @@ from tfstiff.gradients.loss import check_model, resolve_loss
 from tfstiff.measuring import check_labels, check_options, measure
 from tfstiff.probe import Probe
 from tfstiff.records import PAIR_SETS, Measurement, RunWriter, scalar_names
-from tfstiff.representations import INPUT, check_space
 from tfstiff.schedules import Moment, as_schedule
 from tfstiff.steps import num_updates, steps_done
+from tfstiff.summation.representations import INPUT, check_space
 
 _PUBLISHED = {  # by whether there are classes
     True: ("cosine_within", "sign_between", "critical_length"),

@@ -13,15 +13,15 @@ from tfstiff.errors import InvalidInput
 from tfstiff.gradients.loss import check_model, predict, resolve_loss
 from tfstiff.gradients.memory import plan_memory
 from tfstiff.gradients.plan import check_choices, plan_for
-from tfstiff.prepared import prepared
 from tfstiff.probe import Arrays, Probe, ProbeHalf
 from tfstiff.records import PAIR_SETS, HalfSummary, Measurement
-from tfstiff.representations import representations
 from tfstiff.stiffness import pair_set_stiffness
 from tfstiff.stiffness.estimate import check_critical_length
 from tfstiff.stiffness.example_scores import example_scores
 from tfstiff.stiffness.pairs import DistanceOptions
-from tfstiff.summing import WHOLE, ProbePass
+from tfstiff.summation.prepared import prepared
+from tfstiff.summation.probe_pass import WHOLE, ProbePass
+from tfstiff.summation.representations import representations
 
 _METHODS_OF_PAIRS = ("first_crossing", "isotonic")  # for critical lengths: they, or their intervals, need every pair
 _PROOF_EXAMPLES = 64  # of each half, from which the proof draws

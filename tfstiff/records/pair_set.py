@@ -224,10 +224,10 @@ class PairSetStiffness:
 
     @property
     def distance_profile(self) -> DistanceProfile:
-        """Stiffness against the distance of the inputs."""
-        return self.spaces["input"].profile
+        """Stiffness against distance in the first space: that of the inputs, unless only another was asked for."""
+        return next(iter(self.spaces.values())).profile
 
     @property
     def critical_length(self) -> CriticalLength:
-        """ξ from the distance of the inputs."""
-        return self.spaces["input"].critical_length
+        """ξ in the first space."""
+        return next(iter(self.spaces.values())).critical_length

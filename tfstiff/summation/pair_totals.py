@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from tfstiff.gradients.tiles import TileSums
-from tfstiff.prepared import HALVES, Block, PreparedProbe
 from tfstiff.stiffness.pairs import ComparedPairs, TilePairs
 from tfstiff.stiffness.resampling import PairValues
 from tfstiff.stiffness.sums import DistanceSums, PairSetSums, ValueSums
+from tfstiff.summation.prepared import HALVES, Block, PreparedProbe
 
 _METRICS = ("cosine", "sign")  # in the order in which tiles hold them
 

@@ -11,12 +11,12 @@ from tfstiff import Probe
 from tfstiff.gradients import gradient_gram
 from tfstiff.gradients.memory import MemoryPlan
 from tfstiff.gradients.plan import plan_for
-from tfstiff.prepared import HALVES, prepared
 from tfstiff.probe import flattened
 from tfstiff.records import PAIR_SETS
 from tfstiff.stiffness.direct import Space, sums_of
 from tfstiff.stiffness.pairs import ComparedPairs, DistanceOptions, Points, cosine_distance, l2_distance
-from tfstiff.summing import WHOLE, ProbePass
+from tfstiff.summation.prepared import HALVES, prepared
+from tfstiff.summation.probe_pass import WHOLE, ProbePass
 
 SOFTMAX = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 UNBALANCED = [0, 0, 0, 3, 0, 1, 0, 0, 1, 0, 3, 1, 0], [1, 0, 0, 3, 1, 1, 3, 0]  # and none of class 2

@@ -7,7 +7,7 @@ from oracles import relative_error
 
 from tfstiff import Probe, measure
 from tfstiff.errors import InvalidInput, UnsupportedModel
-from tfstiff.representations import check_space, representations
+from tfstiff.summation.representations import check_space, representations
 
 SOFTMAX = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
@@ -72,7 +72,7 @@ def test_outputs_of_a_layer_of_a_sequential_model():
 
 
 def test_outputs_in_inference_mode_in_batches(monkeypatch):
-    from tfstiff import representations as module
+    from tfstiff.summation import representations as module
 
     model, probe = sequential_model(), probe_of()
     whole = representations(model, probe, "drop")["drop"]

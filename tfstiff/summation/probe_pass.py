@@ -15,11 +15,11 @@ from tfstiff.gradients.memory import MemoryPlan
 from tfstiff.gradients.plan import GradientPlan
 from tfstiff.gradients.tiles import Side
 from tfstiff.gradients.tracing import compiled
-from tfstiff.pair_totals import PairTotals
-from tfstiff.prepared import PreparedProbe
 from tfstiff.stiffness.pairs import ComparedPairs, TilePairs
 from tfstiff.stiffness.resampling import PairValues
 from tfstiff.stiffness.sums import PairSetSums
+from tfstiff.summation.pair_totals import PairTotals
+from tfstiff.summation.prepared import PreparedProbe
 
 WHOLE = ""  # names the gradients with respect to all weights, beside those of layers
 _KEPT_BYTES = 64 * 2**20  # of products of fixed rows, kept from one measurement to the next

@@ -29,7 +29,8 @@ def representations(model: keras.Model, probe: Probe, space: str) -> dict[str, t
     if space == INPUT:
         return {INPUT: None}
     names = check_space(model, space)
-    outputs = keras.Model(model.input, {name: model.get_layer(name).output for name in names})
+    inputs = model.inputs[0] if len(model.inputs) == 1 else model.input
+    outputs = keras.Model(inputs, {name: model.get_layer(name).output for name in names})
     vectors = [_outputs(outputs, half.x, len(half)) for half in (probe.train, probe.validation)]
     spaces: dict[str, tuple[np.ndarray, ...] | None] = {INPUT: None} if space == ALL else {}
     return spaces | {name: tuple(half[name] for half in vectors) for name in names}
