@@ -11,7 +11,7 @@ run: $(VENV)/installed
 	$(BIN)/tfstiff run
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

@@ -17,7 +17,7 @@ from tfstiff.records import METRICS, Measurement, PairSetStiffness
 # Status of a critical length -> its mark in the table, and what the mark means.
 _MARKS = {
     "extrapolated": (">", "ξ lies beyond the largest distance observed"),
-    "beyond": (">>", "ξ lies beyond 2, the largest distance there is"),
+    "beyond": (">>", "ξ lies beyond 2, the largest cosine distance, or beyond twice the largest observed"),
     "all_nonpositive": ("<", "ξ lies below the smallest distance observed"),
     "no_decay": ("=", "no ξ: stiffness does not fall significantly with distance"),
     "too_few_pairs": ("?", "no ξ: too few pairs"),

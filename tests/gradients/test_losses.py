@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from oracles import float64_twin, reference_gram, relative_error
+from scaled_products import gradient_products
 from small_models import SOFTMAX, Weighted, dense_net, labelled, sequential
 
-from tfstiff.gradients import METHODS, gradient_gram, gradient_products, per_example_gradients
+from tfstiff.gradients import METHODS, gradient_gram, per_example_gradients
 
 layers = keras.layers
 

@@ -4,15 +4,13 @@
 """
 
 from tfstiff.gradients.explain import WeightPlan, explain
-from tfstiff.gradients.gram import Products, gradient_gram, gradient_products, per_example_gradients
+from tfstiff.gradients.gram import gradient_gram, per_example_gradients
 from tfstiff.gradients.plan import METHODS
 
 __all__ = [
     "METHODS",
-    "Products",
     "WeightPlan",
     "explain",
     "gradient_gram",
-    "gradient_products",
     "per_example_gradients",
 ]

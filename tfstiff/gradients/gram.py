@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,28 +13,6 @@ import tensorflow as tf
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.features import Features
 from tfstiff.gradients.plan import GradientPlan, default_chunk_size, plan_for
-
-
-class Products(NamedTuple):
-    """Products of per-example gradients, and what the same pass gives besides.
-
-    Attributes:
-        gram: (n, n): the product of every two scaled gradients. Signs and cosines do not depend on the scales.
-        scales: (n,) positive factors: `gram[i, j] = scales[i] scales[j] (g_i · g_j)`.
-        losses: (n,) per-example losses.
-        predictions: The model's output or outputs, (n, ...).
-        layers: The same products of each layer's gradients alone, by the layer's path; empty unless asked for.
-    """
-
-    gram: np.ndarray
-    scales: np.ndarray
-    losses: np.ndarray
-    predictions: Any
-    layers: dict[str, np.ndarray]
-
-    def unscaled(self) -> np.ndarray:
-        """(n, n): the products of the gradients themselves, of which the tiniest may be zero in single precision."""
-        return _unscaled(self.gram.copy(), self.scales, self.scales)
 
 
 def gradient_gram(
@@ -114,22 +92,6 @@ def per_example_gradients(model: keras.Model, x: Any, y: Any, **options: Any) ->
     """
     plan, x, y = _proved_plan(model, x, y, **options)
     return np.concatenate([plan.gradients(*chunk).numpy() for chunk in _chunks(plan, x, y)])
-
-
-def gradient_products(model: keras.Model, x: Any, y: Any, *, per_layer: bool = False, **options: Any) -> Products:
-    """As `gradient_gram`, scaled, with the losses and predictions of the same pass."""
-    plan, x, y = _proved_plan(model, x, y, **options)
-    chunks = _feature_chunks(plan, x, y)
-    layers = {}
-    if per_layer:
-        layers = {layer: gram_of(plan.products, rows) for layer, rows in _by_layer(plan, chunks).items()}
-    return Products(
-        np.sum(list(layers.values()), axis=0) if layers else gram_of(plan.products, chunks),
-        _scales(chunks),
-        np.concatenate([chunk.losses.numpy() for chunk in chunks]),
-        tf.nest.map_structure(lambda *parts: np.concatenate(parts), *(chunk.predictions for chunk in chunks)),
-        layers,
-    )
 
 
 def gram_of(
