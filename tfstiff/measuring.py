@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.loss import check_model, predict, resolve_loss
-from tfstiff.gradients.memory import plan_memory
 from tfstiff.gradients.plan import check_choices, plan_for
 from tfstiff.probe import Arrays, Probe, ProbeHalf
 from tfstiff.records import PAIR_SETS, HalfSummary, Measurement
@@ -90,7 +89,7 @@ def measure(  # noqa: PLR0913 - what is measured is chosen here, by name, one ch
     sample = _sample(probe)
     plan = plan_for(model, *sample, loss=loss, method=method, precision=precision, num_examples=count)
     plan.prove(*sample)
-    memory = plan_memory(count, *plan.bytes_per_example(), memory_limit)
+    memory = plan.memory_for(count, memory_limit)
     ready = prepared(probe, memory.block_size)
     spaces = representations(model, probe, space)
     compared = {

@@ -21,6 +21,7 @@ from tfstiff.gradients.features import (
     squared_norms,
 )
 from tfstiff.gradients.loss import ExampleLoss, check_model, loss_weights, predict, resolve_loss
+from tfstiff.gradients.memory import MemoryPlan, plan_memory
 from tfstiff.gradients.products import products, row_products
 from tfstiff.gradients.proof import Verdict, compare
 from tfstiff.gradients.reference import BatchGradient, Jacobian, Loop, Reference, Vectorized
@@ -71,6 +72,7 @@ class GradientPlan:
             tf.function(function, reduce_retracing=True, autograph=False) for function in (products, row_products)
         )
         self._tile_functions: dict[Any, Callable[..., TileSums]] = {}
+        self._memory: dict[tuple[int, int | None], MemoryPlan] = {}
         self._draws = 0
         self._generic: dict[int, str] = {}  # weights on the generic path, with the reason
         self._unproved = set(range(len(self.weights)))
@@ -136,9 +138,19 @@ class GradientPlan:
         return layers
 
     def bytes_per_example(self) -> tuple[int, int]:
-        """Bytes that the features of one example take, and, from above, those that computing them takes."""
+        """Bytes that the features of one example take, and about those that computing them takes."""
         sizes = [part.bytes_per_example for part in self.parts]
         return sum(size for size, _ in sizes), sum(size for _, size in sizes)
+
+    def memory_for(self, num_examples: int, limit: int | None = None) -> MemoryPlan:
+        """How the features of `num_examples` are held within `limit` bytes; the same at every measurement.
+
+        Raises:
+            InvalidInput: Not even a few examples at a time fit.
+        """
+        if (num_examples, limit) not in self._memory:  # what is free now counts, not what measuring left
+            self._memory[num_examples, limit] = plan_memory(num_examples, *self.bytes_per_example(), limit)
+        return self._memory[num_examples, limit]
 
     @property
     def layout(self) -> Layout:

@@ -30,6 +30,9 @@ _SMALL = 512
 # What a weight is to the output of an operation that it meets examples at.
 _KERNEL, _BIAS, _OTHER = "kernel", "bias", "other"
 
+# Operations whose outputs are their inputs, perhaps of another shape.
+_VIEWS = ("Identity", "Reshape", "ExpandDims", "Squeeze", "StopGradient", "PreventGradient")
+
 Forward = Callable[[Any, Any], tuple[tf.Tensor, Any]]  # (x, y) -> per-example losses (n,), predictions
 
 
@@ -118,12 +121,11 @@ class Structured:
 
     @cached_property
     def bytes_per_example(self) -> tuple[int, int]:
-        """Bytes that the features of one example take, and those of all tensors that are computed on the way."""
+        """Bytes that the features of one example take, and about those that are alive at a time on the way."""
         traced = self.compute.get_concrete_function()
         features = traced.structured_outputs
         outputs = tf.nest.flatten((features.formed, features.outers))
-        tensors = [tensor for operation in traced.graph.get_operations() for tensor in operation.outputs]
-        return sum(map(_row_bytes, outputs)), sum(map(_row_bytes, tensors))
+        return sum(map(_row_bytes, outputs)), _peak_row_bytes(traced.graph)
 
     def _cost(self, weights: tuple[int, ...], factor: Factor) -> Cost:
         uses = [use for weight in weights for use in self._uses[weight]]
@@ -249,6 +251,24 @@ def _cost_of_forming(site: UseSite, factor: Factor) -> int:
         return entries
     weight = site.operation.inputs[site.operand].shape
     return entries * math.prod(weight[:-1])
+
+
+def _peak_row_bytes(graph: tf.Graph) -> int:
+    """The most bytes for each example that are alive at a time, where operations run in the order of the graph."""
+    operations = graph.get_operations()
+    last_use = {tensor.name: place for place, operation in enumerate(operations) for tensor in operation.inputs}
+    alive = peak = 0
+    for place, operation in enumerate(operations):
+        alive += sum(map(_own_row_bytes, operation.outputs))
+        peak = max(peak, alive)
+        inputs = {tensor.name: tensor for tensor in operation.inputs}
+        alive -= sum(_own_row_bytes(tensor) for name, tensor in inputs.items() if last_use[name] == place)
+    return peak
+
+
+def _own_row_bytes(tensor: tf.Tensor) -> int:
+    """As `_row_bytes`; 0 for another shape of what is held already."""
+    return 0 if tensor.op.type in _VIEWS else _row_bytes(tensor)
 
 
 def _row_bytes(tensor: tf.Tensor) -> int:
