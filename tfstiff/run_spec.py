@@ -13,13 +13,15 @@ from tfstiff.errors import InvalidInput
 from tfstiff.presets import preset
 from tfstiff.records import METRICS, PAIR_SETS
 from tfstiff.schedules import Schedule, as_schedule, log_fractions
+from tfstiff.stiffness.estimate import CRITICAL_LENGTH_METHODS
 from tfstiff.stiffness.loss_level import checked_levels
+from tfstiff.stiffness.pairs import COMPARED, DISTANCES
 
 # What a setting may be, where it is one of a few.
 CHOICES = {
-    "distance": ("cosine", "cosine_similarity", "l1", "l2"),
-    "distance_pairs": ("within", "between", "all"),
-    "critical_length_method": ("linear", "linear_binned", "first_crossing", "isotonic"),
+    "distance": DISTANCES,
+    "distance_pairs": COMPARED,
+    "critical_length_method": CRITICAL_LENGTH_METHODS,
     "critical_length_metric": METRICS,
 }
 _SEVERAL_OF = {"pair_sets": PAIR_SETS, "metrics": METRICS}

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfstiff.errors import InvalidInput
+from tfstiff.stiffness.pairs import COMPARED
 from tfstiff.stiffness.sums import DistanceSums, PairSetSums, ValueSums
 
-COMPARED = ("within", "between", "all")  # the pairs compared by distance: of one class, of different ones, all
 NUM_BINS = 20
 SINGLE_PRECISION = 1e-6  # a float32 product of gradients does not resolve a smaller cosine
 

@@ -285,21 +285,14 @@ class ComparedPairs:
         """For two parts of a tile: their distances, and the same as a share by which duplicates are known."""
         kind = self._options.distance
         first, second = (finite_rows(side.vectors[indices]) for side, indices in zip(self._sides, tile, strict=True))
-        if kind in ("l1", "l2"):
-            between = l1_distance if kind == "l1" else l2_distance
 
-            def lengths(part: slice, part2: slice) -> tuple[np.ndarray, np.ndarray]:
-                distances = between(first[part], second[part2])
-                return distances, distances / self._unit
+        def between(part: slice, part2: slice) -> tuple[np.ndarray, np.ndarray]:
+            distances = _BETWEEN[kind](first[part], second[part2])
+            if kind == "cosine_similarity":
+                return 1.0 - distances, distances
+            return distances, distances / self._unit
 
-            return lengths
-        first, second = unit_rows(first), unit_rows(second)
-
-        def angles(part: slice, part2: slice) -> tuple[np.ndarray, np.ndarray]:
-            distances = np.clip(1.0 - first[part] @ second[part2].T, 0.0, 2.0)  # rounding leaves it by 1e-16
-            return (distances if kind == "cosine" else 1.0 - distances), distances
-
-        return angles
+        return between
 
     def _mean_length(self) -> float:
         """Mean L1 or L2 length of all examples; 1 where it is not needed, or zero."""
@@ -344,3 +337,11 @@ def unit_rows(x: np.ndarray) -> np.ndarray:
     """(n, d): the rows at length 1; zero rows stay zero."""
     norm = np.linalg.norm(x, axis=1, keepdims=True)
     return np.divide(x, norm, out=np.zeros_like(x), where=norm != 0)
+
+
+_BETWEEN = {
+    "cosine": cosine_distance,
+    "cosine_similarity": cosine_distance,
+    "l1": l1_distance,
+    "l2": l2_distance,
+}
