@@ -19,7 +19,8 @@ from tfstiff.stiffness.estimate import check_critical_length
 from tfstiff.stiffness.example_scores import example_scores
 from tfstiff.stiffness.pairs import DistanceOptions
 from tfstiff.summation.prepared import prepared
-from tfstiff.summation.probe_pass import WHOLE, ProbePass
+from tfstiff.summation.probe_pass import ProbePass
+from tfstiff.summation.probe_sums import WHOLE
 from tfstiff.summation.representations import representations
 
 _METHODS_OF_PAIRS = ("first_crossing", "isotonic")  # for critical lengths: they, or their intervals, need every pair

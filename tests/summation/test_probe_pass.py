@@ -16,7 +16,8 @@ from tfstiff.records import PAIR_SETS
 from tfstiff.stiffness.direct import Space, sums_of
 from tfstiff.stiffness.pairs import ComparedPairs, DistanceOptions, Points, cosine_distance, l2_distance
 from tfstiff.summation.prepared import HALVES, prepared
-from tfstiff.summation.probe_pass import WHOLE, ProbePass
+from tfstiff.summation.probe_pass import ProbePass
+from tfstiff.summation.probe_sums import WHOLE
 
 SOFTMAX = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 UNBALANCED = [0, 0, 0, 3, 0, 1, 0, 0, 1, 0, 3, 1, 0], [1, 0, 0, 3, 1, 1, 3, 0]  # and none of class 2

@@ -144,7 +144,7 @@ class ComparedPairs:
         edges: (B + 1,) edges of the bins; None means that they follow from the distances.
 
     Attributes:
-        sums: What is summed over the pairs without regard to gradients.
+        edges: (B + 1,) edges of the bins.
         num_groups: K: C where pairs of the same class are compared, else 1.
         num_bins: B.
     """
@@ -166,8 +166,8 @@ class ComparedPairs:
         self.num_groups = num_classes if options.compared == "within" else 1
         self.num_bins = options.num_bins
         self._unit = self._mean_length()
-        self._kept: list[TilePairs] | None = [] if edges is None else None
-        self.sums = self._summed(edges)
+        self._keeps_tiles = edges is None
+        self.edges = self._found_edges() if edges is None else edges
 
     def without(self, left_out: Sequence[np.ndarray]) -> PairSums:
         """`sums` in the same bins, without some of the rows' (n,) and of the columns' (m,) examples."""
@@ -175,21 +175,24 @@ class ComparedPairs:
             side._replace(counted=side.counted & ~some) for side, some in zip(self._sides, left_out, strict=True)
         )
         others = None if self._is_symmetric else columns
-        return ComparedPairs(rows, others, self._num_classes, self._tiles, self._options, self.sums.edges).sums
+        return ComparedPairs(rows, others, self._num_classes, self._tiles, self._options, self.edges).sums
 
     def tile(self, index: int) -> TilePairs:
         """The compared pairs of a tile, by its place among the tiles; the same object each time where they are kept."""
-        if self._kept is not None:
-            return self._kept[index]
-        return self._binned(self._tiles[index], self.sums.edges)[0]
+        return self._kept[index][0] if self._keeps_tiles else self._binned(self._tiles[index])[0]
 
     @property
     def keeps_tiles(self) -> bool:
         """Whether the pairs are few enough to be kept."""
-        return self._kept is not None
+        return self._keeps_tiles
 
-    def _summed(self, edges: np.ndarray | None) -> PairSums:
-        edges = self._edges() if edges is None else edges
+    @cached_property
+    def _kept(self) -> list[tuple[TilePairs, int]]:
+        return [self._binned(tile) for tile in self._tiles]
+
+    @cached_property
+    def sums(self) -> PairSums:
+        """What is summed over the pairs without regard to gradients."""
         sides = self._sides[:1] if self._is_symmetric else self._sides
         groups = np.concatenate([np.where(side.counted, self._groups(side.classes), -1) for side in sides])
         size, first_column = len(groups), 0 if self._is_symmetric else len(sides[0].classes)
@@ -197,11 +200,9 @@ class ComparedPairs:
         group_moments = np.zeros((self.num_groups, 5))
         smallest, largest = np.full((2, self.num_groups), np.nan)
         num_duplicates = 0
-        for tile in self._tiles:
-            pairs, duplicates = self._binned(tile, edges)
+        binned = self._kept if self._keeps_tiles else map(self._binned, self._tiles)
+        for tile, (pairs, duplicates) in zip(self._tiles, binned, strict=True):
             num_duplicates += duplicates
-            if self._kept is not None:
-                self._kept.append(pairs)
             d = pairs.distances
             for side, (place, shift) in enumerate(((pairs.rows, 0), (pairs.columns, first_column))):
                 examples = tile[side] + shift
@@ -213,21 +214,21 @@ class ComparedPairs:
                 inside = d[pairs.groups == group]
                 smallest[group] = np.fmin(smallest[group], inside.min())
                 largest[group] = np.fmax(largest[group], inside.max())
-        return PairSums(edges, groups, bin_counts, moments, group_moments, smallest, largest, num_duplicates)
+        return PairSums(self.edges, groups, bin_counts, moments, group_moments, smallest, largest, num_duplicates)
 
-    def _edges(self) -> np.ndarray:
+    def _found_edges(self) -> np.ndarray:
         """(B + 1,) edges of the bins; decides whether the pairs are few enough to be kept."""
         low, high, count = np.inf, -np.inf, 0
         for d in self._all_distances():
             low, high, count = min(low, d.min()), max(high, d.max()), count + len(d)
         if count > _KEPT_PAIRS:
-            self._kept = None
+            self._keeps_tiles = False
         if count == 0:
             return np.full(self.num_bins + 1, np.nan)
         if self._options.binning == "equal_width":
             return np.linspace(low, high, self.num_bins + 1)
         shares = np.linspace(0, 1, self.num_bins + 1)
-        if self._kept is not None:
+        if self._keeps_tiles:
             return np.quantile(np.concatenate(list(self._all_distances())), shares)
         counts = sum(np.histogram(d, _HISTOGRAM_BINS, (low, high))[0] for d in self._all_distances())
         cumulated = np.concatenate([[0.0], np.cumsum(counts)]) / count
@@ -239,9 +240,9 @@ class ComparedPairs:
             if len(d):
                 yield d
 
-    def _binned(self, tile: Tile, edges: np.ndarray) -> tuple[TilePairs, int]:
+    def _binned(self, tile: Tile) -> tuple[TilePairs, int]:
         rows, columns, d, duplicates = self._pairs(tile)
-        bins = np.clip(np.searchsorted(edges, d, "right") - 1, 0, self.num_bins - 1)
+        bins = np.clip(np.searchsorted(self.edges, d, "right") - 1, 0, self.num_bins - 1)
         groups = self._groups(self._sides[0].classes[tile[0]])[rows]
         indices = [part.astype(np.int32) for part in (rows, columns, bins, groups)]
         return TilePairs(indices[0], indices[1], d, indices[2], indices[3], self.num_bins), duplicates

@@ -95,9 +95,22 @@ class PreparedProbe:
             vectors: By half: the examples in that space, (n, d); None means their inputs, of which it is kept.
             options: Which distance, pairs and bins.
         """
+        if vectors is not None:
+            return self.compared_in(self.tiles(pair_set), pair_set, vectors, options)
         key = (pair_set, options)
-        if vectors is None and key in self.kept:
-            return self.kept[key]
+        if key not in self.kept:
+            self.kept[key] = self.compared_in(self.tiles(pair_set), pair_set, None, options)
+        return self.kept[key]
+
+    def compared_in(
+        self,
+        tiles: Sequence[tuple[int, int]],
+        pair_set: str,
+        vectors: Sequence[np.ndarray] | None,
+        options: DistanceOptions,
+        edges: np.ndarray | None = None,
+    ) -> ComparedPairs:
+        """The same of some tiles alone; in bins of given edges (B + 1,), or None: in those of these pairs."""
         first, second = HALVES[pair_set]
         points = [
             Points(
@@ -107,11 +120,9 @@ class PreparedProbe:
             )
             for half in (first, second)
         ]
-        tiles = [(self.blocks[i].indices, self.blocks[j].indices) for i, j in self.tiles(pair_set)]
-        made = ComparedPairs(points[0], None if first == second else points[1], self.num_classes, tiles, options)
-        if vectors is None:
-            self.kept[key] = made
-        return made
+        indices = [(self.blocks[i].indices, self.blocks[j].indices) for i, j in tiles]
+        columns = None if first == second else points[1]
+        return ComparedPairs(points[0], columns, self.num_classes, indices, options, edges)
 
     def _block(self, half: int, indices: np.ndarray) -> Block:
         classes = self.classes[half][indices]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,34 +16,12 @@ from tfstiff.gradients.plan import GradientPlan
 from tfstiff.gradients.tiles import Side
 from tfstiff.gradients.tracing import compiled
 from tfstiff.stiffness.pairs import ComparedPairs, TilePairs
-from tfstiff.stiffness.resampling import PairValues
-from tfstiff.stiffness.sums import PairSetSums
 from tfstiff.summation.pair_totals import PairTotals
+from tfstiff.summation.parts import Part, whole
 from tfstiff.summation.prepared import PreparedProbe
+from tfstiff.summation.probe_sums import WHOLE, ProbeSums, ProbeTotals, probe_sums
 
-WHOLE = ""  # names the gradients with respect to all weights, beside those of layers
 _KEPT_BYTES = 64 * 2**20  # of products of fixed rows, kept from one measurement to the next
-
-
-@dataclass(frozen=True)
-class ProbeSums:
-    """What one pass over a probe gives.
-
-    Attributes:
-        pair_sets: By layer (`WHOLE` for all weights) and pair set: the sums.
-        losses: By half: (n,) losses.
-        predictions: By half: the model's output or outputs.
-        norms: By half: (n,) float64 lengths of the gradients of all weights; NaN or infinite where not finite.
-        gram: (n, n) float32 products of the gradients of both halves, training first, where they were asked for.
-        pairs: By layer, pair set and space: every compared pair, where it was asked for and they are few enough.
-    """
-
-    pair_sets: Mapping[str, Mapping[str, PairSetSums]]
-    losses: tuple[np.ndarray, ...]
-    predictions: tuple[Any, ...]
-    norms: tuple[np.ndarray, ...]
-    gram: np.ndarray | None
-    pairs: Mapping[str, Mapping[str, Mapping[str, PairValues]]]
 
 
 class _Gradients(NamedTuple):
@@ -86,9 +64,12 @@ class ProbePass:
         per_layer: Whether to sum the gradients of each layer's weights by themselves too.
         keep_gram: Whether to keep the products of all gradients.
         keep_pairs_of: The metric of which to keep every compared pair's value, where the pairs are few enough.
+        part: The tiles to sum, with the pairs of `compared` theirs alone; None means all.
+        unit: The length that gradients are measured in, in the sums of products, common to all parts; None means the
+            largest of those held first.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a pass is made of, by name
         self,
         plan: GradientPlan,
         probe: PreparedProbe,
@@ -99,14 +80,17 @@ class ProbePass:
         per_layer: bool = False,
         keep_gram: bool = False,
         keep_pairs_of: str | None = None,
+        part: Part | None = None,
+        unit: float | None = None,
     ) -> None:
         self._plan, self._probe, self._compared = plan, probe, compared
+        self._part = part or whole(probe, pair_sets)
         self._sizes = tuple(map(len, probe.classes))
         is_resident = memory.num_resident >= sum(self._sizes)
         self._window = len(probe.blocks) if is_resident else max(memory.num_resident // memory.block_size, 1)
-        self._keeps_products = is_resident and 2 * sum(self._sizes) ** 2 <= _KEPT_BYTES
+        self._keeps_products = part is None and is_resident and 2 * sum(self._sizes) ** 2 <= _KEPT_BYTES
         # By pair of blocks: its pair set, and its place among the pair set's tiles.
-        self._tiles = {tile: (name, place) for name in pair_sets for place, tile in enumerate(probe.tiles(name))}
+        self._tiles = {tile: (name, place) for name in pair_sets for place, tile in enumerate(self._part.tiles[name])}
         self._totals = {
             layer: {
                 name: PairTotals(
@@ -116,28 +100,52 @@ class ProbePass:
             }
             for layer in (WHOLE, *(plan.layers if per_layer else ()))
         }
-        self._norms = {layer: tuple(np.full(size, np.nan) for size in self._sizes) for layer in self._totals}
-        self._outputs: list[tuple[np.ndarray, Any]] = [(np.zeros(0), None)] * len(probe.blocks)
+        self._norms = {layer: tuple(np.full(size, -1.0) for size in self._sizes) for layer in self._totals}
+        self._outputs: dict[int, tuple[np.ndarray, Any]] = {}
         self._keep_pairs_of = keep_pairs_of
-        self._unit = 0.0
+        self._unit = unit or 0.0  # not known yet
         self._gram = np.zeros((sum(self._sizes),) * 2, np.float32) if keep_gram else None
 
-    @compiled()
     def run(self) -> ProbeSums:
-        """Computes everything: for each set of blocks that is held at a time, all tiles of its rows."""
-        count = len(self._probe.blocks)
-        for first in range(0, count, self._window):
-            window = range(first, min(first + self._window, count))
+        """Computes everything."""
+        found = probe_sums(self.totals(), self._probe, self._unit or 1.0, self._outputs[0][1])
+        metric = self._keep_pairs_of
+        pairs = {
+            layer: {name: total.pair_values(found.pair_sets[layer][name], metric) for name, total in totals.items()}
+            for layer, totals in self._totals.items()
+            if metric is not None
+        }
+        return replace(found, gram=self._gram, pairs=pairs)
+
+    @compiled()
+    def totals(self) -> ProbeTotals:
+        """Adds up the tiles: for each set of blocks that is held at a time, all those of its rows."""
+        rows = sorted({i for i, _ in self._tiles})
+        for window in (rows[first : first + self._window] for first in range(0, len(rows), self._window)):
             gradients = {index: self._gradients(index) for index in window}
             self._unit = self._unit or self._largest_norm()
             held = {index: self._held(index, gradients.pop(index)) for index in window}
-            for j in range(first, count):
-                rows = [i for i in window if (i, j) in self._tiles]
-                if rows:
-                    columns = held[j] if j in held else self._held(j, self._gradients(j))
-                    for i in rows:
+            for j in sorted({j for i, j in self._tiles if i in held}):
+                columns = held[j] if j in held else self._held(j, self._gradients(j))
+                for i in window:
+                    if (i, j) in self._tiles:
                         self._add(i, j, held[i], columns)
-        return self._result()
+        for index in self._part.blocks:
+            if index not in self._outputs:
+                self._gradients(index)
+        return ProbeTotals(
+            {
+                (layer, name): pair_totals.arrays(self._norms[layer])
+                for layer, sets in self._totals.items()
+                for name, pair_totals in sets.items()
+            },
+            {(layer, half): found for layer, norms in self._norms.items() for half, found in enumerate(norms)},
+            {
+                index: (losses, *map(np.asarray, tf.nest.flatten(predictions)))
+                for index, (losses, predictions) in self._outputs.items()
+                if index in self._part.blocks
+            },
+        )
 
     def _gradients(self, index: int) -> dict[str, _Gradients]:
         """The gradients of a block, by layer; notes losses, predictions and norms."""
@@ -232,34 +240,6 @@ class ProbePass:
             tile += tile.T + np.diag((lengths * self._unit) ** 2)
         gram[np.ix_(*places)] = tile
         gram[np.ix_(*places[::-1])] = tile.T
-
-    def _result(self) -> ProbeSums:
-        losses, predictions = [], []
-        for half in range(len(self._sizes)):
-            blocks = [index for index, block in enumerate(self._probe.blocks) if block.half == half]
-            order = np.argsort(np.concatenate([self._probe.blocks[index].indices for index in blocks]))
-            outputs = [self._outputs[index] for index in blocks]
-            joined = tf.nest.map_structure(lambda *parts, order=order: np.concatenate(parts)[order], *outputs)
-            losses.append(joined[0])
-            predictions.append(joined[1])
-        sums = {
-            layer: {name: total.result(self._norms[layer], self._unit) for name, total in totals.items()}
-            for layer, totals in self._totals.items()
-        }
-        metric = self._keep_pairs_of
-        pairs = {
-            layer: {name: total.pair_values(sums[layer][name], metric) for name, total in totals.items()}
-            for layer, totals in self._totals.items()
-            if metric is not None
-        }
-        return ProbeSums(
-            sums,
-            tuple(losses),
-            tuple(predictions),
-            self._norms[WHOLE],
-            self._gram,
-            pairs,
-        )
 
 
 def _without(features: Features, left_out: np.ndarray) -> Features:
