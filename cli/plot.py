@@ -1,71 +1,139 @@
-"""`tfstiff plot`: the figures of a run as files."""
+"""`tfstiff plot`: the figures of runs as files."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
+from tfstiff.datasets.groupings import read_grouping
 from tfstiff.errors import TfstiffError
 from tfstiff.figures import FIGURES, FORMATS, draw
-from tfstiff.records import load_run
+from tfstiff.records import Run, load_run
 
 
 def _list_figures(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
     if not value or ctx.resilient_parsing:
         return
-    width = max(map(len, FIGURES))
+    widths = max(map(len, FIGURES)), max(len(kind.redraws) for kind in FIGURES.values())
     for name, kind in FIGURES.items():
-        click.echo(f"{name:<{width}}  {kind.description}")
+        several = " Takes several runs." if kind.takes == "runs" else ""
+        click.echo(f"{name:<{widths[0]}}  {kind.redraws:<{widths[1]}}  {kind.description}{several}")
     ctx.exit()
 
 
+def _losses(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    try:
+        return None if value is None else tuple(float(part) for part in value.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not a list of numbers, such as 1.0,0.3.") from error
+
+
 @click.command("plot")
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path())
-@click.option("--figure", "names", multiple=True, type=click.Choice(list(FIGURES)), help="Repeatable.  [default: all]")
+@click.argument("runs", metavar="RUN...", nargs=-1, type=click.Path())
+@click.option(
+    "--figure",
+    "names",
+    multiple=True,
+    type=click.Choice(list(FIGURES)),
+    metavar="NAME",
+    help="Repeatable; --list names them.  [default: all of one run; of several, those that compare runs too]",
+)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder to save in; with several runs, a folder for each in it.  [default: figures/ in the run's folder]",
+    help="Folder to save in; with several runs, a folder for each in it.  "
+    "[default: figures/ in the run's folder, or in the folder that holds all runs that a figure compares]",
 )
 @click.option(
     "--format", "formats", multiple=True, type=click.Choice(FORMATS), help="Repeatable.  [default: all of them]"
+)
+@click.option(
+    "--groups",
+    metavar="GROUPS",
+    help="Of class_groups: cifar10, cifar100, a .json or .toml file, or 'group=class,class;group=class'.  "
+    "[default: those that the run compared, or the known ones of its data set]",
+)
+@click.option(
+    "--loss",
+    "levels",
+    metavar="LOSSES",
+    callback=_losses,
+    help="Of learning_rate and domain_size: training losses, such as 1.0,0.3.  "
+    "[default: those of --stop-at-loss, else three that all runs pass]",
 )
 @click.option(
     "--list", is_flag=True, is_eager=True, expose_value=False, callback=_list_figures, help="List the figures and exit."
 )
 @click.pass_context
 def command(
-    ctx: click.Context, runs: tuple[str, ...], names: tuple[str, ...], out: Path | None, formats: tuple[str, ...]
+    ctx: click.Context,
+    runs: tuple[str, ...],
+    names: tuple[str, ...],
+    out: Path | None,
+    formats: tuple[str, ...],
+    groups: str | None,
+    levels: tuple[float, ...] | None,
 ) -> None:
     """Draw the figures of runs; print the paths of the files.
 
     RUN is a folder that `tfstiff run` or StiffnessCallback(log_dir=...) wrote; it may
-    be running still. The numbers behind a figure are saved as CSV beside it.
+    be running still. Each run has figures of its own; several runs, which differ in
+    learning rate and seed, have figures that compare them. The numbers behind a figure
+    are saved as CSV beside it.
 
     \b
     Examples:
       tfstiff plot runs/mine
       tfstiff plot runs/mine --figure curves --format svg --out paper/
+      tfstiff plot runs/lr* --figure critical_length
+      tfstiff plot --figure concept --out paper/
     """  # noqa: D301  # click wants the character \b itself
     opened = [load_run(folder) for folder in runs]
-    if out is not None and len({run.folder.resolve().name for run in opened}) < len(opened):
+    names = names or tuple(name for name, kind in FIGURES.items() if kind.takes in _default_kinds(opened))
+    wanted: dict[str, list[str]] = {}
+    for name in names:
+        wanted.setdefault(FIGURES[name].takes, []).append(name)
+    if not opened and wanted.keys() != {"nothing"}:
+        raise click.UsageError("Missing argument 'RUN...': a run folder, as `tfstiff run` writes.")
+    if out is not None and "run" in wanted and len({run.folder.resolve().name for run in opened}) < len(opened):
         raise click.UsageError("Runs whose folders have the same name cannot share one --out folder.")
-    exit_code = 0
     for run in opened:
-        folder = out / run.folder.resolve().name if out is not None and len(opened) > 1 else out
         for problem in run.problems:
             click.echo(f"Warning: {problem}", err=True)
-        try:
-            paths = draw(
-                run, names or None, folder, formats=formats or FORMATS, say=lambda text: click.echo(text, err=True)
-            )
-        except TfstiffError as error:  # the other runs are drawn all the same
-            click.echo(f"Error: {error}", err=True)
-            exit_code = exit_code or error.exit_code
-            continue
-        for path in paths:
-            click.echo(path)
-        if not paths:
-            exit_code = exit_code or 2
-    ctx.exit(exit_code)
+    options: dict[str, Any] = {} if levels is None else {"levels": levels}
+    if groups is not None:
+        options["grouping"] = read_grouping(groups)
+
+    def draw_all(source: Run | Sequence[Run] | None, kind: str, folder: Path | None) -> int:
+        return _draw(
+            lambda say: draw(source, wanted[kind], folder, formats=formats or FORMATS, say=say, options=options)
+        )
+
+    codes = []
+    for run in opened if "run" in wanted else ():
+        folder = out / run.folder.resolve().name if out is not None and len(opened) > 1 else out
+        codes.append(draw_all(run, "run", folder))
+    if "runs" in wanted:
+        codes.append(draw_all(opened, "runs", out))
+    if "nothing" in wanted:
+        codes.append(draw_all(None, "nothing", out))
+    ctx.exit(next((code for code in codes if code), 0))
+
+
+def _default_kinds(runs: Sequence[Run]) -> tuple[str, ...]:
+    return ("run",) if len(runs) < 2 else ("run", "runs")
+
+
+def _draw(drawing: Callable[[Callable[[str], None]], list[Path]]) -> int:
+    """Prints what was drawn, and on standard error what was not; returns the exit code."""
+    try:
+        paths = drawing(lambda text: click.echo(text, err=True))
+    except TfstiffError as error:  # what else was asked for is drawn all the same
+        click.echo(f"Error: {error}", err=True)
+        return error.exit_code
+    for path in paths:
+        click.echo(path)
+    return 0 if paths else 2

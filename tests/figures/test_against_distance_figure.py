@@ -6,6 +6,8 @@ from synthetic_runs import NAN, binned, critical_length, measurement, no_line, s
 
 from tfstiff.figures import distance
 from tfstiff.figures.against_distance import describe, distance_numbers
+from tfstiff.figures.style import distance_kind
+from tfstiff.records import DistanceStiffness
 
 
 def with_fit(fit, pair_set="train_train"):
@@ -27,7 +29,8 @@ def at(line, x):
 
 def test_the_line_passes_through_the_critical_length():
     drawn = lines(distance([with_fit(critical_length(0.6, -1.0))]).axes[0])
-    assert set(drawn) == {"fit", "crossing"}
+    assert set(drawn) == {"fit", "crossing", "reach"}
+    assert drawn["reach"].get_xdata().tolist() == pytest.approx([0.5, 0.8])  # its interval
     assert at(drawn["fit"], 0.6) == pytest.approx(0, abs=1e-12)
     assert (*drawn["crossing"].get_xdata(), *drawn["crossing"].get_ydata()) == (0.6, 0)
     assert drawn["fit"].get_xdata().tolist() == [0.05, 0.9]  # no further than the pairs
@@ -114,6 +117,71 @@ def test_numbers_are_the_records():
     profile, fit = one["train_val"].distance_profile, one["train_val"].critical_length
     assert (row["step"], row["epoch"], row["pair_set"]) == (7, 0.5, "train_val")
     assert (row["bin_low"], row["bin_high"]) == (profile.edges[3], profile.edges[4])
-    assert (row["mean_cosine"], row["se"], row["pairs"]) == (profile.mean[3], profile.mean_se[3], profile.count[3])
+    assert (row["mean_cosine"], row["cosine_se"], row["pairs"]) == (
+        profile.mean[3],
+        profile.mean_se[3],
+        profile.count[3],
+    )
     assert (row["low"], row["high"]) == (fit.low, fit.high)
     assert (row["critical_length"], row["status"], row["slope"]) == (fit.value, fit.status, fit.slope)
+
+
+def by_similarity(make_run, fit, settings=None):
+    """A run of similarities, from -0.4 to 0.9, whose critical length is of the sign of all pairs."""
+    edges = np.linspace(-0.4, 0.9, 14)
+    count = np.full(13, 50)
+    profile = binned(edges, np.linspace(-0.5, 0.6, 13), count)
+    spaces = {"input": DistanceStiffness(profile, replace(fit, metric="sign"))}
+    one = measurement(0, 0.0, 0, 2)
+    one = replace(one, pair_sets={"val_val": replace(one["val_val"], spaces=spaces)})
+    spec = {"distance": "cosine_similarity", "distance_pairs": "all"} | (settings or {})
+    return make_run([one], spec=spec)
+
+
+def crossing(value, status="ok"):
+    return replace(
+        no_line(),
+        value=value,
+        status=status,
+        low=value - 0.1,
+        high=value + 0.05,
+        interval="bounded",
+        distance_min=-0.4,
+        distance_max=0.9,
+        method="first_crossing",
+    )
+
+
+def test_similarities_have_an_axis_below_zero_and_words_of_their_own(make_run):
+    axes = distance(by_similarity(make_run, crossing(0.3))).axes[0]
+    assert axes.get_xlim()[0] < -0.4
+    assert axes.get_xlabel() == "input similarity, cos"
+    assert axes.get_ylabel() == "mean sign"
+    dots = axes.collections[1].get_offsets()
+    np.testing.assert_allclose(dots[:, 1], np.sign(np.linspace(-0.5, 0.6, 13)) * 0.5)  # the sign, not the cosine
+    drawn = lines(axes)
+    assert set(drawn) == {"crossing", "reach"}  # a crossing needs no line
+    assert drawn["crossing"].get_xdata() == [0.3]
+    far = distance(by_similarity(make_run, crossing(NAN, "beyond"))).axes[0]
+    assert "beyond the smallest similarity observed (−0.40)" in far.get_title().replace("\n", " ")
+
+
+def test_a_similarity_line_is_extended_to_the_left(make_run):
+    line = replace(
+        critical_length(0.6, -1.0),
+        intercept=0.6,
+        slope=1.0,
+        value=-0.6,
+        status="extrapolated",
+        distance_min=-0.4,
+        distance_max=0.9,
+    )
+    drawn = lines(distance(by_similarity(make_run, line)).axes[0])
+    assert drawn["extended"].get_xdata().tolist() == [-0.6, -0.4]
+    assert drawn["extended"].get_ydata()[0] == pytest.approx(0, abs=1e-12)
+
+
+def test_unbounded_distances_have_words_of_their_own(make_run):
+    kind = distance_kind(by_similarity(make_run, crossing(0.3), {"distance": "l2"}))
+    words = describe(critical_length(3.0, -1.0), kind)
+    assert words == "ξ = 3.00 (2.90 to 3.20), beyond twice the largest distance observed (0.90)"

@@ -7,12 +7,21 @@ from synthetic_runs import by_class, measurement, series
 
 from tfstiff.errors import InvalidInput
 from tfstiff.figures import NothingToDraw, class_matrices
-from tfstiff.figures.class_stiffness import _two_digits, class_matrices_numbers
+from tfstiff.figures.cells import two_digits, uncertain_cells
+from tfstiff.figures.class_stiffness import class_matrices_numbers
 from tfstiff.records import RunWriter, load_run
 
 
 def panels(figure):
     return [axes for axes in figure.axes if axes.images]
+
+
+def notes(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def values_of(axes):
+    return [collection for collection in axes.collections if collection.get_gid() == "values"]
 
 
 def pixel(image, row, column):
@@ -46,8 +55,8 @@ def test_rows_are_the_first_half_and_columns_the_second():
     assert axes.get_ylabel() == "training class"
     assert axes.get_xlabel() == "validation class"
     figure.canvas.draw()
-    values = {text.get_text(): text.get_position() for text in axes.texts}
-    assert values[".20"] == (1, 0)  # x 1, y 0: second column, first row
+    (values,) = values_of(axes)
+    assert values.get_offsets().tolist() == [[0, 0], [1, 0], [0, 1], [1, 1]]  # x, then y
 
 
 def test_a_single_stage_names_the_classes_of_each_pair_set():
@@ -69,17 +78,44 @@ def test_cells_without_a_pair_show_the_hatched_ground():
     axes = panels(figure)[0]
     assert pixel(axes.images[0], 0, 1)[3] == 0
     assert axes.patch.get_hatch()
-    assert len([text for text in axes.texts if text.get_text() in ("1", "0")]) == 3
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["no pair in the cell"]
-    assert not class_matrices(series(1, 2)).legends
+    (values,) = values_of(axes)
+    assert len(values.get_offsets()) == 3
+    assert "no pair in the cell" in notes(figure)
+    assert "no pair in the cell" not in notes(class_matrices(series(1, 2)))
 
 
 @pytest.mark.parametrize(("num_classes", "shown"), [(2, True), (10, True), (25, False), (100, False)])
 def test_values_are_printed_only_where_they_can_be_read(num_classes, shown):
     figure = class_matrices(series(1, num_classes), pair_sets=["val_val"], metrics=["cosine"])
-    texts = [text for text in panels(figure)[0].texts if text.get_text().strip("−.0123456789") == ""]
-    assert bool(texts) == shown
-    assert all(text.get_fontsize() >= 5 for text in texts)
+    figure.canvas.draw()
+    values = values_of(panels(figure)[0])
+    assert bool(values) == shown
+    for one in values:  # each no wider than its cell
+        transform = one.get_transform().transform
+        widest = max(np.ptp(transform(path.get_extents().get_points())[:, 0]) for path in one.get_paths())
+        assert 0 < widest < panels(figure)[0].get_window_extent().width / num_classes
+
+
+def test_the_printed_values_have_the_shapes_of_their_digits():
+    figure = class_matrices([with_matrix([[0.25, 0.25], [-0.25, 1]])], pair_sets=["train_val"], metrics=["sign"])
+    paths = values_of(panels(figure)[0])[0].get_paths()
+    np.testing.assert_array_equal(paths[0].vertices, paths[1].vertices)
+    extents = [path.get_extents() for path in paths]
+    assert extents[3].width < extents[0].width < extents[2].width  # a digit, a point and two, a minus before them
+    assert all(extent.x0 + extent.x1 == pytest.approx(0, abs=1e-9) for extent in extents)  # in the middle of the cell
+
+
+def test_cells_whose_interval_holds_zero_are_told_apart():
+    one = with_matrix([[0.09, 0.11], [-0.09, 0.9]])  # standard errors of 0.05 with 40 degrees: 0.10 is the limit
+    assert uncertain_cells(one["train_val"].sign).tolist() == [[True, False], [True, False]]
+    figure = class_matrices([one], pair_sets=["train_val"], metrics=["sign"])
+    upright, oblique = (values_of(panels(figure)[0])[0].get_paths()[i].vertices for i in (1, 0))
+    lean = [np.corrcoef(part[:, 0], part[:, 1])[0, 1] for part in (oblique, upright)]
+    assert lean[0] != pytest.approx(lean[1])
+    assert any("oblique" in note for note in notes(figure))
+    assert "standard error of a cell: 0.05 (median), at most 0.05" in notes(figure)
+    certain = class_matrices([with_matrix([[1, 0.5], [0.5, 1]])], pair_sets=["train_val"], metrics=["sign"])
+    assert not any("oblique" in note for note in notes(certain))
 
 
 def test_a_hundred_names_give_way_to_numbers():
@@ -110,16 +146,18 @@ def test_labels_of_neighbours_do_not_overlap():
     ("value", "text"), [(0.996, "1"), (-1, "−1"), (0.25, ".25"), (-0.25, "−.25"), (0.001, "0"), (-0.001, "0")]
 )
 def test_two_digits(value, text):
-    assert _two_digits(value) == text
+    assert two_digits(value) == text
 
 
 def test_numbers_are_the_records():
     measured = series(80, 2)
     header, rows = class_matrices_numbers(measured)
-    assert header == ["step", "epoch", "pair_set", "metric", "class", "class 0", "class 1"]
-    assert len(rows) == 3 * 2 * 4 * 2
-    row = next(row for row in rows if row[:5] == [37500, 20.0, "train_val", "cosine", "class 1"])
-    assert row[5:] == measured[-1]["train_val"].cosine.matrix[1].tolist()
+    assert header == ["step", "epoch", "pair_set", "metric", "quantity", "class", "class 0", "class 1"]
+    assert len(rows) == 3 * 2 * 4 * 2 * 2
+    last = measured[-1]["train_val"].cosine
+    for quantity, matrix in (("stiffness", last.matrix), ("standard error", last.matrix_se)):
+        row = next(row for row in rows if row[:6] == [37500, 20.0, "train_val", "cosine", quantity, "class 1"])
+        assert row[6:] == matrix[1].tolist()
 
 
 def test_title_names_the_run(make_run):

@@ -3,10 +3,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from synthetic_runs import series
 
-from tfstiff.figures import curves
+from tfstiff.figures import curves, log_curves
 from tfstiff.figures.over_time import curves_numbers
+from tfstiff.figures.style import HALF_LINES, PAIR_SET_LINES
+from tfstiff.records.diagnostics import ExampleScores
 
 
 def line(axes, label):
@@ -18,7 +21,7 @@ def test_lines_are_the_measured_scalars(number):
     measured = series(number, 2)
     loss, within_sign, between_sign, accuracy, within_cosine, between_cosine = curves(measured).axes
     np.testing.assert_array_equal(line(loss, "validation loss").get_ydata(), [m.validation.loss for m in measured])
-    np.testing.assert_array_equal(line(accuracy, "train accuracy").get_ydata(), [m.train.accuracy for m in measured])
+    np.testing.assert_array_equal(line(accuracy, "training accuracy").get_ydata(), [m.train.accuracy for m in measured])
     for axes, metric, kind in (
         (within_sign, "sign", "within"),
         (between_sign, "sign", "between"),
@@ -53,13 +56,81 @@ def test_a_diverged_loss_leaves_a_gap():
     measured[2] = replace(measured[2], train=replace(measured[2].train, loss=math.inf))
     figure = curves(measured)
     figure.canvas.draw()
-    drawn = line(figure.axes[0], "train loss").get_ydata()
+    drawn = line(figure.axes[0], "training loss").get_ydata()
     assert np.isnan(drawn[2])
     assert np.isfinite(drawn[:2]).all()
 
 
-def test_numbers_are_the_scalars():
+def test_numbers_are_the_scalars_and_their_errors():
     measured = series(3, 2)
     header, rows = curves_numbers(measured)
-    column = header.index("stiffness_sign_between_val_val")
-    assert [row[column] for row in rows] == [m["val_val"].sign.between for m in measured]
+    table = {name: [row[i] for row in rows] for i, name in enumerate(header)}
+    assert table["stiffness_sign_between_val_val"] == [m["val_val"].sign.between for m in measured]
+    assert table["stiffness_sign_between_val_val_se"] == [0.01] * 3
+    share = measured[1].train.accuracy
+    assert table["train_accuracy_se"][1] == pytest.approx(math.sqrt(share * (1 - share) / 250))
+
+
+def band(axes, color):
+    (found,) = [c for c in axes.collections if np.allclose(c.get_facecolor()[0][:3], to_rgb(color))]
+    return found.get_paths()[0].get_extents()
+
+
+def test_bands_are_the_95_per_cent_intervals():
+    measured = series(1, 2) * 2  # a band of constant width
+    measured[1] = replace(measured[1], step=5, epoch=1.0)
+    extent = band(curves(measured).axes[1], PAIR_SET_LINES["train_train"]["color"])
+    value = measured[0]["train_train"].sign.within
+    np.testing.assert_allclose([extent.y0, extent.y1], [value - 1.96 * 0.02, value + 1.96 * 0.02])
+
+
+def test_the_band_of_a_loss_is_that_of_the_mean_of_the_examples():
+    losses = np.random.default_rng(0).exponential(size=250)
+    one = series(1, 2)[0]
+    scores = ExampleScores(losses, losses, None)
+    measured = [
+        replace(one, step=step, epoch=float(step), train=replace(one.train, loss=losses.mean(), scores=scores))
+        for step in (0, 1)
+    ]
+    extent = band(curves(measured).axes[0], HALF_LINES["train"]["color"])
+    se = losses.std(ddof=1) / math.sqrt(250)
+    np.testing.assert_allclose([extent.y0, extent.y1], [losses.mean() - 1.96 * se, losses.mean() + 1.96 * se])
+
+
+@pytest.mark.parametrize("number", [1, 3, 80])
+def test_log_curves_have_a_column_a_pair_set_and_a_row_a_metric(number):
+    measured = series(number, 2)
+    axes = log_curves(measured).axes
+    panels = [(metric, pair_set) for metric in ("sign", "cosine") for pair_set in measured[0].pair_sets]
+    for panel, (metric, pair_set) in zip(axes, panels, strict=True):
+        for kind in ("within", "between"):
+            expected = [getattr(getattr(m[pair_set], metric), kind) for m in measured]
+            np.testing.assert_array_equal(line(panel, kind).get_ydata(), expected)
+        assert panel.get_xscale() == ("linear" if number == 1 else "symlog")
+
+
+def test_log_curves_are_logarithmic_however_short_the_training_is():
+    short = [replace(m, epoch=epoch) for m, epoch in zip(series(3, 2), (0.0, 2.0, 3.0), strict=True)]
+    panel = log_curves(short).axes[0]
+    labels = [panel.xaxis.get_major_formatter()(tick, 0) for tick in panel.get_xticks()]
+    assert labels == ["init", "2", "3"]
+    assert curves(short).axes[0].get_xscale() == "linear"
+
+
+def test_log_curves_of_regression_have_the_mean():
+    measured = series(3, 0)
+    panel = log_curves(measured).axes[0]
+    np.testing.assert_array_equal(line(panel, "mean").get_ydata(), [m["train_train"].mean_sign for m in measured])
+
+
+@pytest.mark.parametrize("draw", [curves, log_curves])
+def test_a_single_measurement_is_seen(draw):
+    figure = draw(series(1, 2))
+    figure.canvas.draw()
+    pixels = np.asarray(figure.canvas.buffer_rgba())
+    for panel in figure.axes:
+        box = panel.get_window_extent()
+        rows = slice(round(pixels.shape[0] - box.y1), round(pixels.shape[0] - box.y0))
+        middle = round((box.x0 + box.x1) / 2)  # the only time is in the middle, and the legend is not
+        inside = pixels[rows, middle - 3 : middle + 4, :3].astype(int)
+        assert np.ptp(inside, axis=-1).max() > 100  # there is colour

@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 from synthetic_runs import series, write_run
 
-from tfstiff.figures import curves
+from tfstiff.figures import curves, log_curves
 from tfstiff.records import RunWriter, load_run
 from tfstiff.stiffness.onset import Onset
 from tfstiff.stiffness.overfitting import OverfittingOnset
@@ -8,19 +10,18 @@ from tfstiff.stiffness.overfitting import OverfittingOnset
 
 def marks(figure):
     return [
-        [line.get_xdata()[0] for line in axes.lines if line.get_label() == "_stiffness turns down"]
-        for axes in figure.axes
+        [line.get_xdata()[0] for line in axes.lines if line.get_label() == "_stiffness_drop"] for axes in figure.axes
     ]
 
 
 def legend(figure):
-    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
 
 def found(monkeypatch, status, index=-1):
     nothing = Onset("other")
-    onset = OverfittingOnset(Onset("stiffness_drop", status, index), nothing, nothing, nothing, "epoch")
-    monkeypatch.setattr("tfstiff.figures.over_time.overfitting_onset", lambda measurements: onset)
+    onset = OverfittingOnset(Onset("stiffness_drop", status, index), nothing, nothing, nothing, "epoch", "")
+    monkeypatch.setattr("tfstiff.figures.onset_marks.overfitting_onset", lambda measurements: onset)
 
 
 def test_a_confirmed_turning_point_is_marked_in_every_panel(monkeypatch):
@@ -29,7 +30,7 @@ def test_a_confirmed_turning_point_is_marked_in_every_panel(monkeypatch):
     figure = curves(measured)
     figure.canvas.draw()
     assert marks(figure) == [[measured[5].epoch]] * 6
-    assert "stiffness turns down" in legend(figure)
+    assert any(text.startswith("stiffness turns down: epoch") for text in legend(figure))
 
 
 def test_without_one_nothing_is_marked(monkeypatch):
@@ -37,7 +38,7 @@ def test_without_one_nothing_is_marked(monkeypatch):
         found(monkeypatch, status, 3)
         figure = curves(series(8, 2))
         assert marks(figure) == [[]] * 6
-        assert "stiffness turns down" not in legend(figure)
+        assert not any("stiffness turns down" in text for text in legend(figure))
     assert marks(curves(series(1, 2))) == [[]] * 6
     assert len(curves(series(3, 0)).axes) == 3
 
@@ -49,3 +50,30 @@ def test_where_training_was_stopped_that_is_the_mark(tmp_path, monkeypatch):
     RunWriter(tmp_path / "run").add_event({"event": "training_loss_reached", "step": 1, "epoch": 0.1})
     RunWriter(tmp_path / "run").add_event(event)
     assert marks(curves(load_run(tmp_path / "run"))) == [[3.5]] * 6
+
+
+def test_each_rule_that_finds_an_onset_has_a_line_of_its_own_where_it_belongs(monkeypatch):
+    measured = series(8, 2)
+    rules = {"stiffness_drop": 2, "validation_minimum": 4, "generalization_loss": 6, "gap_growth": 5}
+    onsets = [Onset(rule, "confirmed", index) for rule, index in rules.items()]
+    onset = OverfittingOnset(*onsets, "epoch", "")
+    monkeypatch.setattr("tfstiff.figures.onset_marks.overfitting_onset", lambda measurements: onset)
+    figure = curves(measured)
+    loss, *others = figure.axes
+    at = {line.get_label()[1:]: line.get_xdata()[0] for line in loss.lines if line.get_label()[1:] in rules}
+    assert at == {rule: measured[index].epoch for rule, index in rules.items()}
+    for panel in others:
+        assert {line.get_label()[1:] for line in panel.lines} & rules.keys() == {"stiffness_drop", "validation_minimum"}
+    dashes = {str(line._dash_pattern) for line in loss.lines if line.get_label()[1:] in rules}
+    assert len(dashes) == 4
+    assert any(text.startswith("validation loss is lowest: epoch") for text in legend(figure))
+    assert marks(log_curves(measured)) == [[measured[2].epoch]] * 6
+
+
+def test_the_rules_are_applied_to_the_records():
+    falling = [
+        replace(m, validation=replace(m.validation, loss=loss))
+        for m, loss in zip(series(8, 2), (2.0, 1.5, 1.0, 0.8, 0.9, 1.0, 1.1, 1.2), strict=True)
+    ]
+    (text,) = [text for text in legend(curves(falling)) if "5 % above" in text]
+    assert text.endswith(f"(step {falling[4].step})")

@@ -1,122 +1,191 @@
-"""Figures of a run. Matplotlib's object interface only; imports no TensorFlow.
+"""Figures of runs. Matplotlib's object interface only; imports no TensorFlow.
 
 A new figure is one file and one line of `FIGURES`.
 """
 
 from __future__ import annotations
 
-import csv
-import io
+import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from tfstiff.errors import InvalidInput
 from tfstiff.figures.against_distance import distance, distance_numbers
+from tfstiff.figures.between_classes import learning_rate, learning_rate_numbers
+from tfstiff.figures.by_layer import layers, layers_numbers
+from tfstiff.figures.class_groups import class_groups, class_groups_numbers
 from tfstiff.figures.class_stiffness import class_matrices, class_matrices_numbers
-from tfstiff.figures.over_time import curves, curves_numbers
-from tfstiff.figures.style import Figure, NothingToDraw, drawing_style, measurements_of
+from tfstiff.figures.concept import concept, concept_numbers
+from tfstiff.figures.critical_lengths import critical_length, critical_length_numbers
+from tfstiff.figures.domain_sizes import domain_size, domain_size_numbers
+from tfstiff.figures.over_time import curves, curves_numbers, log_curves
+from tfstiff.figures.saving import save_figure
+from tfstiff.figures.style import Figure, NothingToDraw, Table, measurements_of
 from tfstiff.records import Run
-from tfstiff.records.atomic import write_atomically
 
-__all__ = ["FIGURES", "FORMATS", "FigureKind", "NothingToDraw", "class_matrices", "curves", "distance", "draw"]
+__all__ = [
+    *("DEFAULT_FIGURES", "FIGURES", "FORMATS", "FigureKind", "NothingToDraw", "common_folder", "draw"),
+    *("class_groups", "class_matrices", "concept", "critical_length", "curves", "distance", "domain_size", "layers"),
+    *("learning_rate", "log_curves"),
+]
 
 
 class FigureKind(NamedTuple):
     """How to make a figure.
 
     Attributes:
-        draw: Draws a run, or a sequence of measurements. Raises `NothingToDraw` where the figure does not apply.
-        numbers: Header and rows of the numbers that `draw` shows.
+        draw: Draws what `takes` says. Raises `NothingToDraw` where the figure does not apply.
+        numbers: Header and rows of the numbers that `draw` shows, of the same.
         description: One line.
+        redraws: Figures of the papers that it redraws: `v1` is the first version, `ICLR` the submission of 2020.
+        takes: `run`: one run, or a sequence of its measurements. `runs`: a sequence of runs that differ in learning
+            rate and seed. `nothing`: no argument.
+        options: Names of keyword arguments of both functions that a user may set.
     """
 
     draw: Callable[..., Figure]
-    numbers: Callable[..., tuple[list[str], list[list[object]]]]
+    numbers: Callable[..., Table]
     description: str
+    redraws: str
+    takes: Literal["run", "runs", "nothing"] = "run"
+    options: tuple[str, ...] = ()
 
 
 FIGURES = {
-    "class_matrices": FigureKind(class_matrices, class_matrices_numbers, "Class stiffness matrices at up to 4 stages."),
-    "curves": FigureKind(curves, curves_numbers, "Loss, within-class and between-class stiffness against time."),
-    "distance": FigureKind(distance, distance_numbers, "Stiffness against input distance, and the critical length."),
+    "class_matrices": FigureKind(
+        class_matrices,
+        class_matrices_numbers,
+        "Class stiffness matrices at up to 4 stages.",
+        "v1 3–6; ICLR 3, 7, 8",
+    ),
+    "class_groups": FigureKind(
+        class_groups,
+        class_groups_numbers,
+        "Class stiffness matrices ordered by groups of classes.",
+        "v1 7",
+        options=("grouping",),
+    ),
+    "curves": FigureKind(
+        curves,
+        curves_numbers,
+        "Loss, within-class and between-class stiffness against time, and the onset of overfitting.",
+        "v1 2; ICLR 2",
+    ),
+    "log_curves": FigureKind(
+        log_curves, curves_numbers, "Within-class and between-class stiffness against the logarithm of time.", "ICLR 4"
+    ),
+    "distance": FigureKind(
+        distance,
+        distance_numbers,
+        "Stiffness against input distance, and the critical length.",
+        "ICLR 5, 9, 10",
+    ),
+    "layers": FigureKind(layers, layers_numbers, "Stiffness against distance, layer by layer.", "v1 9"),
+    "critical_length": FigureKind(
+        critical_length,
+        critical_length_numbers,
+        "Critical length against time and training loss, by learning rate.",
+        "ICLR 6, 11",
+        "runs",
+    ),
+    "learning_rate": FigureKind(
+        learning_rate,
+        learning_rate_numbers,
+        "Between-class stiffness against learning rate, at equal training loss.",
+        "v1 8",
+        "runs",
+        ("levels",),
+    ),
+    "domain_size": FigureKind(
+        domain_size,
+        domain_size_numbers,
+        "Domain size against learning rate in input and layers, at equal training loss.",
+        "v1 10",
+        "runs",
+        ("levels",),
+    ),
+    "concept": FigureKind(concept, concept_numbers, "What stiffness is; needs no run.", "v1 1; ICLR 1", "nothing"),
 }
+DEFAULT_FIGURES = ("class_matrices", "curves", "log_curves", "distance")  # that apply to hardly any run in vain
 FORMATS = ("png", "svg")
 
 
 def draw(
-    run: Run,
+    source: Run | Sequence[Run] | None,
     names: Iterable[str] | None = None,
     folder: str | Path | None = None,
     *,
     formats: Iterable[str] = FORMATS,
     say: Callable[[str], None] | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> list[Path]:
-    """Draws figures of a run and saves them, with the numbers behind each as CSV beside it.
+    """Draws figures and saves them, with the numbers behind each as CSV beside it.
 
     Equal runs give equal files.
 
     Args:
-        run: The run.
-        names: Keys of `FIGURES`; None for all.
-        folder: Where to save; created where it does not exist. None for `figures/` in the run's folder.
+        source: A run; several, for figures that compare runs; None for those that need none.
+        names: Keys of `FIGURES`; None for `DEFAULT_FIGURES`.
+        folder: Where to save; created where it does not exist. None for `figures/` in the run's folder; of several
+            runs, in the folder that holds them all; without a run, in the current one.
         formats: Some of `FORMATS`. PNG has 150 dots per inch.
-        say: Called with a sentence for each figure that does not apply to the run. None warns.
+        say: Called with a sentence for each figure that does not apply. None warns.
+        options: Keyword arguments for the figures that have them: `grouping`, `levels`.
 
     Returns:
         The files written. A figure that does not apply has none.
 
     Raises:
-        InvalidInput: The run has no measurement, a name or format is unknown, or the folder cannot be written.
+        InvalidInput: There is no measurement, a name, format or option is unknown, a figure takes another number of
+            runs, or the folder cannot be written.
     """
-    names = _known("figure", FIGURES if names is None else names, FIGURES)
+    names = _known("figure", DEFAULT_FIGURES if names is None else names, FIGURES)
     formats = _known("format", formats, FORMATS)
-    measurements_of(run)
-    folder = run.folder / "figures" if folder is None else Path(folder)
+    options = dict(options or {})
+    _known("option of a figure", options, {option for kind in FIGURES.values() for option in kind.options})
+    runs = [source] if isinstance(source, Run) else list(source or ())
+    arguments = {name: _arguments(name, runs) for name in names}
+    folder = (common_folder(runs) if runs else Path()) / "figures" if folder is None else Path(folder)
     paths: list[Path] = []
     for name in names:
+        kind = FIGURES[name]
+        chosen = {option: options[option] for option in kind.options if option in options}
         try:
-            figure = FIGURES[name].draw(run)
+            figure = kind.draw(*arguments[name], **chosen)
         except NothingToDraw as reason:
             message = f"The figure {name} is left out. {reason}"
             warnings.warn(message, stacklevel=2) if say is None else say(message)
             continue
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for form in formats:
-                _save(figure, folder / f"{name}.{form}")
-            _save_numbers(FIGURES[name].numbers(run), folder / f"{name}.csv")
-        except OSError as error:
-            raise InvalidInput(
-                f"The figure {name} cannot be saved in {folder}: {error}", remedy="Choose a folder that can be written."
-            ) from error
-        paths += [folder / f"{name}.{suffix}" for suffix in (*formats, "csv")]
+        paths += save_figure(figure, kind.numbers(*arguments[name], **chosen), folder / name, formats)
     return paths
+
+
+def common_folder(runs: Sequence[Run]) -> Path:
+    """The folder of one run, or the deepest one that holds the folders of several."""
+    if len(runs) == 1:
+        return runs[0].folder
+    return Path(os.path.commonpath([run.folder.resolve() for run in runs]))
+
+
+def _arguments(name: str, runs: list[Run]) -> tuple[Any, ...]:
+    """What a figure is drawn of."""
+    takes = FIGURES[name].takes
+    if takes == "nothing":
+        return ()
+    if not runs or (takes == "run" and len(runs) > 1):
+        expected = "one run" if takes == "run" else "one run or several"
+        raise InvalidInput(f"The figure {name} is not of this many runs.", expected=expected, received=len(runs))
+    if takes == "runs":
+        return (runs,)
+    measurements_of(runs[0])
+    return (runs[0],)
 
 
 def _known(kind: str, wanted: Iterable[str], known: Iterable[str]) -> list[str]:
     wanted = list(dict.fromkeys(wanted))
     unknown = [name for name in wanted if name not in known]
     if unknown:
-        raise InvalidInput(f"There is no {kind} of this name.", expected=", ".join(known), received=unknown[0])
+        raise InvalidInput(f"There is no {kind} of this name.", expected=", ".join(sorted(known)), received=unknown[0])
     return wanted
-
-
-def _save(figure: Figure, path: Path) -> None:
-    form = path.suffix[1:]
-    metadata = {"Date": None} if form == "svg" else {}
-    with drawing_style():
-        write_atomically(
-            path,
-            lambda file: figure.savefig(
-                file, format=form, dpi=150, bbox_inches="tight", pad_inches=0.06, metadata=metadata
-            ),
-        )
-
-
-def _save_numbers(table: tuple[list[str], list[list[object]]], path: Path) -> None:
-    header, rows = table
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    write_atomically(path, lambda file: file.write(text.getvalue().encode()) and None)

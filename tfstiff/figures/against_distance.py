@@ -13,18 +13,21 @@ from matplotlib.lines import Line2D
 
 from tfstiff.figures.stages import choose_stages, in_words, stage_title
 from tfstiff.figures.style import (
+    NORMAL_QUANTILE,
     PAIR_SET_LINES,
     PAIR_SET_NAMES,
+    DistanceKind,
     Figure,
+    Table,
+    distance_kind,
     drawing_style,
     measurements_of,
     new_figure,
     pair_sets_of,
     write_title,
 )
-from tfstiff.records import CriticalLength, Measurement, PairSetStiffness, Run
+from tfstiff.records import CriticalLength, DistanceProfile, DistanceStiffness, Measurement, Run
 
-_NORMAL_QUANTILE = 1.96
 _LARGEST_AREA, _SMALLEST_AREA = 70.0, 3.0  # points²
 _FIT: dict[str, Any] = {"color": "black", "linewidth": 1.0}
 _EXTENDED: dict[str, Any] = _FIT | {"linestyle": (0, (2, 2)), "linewidth": 0.8}
@@ -35,16 +38,19 @@ _CROSSING: dict[str, Any] = {
     "markersize": 5,
     "linestyle": "none",
 }
+_REACH: dict[str, Any] = {"color": "black", "linewidth": 3, "alpha": 0.35, "solid_capstyle": "butt"}
 
 
 @drawing_style()
 def distance(source: Run | Sequence[Measurement]) -> Figure:
-    """Draws same-class cosine stiffness against 1 − cos of the inputs: a column a stage, a row a pair set.
+    """Draws same-class stiffness against the distance of the inputs: a column a stage, a row a pair set.
 
-    Dots are the means of bins, their areas the number of pairs, their bars 95 % intervals. The line is the straight
+    Dots are the means of bins, their areas the number of pairs, their bars 95 % intervals; a bin of few pairs or
+    examples has none. The line is the straight
     line fitted to the pairs, with the band of its 95 % interval, solid where there are pairs, dashed on its way to the
     critical length ξ, which the panel states in words. Targets without classes have all pairs in place of those of one
-    class.
+    class. Metric, distance and pairs are those that the run's critical length is of: by default the cosine, 1 − cos of
+    the inputs, and pairs of one class.
 
     Args:
         source: A run, or measurements in order of time.
@@ -53,11 +59,11 @@ def distance(source: Run | Sequence[Measurement]) -> Figure:
         InvalidInput: There is no measurement.
     """
     stages = choose_stages(measurements_of(source))
-    pair_sets = pair_sets_of(stages)
-    drawn = [stage[pair_set] for stage in stages for pair_set in pair_sets]
-    most_pairs = max(1, *(int(np.max(stiffness.distance_profile.count, initial=0)) for stiffness in drawn))
-    limit = _distance_limit(drawn)
-    kind = "same-class" if all(stiffness.cosine is not None for stiffness in drawn) else "mean"
+    pair_sets, kind = pair_sets_of(stages), distance_kind(source)
+    space = next(iter(stages[0][pair_sets[0]].spaces))
+    drawn = [stage[pair_set].spaces[space] for stage in stages for pair_set in pair_sets]
+    most_pairs = max(1, *(int(np.max(one.profile.count, initial=0)) for one in drawn))
+    limits = _distance_limits(drawn)
 
     if len(stages) == 1:
         grid = [[(stages[0], pair_set) for pair_set in pair_sets]]
@@ -65,68 +71,75 @@ def distance(source: Run | Sequence[Measurement]) -> Figure:
         grid = [[(stage, pair_set) for stage in stages] for pair_set in pair_sets]
     figure = new_figure(max(4.6, 1.2 + 2.25 * len(grid[0])), 1.4 + 1.95 * len(grid))
     axes = figure.subplots(len(grid), len(grid[0]), sharex=True, sharey=True, squeeze=False)
+    label = f"{kind.pairs} {drawn[0].critical_length.metric}"
     for i, row in enumerate(grid):
-        words = [textwrap.fill(describe(stage[pair_set].critical_length), 36) for stage, pair_set in row]
+        words = [textwrap.fill(describe(stage[pair_set].critical_length, kind), 36) for stage, pair_set in row]
         if any("\n" in text for text in words):  # titles of a row begin at one height
             words = [text if "\n" in text else f"{text}\n" for text in words]
         for j, (stage, pair_set) in enumerate(row):
-            _draw_panel(axes[i, j], stage[pair_set], pair_set, most_pairs, limit)
+            color = PAIR_SET_LINES[pair_set]["color"]
+            _draw_bins(axes[i, j], stage[pair_set].spaces[space], color, most_pairs)
+            _draw_fit(axes[i, j], stage[pair_set].spaces[space].critical_length, limits, kind)
             column = PAIR_SET_NAMES[pair_set] if len(stages) == 1 else stage_title(stage)
             axes[i, j].set_title(f"{column}\n{words[j]}" if i == 0 else words[j])
-        axes[i, 0].set_ylabel(f"{kind} cosine" if len(stages) == 1 else f"{PAIR_SET_NAMES[row[0][1]]}\n{kind} cosine")
+        axes[i, 0].set_ylabel(label if len(stages) == 1 else f"{PAIR_SET_NAMES[row[0][1]]}\n{label}")
     for panel in axes[-1]:
-        panel.set_xlabel("input distance, 1 − cos")
-    axes[0, 0].set_xlim(-0.03 * limit, limit * 1.04)
+        panel.set_xlabel(f"{space} {kind.label}", parse_math=False)
+    axes[0, 0].set_xlim(limits[0] - 0.03 * (limits[1] - limits[0]), limits[1] + 0.04 * (limits[1] - limits[0]))
     low, high = axes[0, 0].get_ylim()
     axes[0, 0].set_ylim(max(low, -1.1), min(high, 1.1))
     present = {line.get_label() for panel in axes.flat for line in panel.lines}
-    figure.legend(handles=_handles(most_pairs, present), loc="outside lower center", ncols=5 if len(grid[0]) > 2 else 2)
+    figure.legend(handles=_handles(most_pairs, present), loc="outside lower center", ncols=6 if len(grid[0]) > 2 else 2)
     subject = "Stiffness against distance"
     write_title(figure, subject if len(stages) > 1 else f"{subject}, {in_words(stages[0])}", source)
     return figure
 
 
-def distance_numbers(source: Run | Sequence[Measurement]) -> tuple[list[str], list[list[object]]]:
+def distance_numbers(source: Run | Sequence[Measurement]) -> Table:
     """Header and rows of the bins that `distance` draws, a row a bin; the fit stands in each of its rows.
 
     Raises:
         InvalidInput: There is no measurement.
     """
-    header = ["step", "epoch", "pair_set", "bin_low", "bin_high", "mean_cosine", "se", "pairs"]
-    header += [
-        "critical_length",
-        "low",
-        "high",
-        "status",
-        "intercept",
-        "slope",
-        "distance_min",
-        "distance_max",
-        "pairs_fitted",
-    ]
+    return profile_numbers(choose_stages(measurements_of(source)), first_space_only=True)
+
+
+def profile_numbers(stages: Sequence[Measurement], *, first_space_only: bool = False) -> Table:
+    """Header and rows of stiffness against distance, a row a bin, with the critical length in each of its rows."""
+    fit_columns = (
+        *("value", "low", "high", "status", "interval", "method", "metric", "intercept", "slope"),
+        *("distance_min", "distance_max", "num_pairs"),
+    )
+    header = ["step", "epoch", "pair_set", "space", "bin_low", "bin_high"]
+    header += ["mean_cosine", "cosine_se", "mean_sign", "sign_se", "pairs", "critical_length", *fit_columns[1:]]
     rows: list[list[object]] = []
-    stages = choose_stages(measurements_of(source))
     for pair_set in pair_sets_of(stages):
         for stage in stages:
-            profile, fit = stage[pair_set].distance_profile, stage[pair_set].critical_length
-            numbers = [
-                fit.value,
-                fit.low,
-                fit.high,
-                fit.status,
-                fit.intercept,
-                fit.slope,
-                fit.distance_min,
-                fit.distance_max,
-            ]
-            columns = (profile.edges[:-1], profile.edges[1:], profile.mean, profile.mean_se, profile.count)
-            for bin_numbers in zip(*(column.tolist() for column in columns), strict=True):
-                rows.append([stage.step, stage.epoch, pair_set, *bin_numbers, *numbers, fit.num_pairs])
+            for space in list(stage[pair_set].spaces)[: 1 if first_space_only else None]:
+                one = stage[pair_set].spaces[space]
+                profile = one.profile
+                fit = [getattr(one.critical_length, name) for name in fit_columns]
+                columns = [profile.edges[:-1], profile.edges[1:], profile.mean, profile.mean_se]
+                columns += [profile.mean_sign, profile.mean_sign_se, profile.count]
+                for bin_numbers in zip(*(column.tolist() for column in columns), strict=True):
+                    rows.append([stage.step, stage.epoch, pair_set, space, *bin_numbers, *fit])
     return header, rows
 
 
-def describe(length: CriticalLength) -> str:
-    """The critical length and its status in words."""
+def bins_of(profile: DistanceProfile, metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centres, means and standard errors of the bins that hold pairs, (b,) each."""
+    mean, se = (profile.mean, profile.mean_se) if metric == "cosine" else (profile.mean_sign, profile.mean_sign_se)
+    filled = profile.count > 0
+    return ((profile.edges[:-1] + profile.edges[1:]) / 2)[filled], mean[filled], se[filled]
+
+
+def describe(length: CriticalLength, kind: DistanceKind | None = None) -> str:
+    """The critical length and its status in words.
+
+    Args:
+        length: The critical length.
+        kind: Of which distance; None for 1 − cos.
+    """
     reasons = {
         "no_decay": "the line does not fall significantly",
         "too_few_pairs": "too few pairs",
@@ -134,66 +147,76 @@ def describe(length: CriticalLength) -> str:
     }
     if length.status in reasons:
         return f"no ξ: {reasons[length.status]}"
+    furthest, nearest = f"largest distance observed ({length.distance_max:.2f})", "below the smallest distance"
+    nearest = f"{nearest} observed ({length.distance_min:.2f})"
+    possible = "beyond 2, the largest distance there is"
+    if kind is not None and kind.scale.largest is None:
+        possible = f"beyond twice the {furthest}"
+    if kind is not None and kind.scale.direction < 0:
+        furthest = f"smallest similarity observed ({length.distance_min:.2f})"
+        nearest = f"above the largest similarity observed ({length.distance_max:.2f})"
+        possible = "beyond −1, the smallest similarity there is"
     if math.isnan(length.value):
-        if length.status == "beyond":
-            return f"ξ lies beyond the largest distance observed ({length.distance_max:.2f})"
-        return f"ξ lies below the smallest distance observed ({length.distance_min:.2f})"
+        return _typeset(f"ξ lies beyond the {furthest}" if length.status == "beyond" else f"ξ lies {nearest}")
     where = {
-        "extrapolated": f", beyond the largest distance observed ({length.distance_max:.2f})",
-        "beyond": ", beyond 2, the largest distance there is",
-        "all_nonpositive": f", below the smallest distance observed ({length.distance_min:.2f})",
+        "extrapolated": f", beyond the {furthest}",
+        "beyond": f", {possible}",
+        "all_nonpositive": f", {nearest}",
     }
-    limits = ""
-    if length.interval == "bounded":
-        limits = f" ({length.low:.2f} to {length.high:.2f})"
-    return f"ξ = {length.value:.2f}{limits}".replace("-", "−") + where.get(length.status, "")
+    limits = f" ({length.low:.2f} to {length.high:.2f})" if length.interval == "bounded" else ""
+    return _typeset(f"ξ = {length.value:.2f}{limits}") + _typeset(where.get(length.status, ""))
 
 
-def _distance_limit(drawn: Sequence[PairSetStiffness]) -> float:
-    """The right end of the axis: all bins that hold pairs, and each ξ up to twice as far."""
-    observed = max(
-        (float(s.distance_profile.edges[1:][s.distance_profile.count > 0].max(initial=0)) for s in drawn), default=0
-    )
-    observed = observed or 1.0
-    crossings = [s.critical_length.value for s in drawn if s.critical_length.status in ("ok", "extrapolated")]
-    return max([observed, *(value for value in crossings if value <= 2 * observed)])
+def _typeset(text: str) -> str:
+    return text.replace("-", "−").replace("inf", "∞")
 
 
-def _draw_panel(axes: Axes, stiffness: PairSetStiffness, pair_set: str, most_pairs: int, limit: float) -> None:
-    profile, fit = stiffness.distance_profile, stiffness.critical_length
+def _distance_limits(drawn: Sequence[DistanceStiffness]) -> tuple[float, float]:
+    """The ends of the axis: all bins that hold pairs, 0 where distances have a sign, and each ξ not too far away."""
+    edges = [one.profile.edges[i:][: len(one.profile.count)][one.profile.count > 0] for one in drawn for i in (0, 1)]
+    low, high = min(0.0, *(part.min(initial=0) for part in edges)), max(part.max(initial=0) for part in edges)
+    high = float(high) or 1.0
+    found = [one.critical_length.value for one in drawn if one.critical_length.status in ("ok", "extrapolated")]
+    near = [value for value in found if low - (high - low) <= value <= high + (high - low)]
+    return min([float(low), *near]), max([high, *near])
+
+
+def _draw_bins(axes: Axes, drawn: DistanceStiffness, color: str, most_pairs: int) -> None:
     axes.axhline(0, color="0.7", linewidth=0.6, zorder=0, label="_zero")
-    filled = profile.count > 0
-    centres = (profile.edges[:-1] + profile.edges[1:]) / 2
-    known = filled & np.isfinite(profile.mean_se)
-    bars = np.array([-1, 1])[:, None] * _NORMAL_QUANTILE * profile.mean_se[known] + profile.mean[known]
-    axes.vlines(centres[known], *bars, color=PAIR_SET_LINES[pair_set]["color"], linewidth=0.8, label="_errors")
-    axes.scatter(
-        centres[filled],
-        profile.mean[filled],
-        s=_area(profile.count[filled], most_pairs),
-        color=PAIR_SET_LINES[pair_set]["color"],
-        alpha=0.75,
-        linewidth=0,
-    )
-    if not math.isfinite(fit.slope) or not math.isfinite(fit.intercept):
-        return
-    ends = np.array([fit.distance_min, fit.distance_max])
-    axes.plot(ends, fit.intercept + fit.slope * ends, **_FIT, label="fit")
-    if np.isfinite(fit.covariance).all():
-        places = np.linspace(fit.distance_min, fit.distance_max, 50)
-        variance = fit.covariance[0, 0] + 2 * places * fit.covariance[0, 1] + places**2 * fit.covariance[1, 1]
-        middle, width = fit.intercept + fit.slope * places, _NORMAL_QUANTILE * np.sqrt(np.maximum(variance, 0))
-        axes.fill_between(places, middle - width, middle + width, color="black", alpha=0.12, linewidth=0)
-    if fit.status in ("extrapolated", "beyond"):
-        ends = np.array([fit.distance_max, min(fit.value, limit)])
-    elif fit.status == "all_nonpositive":
-        ends = np.array([max(fit.value, 0.0), fit.distance_min])
-    elif fit.status != "ok":
-        return
-    if fit.status != "ok" and ends[1] > ends[0]:
-        axes.plot(ends, fit.intercept + fit.slope * ends, **_EXTENDED, label="extended")
-    if 0 <= fit.value <= limit:
-        axes.plot([fit.value], [0], **_CROSSING, label="crossing")
+    centres, mean, se = bins_of(drawn.profile, drawn.critical_length.metric)
+    known = np.isfinite(se)
+    bars = np.array([-1, 1])[:, None] * NORMAL_QUANTILE * se[known] + mean[known]
+    axes.vlines(centres[known], *bars, color=color, linewidth=0.8, label="_errors")
+    areas = _area(drawn.profile.count[drawn.profile.count > 0], most_pairs)
+    axes.scatter(centres, mean, s=areas, color=color, alpha=0.75, linewidth=0)
+
+
+def _draw_fit(axes: Axes, fit: CriticalLength, limits: tuple[float, float], kind: DistanceKind) -> None:
+    """The line with its band, on its way to ξ dashed, and ξ with its interval where the axis reaches it."""
+    if math.isfinite(fit.slope) and math.isfinite(fit.intercept):
+        ends = np.array([fit.distance_min, fit.distance_max])
+        axes.plot(ends, fit.intercept + fit.slope * ends, **_FIT, label="fit")
+        if np.isfinite(fit.covariance).all():
+            places = np.linspace(fit.distance_min, fit.distance_max, 50)
+            variance = fit.covariance[0, 0] + 2 * places * fit.covariance[0, 1] + places**2 * fit.covariance[1, 1]
+            middle, width = fit.intercept + fit.slope * places, NORMAL_QUANTILE * np.sqrt(np.maximum(variance, 0))
+            axes.fill_between(places, middle - width, middle + width, color="black", alpha=0.12, linewidth=0)
+        if fit.status in ("extrapolated", "beyond", "all_nonpositive"):
+            ends = np.array(_way_to_zero(fit, limits, kind))
+            if ends[1] > ends[0]:
+                axes.plot(ends, fit.intercept + fit.slope * ends, **_EXTENDED, label="extended")
+    if fit.status in ("ok", "extrapolated", "beyond", "all_nonpositive") and limits[0] <= fit.value <= limits[1]:
+        if fit.interval == "bounded":
+            reach = np.clip([fit.low, fit.high], *limits)
+            axes.plot(reach, [0, 0], **_REACH, zorder=2.5, label="reach")
+        axes.plot([fit.value], [0], **_CROSSING, zorder=3, label="crossing")
+
+
+def _way_to_zero(fit: CriticalLength, limits: tuple[float, float], kind: DistanceKind) -> tuple[float, float]:
+    """From the pairs to ξ, as far as the axis reaches."""
+    if (fit.status == "all_nonpositive") == (kind.scale.direction > 0):
+        return max(fit.value, limits[0]), fit.distance_min
+    return fit.distance_max, min(fit.value, limits[1])
 
 
 def _area(count: np.ndarray | int, most_pairs: int) -> np.ndarray | float:
@@ -207,6 +230,7 @@ def _handles(most_pairs: int, present: set[object]) -> list[Line2D]:
         "fit": Line2D([], [], **_FIT, label="straight line fitted"),
         "extended": Line2D([], [], **_EXTENDED, label="extended past the pairs"),
         "crossing": Line2D([], [], **_CROSSING, label="critical length ξ"),
+        "reach": Line2D([], [], **_REACH, label="95 % interval of ξ"),
     }
     return [
         *(

@@ -10,27 +10,29 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from tfstiff.figures.onset_marks import draw_onsets, onset_marks
 from tfstiff.figures.stages import set_time_axis, times
 from tfstiff.figures.style import (
     HALF_LINES,
     HALF_NAMES,
+    KIND_LINES,
+    NORMAL_QUANTILE,
     PAIR_SET_LINES,
     PAIR_SET_NAMES,
     Figure,
+    Table,
     drawing_style,
     measurements_of,
+    metrics_of,
     new_figure,
     pair_sets_of,
     write_title,
 )
-from tfstiff.records import Measurement, Run, scalar_row
-from tfstiff.stiffness.overfitting import overfitting_onset
+from tfstiff.records import HalfSummary, Measurement, Run, scalar_row
 
-_MOST_MARKERS = 25
-_NORMAL_QUANTILE = 1.96
-_VALUE_AND_ERROR = (Measurement.scalars, Measurement.standard_errors)
-_DROPPED = "stiffness_dropped"  # the event of StopWhenStiffnessDrops, whose module imports TensorFlow
-_TURN_LINE: dict[str, Any] = {"color": "#E69F00", "linestyle": (0, (1, 1.2)), "linewidth": 1.4, "zorder": 0.5}
+_FEW = 12  # points that all have a marker
+_BETWEEN_MARKERS = 0.06  # of the panel's diagonal
+_Reader = Callable[[Measurement], tuple[float, float]]  # a value and its standard error
 
 
 @drawing_style()
@@ -40,8 +42,9 @@ def curves(source: Run | Sequence[Measurement]) -> Figure:
     Bands are 95 % intervals over the draw of the probe's examples.
 
     The upper row holds the loss and the sign, the lower the accuracy and the cosine. Targets without classes have one
-    row: loss, mean sign and mean cosine over all pairs. A vertical line marks where stiffness has turned down for sure:
-    where `StopWhenStiffnessDrops` found it, else where `tfstiff.stiffness.overfitting` finds it in the measurements.
+    row: loss, mean sign and mean cosine over all pairs. Vertical lines mark the onset of overfitting, by each rule of
+    `tfstiff.stiffness.overfitting` that finds it: where stiffness turns down and where the validation loss is lowest in
+    every panel, what else concerns losses in that of the loss.
 
     Args:
         source: A run, or measurements in order of time.
@@ -51,8 +54,8 @@ def curves(source: Run | Sequence[Measurement]) -> Figure:
     """
     measurements = measurements_of(source)
     pair_sets = pair_sets_of(measurements)
-    has_classes = all(stiffness.sign is not None for m in measurements for stiffness in m.pair_sets.values())
-    figure = new_figure(8.4, 5.0 if has_classes else 2.9)
+    has_classes = _have_classes(measurements)
+    figure = new_figure(8.4, 5.2 if has_classes else 3.1)
     axes = figure.subplots(2 if has_classes else 1, 3, squeeze=False)
 
     _draw_halves(axes[0, 0], measurements, "loss")
@@ -67,78 +70,132 @@ def curves(source: Run | Sequence[Measurement]) -> Figure:
             axes[0, column].set_title(f"Mean {metric} over all pairs")
             _draw_pair_sets(axes[0, column], measurements, pair_sets, f"{metric}_mean")
     when, unit = times(measurements)
-    turn = _stiffness_turns(source, measurements, pair_sets, unit)
+    marks = onset_marks(source, measurements)
     for panel in axes.flat:
-        set_time_axis(panel, when, unit)
-        if turn is not None:
-            panel.axvline(turn, **_TURN_LINE, label="_stiffness turns down")
+        set_time_axis(panel, when, unit, logarithmic=False)
+        draw_onsets(panel, marks, rules=("stiffness_drop", "validation_minimum"))
+    draw_onsets(axes[0, 0], marks, rules=("gap_growth", "generalization_loss"))
     handles = [_handle(PAIR_SET_LINES[name], PAIR_SET_NAMES[name]) for name in pair_sets]
     figure.legend(handles=handles, loc="outside lower right", ncols=3, title="pairs of examples", alignment="left")
-    halves = [_handle(HALF_LINES[half], HALF_NAMES[half]) for half in HALF_LINES]
-    if turn is not None:
-        halves.append(_handle(_TURN_LINE, "stiffness turns down"))
-    axes[0, 0].legend(handles=halves, loc="best")
+    axes[0, 0].legend(handles=[_handle(HALF_LINES[half], HALF_NAMES[half]) for half in HALF_LINES], loc="best")
+    if marks:
+        handles = [Line2D([], [], **mark.line, label=mark.label) for mark in marks]
+        figure.legend(
+            handles=handles, loc="outside lower left", handlelength=3, title="turning points", alignment="left"
+        )
     write_title(figure, "Training and stiffness", source)
     return figure
 
 
-def curves_numbers(source: Run | Sequence[Measurement]) -> tuple[list[str], list[list[object]]]:
-    """Header and rows of the scalars that `curves` draws, a row a measurement.
+def curves_numbers(source: Run | Sequence[Measurement]) -> Table:
+    """Header and rows of the scalars over time, a row a measurement, with the standard error of each that has one.
 
     Raises:
         InvalidInput: There is no measurement.
     """
-    rows = [scalar_row(measurement) for measurement in measurements_of(source)]
+    rows = []
+    for measurement in measurements_of(source):
+        row: dict[str, object] = {**scalar_row(measurement)}
+        for half, summary in (("train", measurement.train), ("validation", measurement.validation)):
+            row |= {f"{half}_{name}_se": _half(summary, name)[1] for name in ("loss", "accuracy")}
+        rows.append(
+            row | {f"{name}_se": se for name, se in measurement.standard_errors().items() if "critical" not in name}
+        )
     header = list(dict.fromkeys(name for row in rows for name in row))
     return header, [[row.get(name, math.nan) for name in header] for row in rows]
 
 
+@drawing_style()
+def log_curves(source: Run | Sequence[Measurement]) -> Figure:
+    """Draws within- and between-class stiffness against the logarithm of time: a column a pair set, a row a metric.
+
+    Bands are 95 % intervals over the draw of the probe's examples. The initialisation stands apart at the left. Where
+    stiffness turns down for good is marked, as in `curves`. Targets without classes have the mean over all pairs.
+
+    Args:
+        source: A run, or measurements in order of time.
+
+    Raises:
+        InvalidInput: There is no measurement.
+    """
+    measurements = measurements_of(source)
+    pair_sets, metrics = pair_sets_of(measurements), metrics_of(source)
+    kinds = ("within", "between") if _have_classes(measurements) else ("mean",)
+    figure = new_figure(max(4.4, 1.0 + 2.5 * len(pair_sets)), 1.1 + 1.9 * len(metrics))
+    axes = figure.subplots(len(metrics), len(pair_sets), squeeze=False, sharex=True, sharey="row")
+    when, unit = times(measurements)
+    marks = [mark for mark in onset_marks(source, measurements) if mark.rule == "stiffness_drop"]
+    for row, metric in zip(axes, metrics, strict=True):
+        for panel, pair_set in zip(row, pair_sets, strict=True):
+            _draw_zero(panel)
+            for kind in kinds:
+                name = f"stiffness_{metric}_{kind}_{pair_set}"
+                _draw_line(panel, measurements, _scalar(name), KIND_LINES[kind], kind)
+            set_time_axis(panel, when, unit, logarithmic=True)
+            draw_onsets(panel, marks)
+            panel.label_outer()
+        row[0].set_ylabel(f"mean {metric}")
+    for panel, pair_set in zip(axes[0], pair_sets, strict=True):
+        panel.set_title(PAIR_SET_NAMES[pair_set])
+    names = {"within": "within a class", "between": "between classes", "mean": "over all pairs"}
+    handles = [_handle(KIND_LINES[kind], names[kind]) for kind in kinds]
+    handles += [Line2D([], [], **mark.line, label=mark.label) for mark in marks]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, handlelength=3)
+    write_title(figure, "Stiffness over time", source)
+    return figure
+
+
+def _have_classes(measurements: Sequence[Measurement]) -> bool:
+    return all(stiffness.sign is not None for m in measurements for stiffness in m.pair_sets.values())
+
+
 def _draw_halves(axes: Axes, measurements: list[Measurement], name: str) -> None:
     axes.set_title(name.capitalize())
-    _draw_line(axes, measurements, lambda m: getattr(m.train, name), HALF_LINES["train"], f"train {name}")
-    _draw_line(axes, measurements, lambda m: getattr(m.validation, name), HALF_LINES["val"], f"validation {name}")
+    readers = {
+        "train": lambda measurement: _half(measurement.train, name),
+        "val": lambda measurement: _half(measurement.validation, name),
+    }
+    for half, read in readers.items():
+        _draw_line(axes, measurements, read, HALF_LINES[half], f"{HALF_NAMES[half]} {name}")
+
+
+def _half(half: HalfSummary, name: str) -> tuple[float, float]:
+    """The loss or the accuracy of one half of the probe, with its standard error where that is known."""
+    value, number = getattr(half, name), half.num_examples
+    if name == "accuracy":
+        return value, math.sqrt(value * (1 - value) / number) if 0 <= value <= 1 and number else math.nan
+    known = half.scores is not None and number > 1
+    return value, float(np.std(half.scores.loss, ddof=1)) / math.sqrt(number) if known and half.scores else math.nan
 
 
 def _draw_pair_sets(axes: Axes, measurements: list[Measurement], pair_sets: list[str], name: str) -> None:
-    axes.axhline(0, color="0.7", linewidth=0.6, zorder=0, label="_zero")
+    _draw_zero(axes)
     for pair_set in pair_sets:
-        key = f"stiffness_{name}_{pair_set}"
-        _draw_band(axes, measurements, key, PAIR_SET_LINES[pair_set]["color"])
-        _draw_line(axes, measurements, lambda m, key=key: m.scalars()[key], PAIR_SET_LINES[pair_set], pair_set)
+        _draw_line(axes, measurements, _scalar(f"stiffness_{name}_{pair_set}"), PAIR_SET_LINES[pair_set], pair_set)
 
 
-def _draw_band(axes: Axes, measurements: list[Measurement], key: str, color: str) -> None:
-    """The 95 % intervals of a scalar, in the line's colour."""
+def _draw_zero(axes: Axes) -> None:
+    axes.axhline(0, color="0.7", linewidth=0.6, zorder=0, label="_zero")
+
+
+def _scalar(name: str) -> _Reader:
+    return lambda measurement: (measurement.scalars()[name], measurement.standard_errors()[name])
+
+
+def _draw_line(axes: Axes, measurements: list[Measurement], read: _Reader, line: dict[str, Any], label: str) -> None:
+    """A line over time with the band of its 95 % intervals."""
     when, _ = times(measurements)
-    value, se = (np.array([read(m)[key] for m in measurements]) for read in _VALUE_AND_ERROR)
-    width = np.where(np.isfinite(se), _NORMAL_QUANTILE * se, np.nan)
-    axes.fill_between(when, value - width, value + width, color=color, alpha=0.18, linewidth=0, zorder=1)
-
-
-def _draw_line(
-    axes: Axes, measurements: list[Measurement], read: Callable[..., float], line: dict[str, Any], label: str
-) -> None:
-    when, _ = times(measurements)
-    values = [value if math.isfinite(value) else math.nan for value in map(read, measurements)]
-    every = max(1, math.ceil(len(values) / _MOST_MARKERS))
-    # The markers of lines that lie on one another take turns; the first point always has one.
-    turn = sum(not str(other.get_label()).startswith("_") for other in axes.lines) * every // 3
-    axes.plot(when, values, **line, markevery=[0, *range(max(1, turn), len(values), every)], label=label)
-
-
-def _stiffness_turns(
-    source: Run | Sequence[Measurement], measurements: list[Measurement], pair_sets: list[str], unit: str
-) -> float | None:
-    """The time at which stiffness turns down, in units of the axis; None where it does not."""
-    dropped = [event for event in source.events if event["event"] == _DROPPED] if isinstance(source, Run) else []
-    if dropped:
-        return dropped[-1].get(f"peak_{unit}")
-    if "train_val" not in pair_sets:
-        return None
-    found = overfitting_onset(measurements)
-    if found.stiffness_drop.status != "confirmed":
-        return None
-    return times(measurements)[0][found.stiffness_drop.index]
+    values, errors = np.array([read(measurement) for measurement in measurements], np.float64).T
+    values = np.where(np.isfinite(values), values, np.nan)
+    width = NORMAL_QUANTILE * np.where(np.isfinite(errors), errors, np.nan)
+    axes.fill_between(when, values - width, values + width, color=line["color"], alpha=0.18, linewidth=0, zorder=1)
+    if len(values) == 1:  # a single point has no band
+        axes.vlines(when, values - width, values + width, color=line["color"], linewidth=0.8, label="_error")
+    every = None
+    if len(values) > _FEW:  # markers of lines that lie on one another take turns
+        turn = sum(not str(other.get_label()).startswith("_") for other in axes.lines) % 3
+        every = (turn * _BETWEEN_MARKERS / 3, _BETWEEN_MARKERS)
+    axes.plot(when, values, **line, markevery=every, label=label)
 
 
 def _handle(line: dict[str, Any], label: str) -> Line2D:

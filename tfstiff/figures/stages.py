@@ -78,14 +78,22 @@ def in_words(measurement: Measurement) -> str:
     return " (".join(stage_title(measurement).lower().splitlines()) + ")" * ("\n" in stage_title(measurement))
 
 
-def set_time_axis(axes: Axes, when: Sequence[float], unit: str) -> None:
-    """Scales and labels the x axis: linear, or logarithmic where the times span two decades.
+def set_time_axis(axes: Axes, when: Sequence[float], unit: str, *, logarithmic: bool | None = None) -> None:
+    """Scales and labels the x axis.
 
     Time 0, the initialisation, has no logarithm: it stands apart at the left, behind a break of the axis.
+
+    Args:
+        axes: The panel.
+        when: All times that it shows.
+        unit: Of the times.
+        logarithmic: Whether the axis is, where there are two times above 0; None where they span two decades.
     """
     axes.set_xlabel(unit)
-    positive = [time for time in when if time > 0]
-    if not positive or math.log10(max(positive) / min(positive)) < _DECADES:
+    positive = {time for time in when if time > 0}
+    if logarithmic is None:
+        logarithmic = len(positive) > 1 and math.log10(max(positive) / min(positive)) >= _DECADES
+    if not logarithmic or len(positive) < 2:
         margin = 0.04 * (max(when) - min(when)) or 0.5
         axes.set_xlim(min(when) - margin, max(when) + margin)
         if len(set(when)) == 1:
@@ -97,8 +105,9 @@ def set_time_axis(axes: Axes, when: Sequence[float], unit: str) -> None:
     begins_at_zero = min(when) <= 0
     axes.set_xlim(-0.3 * low if begins_at_zero else low * 0.8, high * 1.3)
     decades = [10.0**power for power in range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)]
-    axes.xaxis.set_major_locator(FixedLocator([0.0] * begins_at_zero + decades[:: math.ceil(len(decades) / 6)]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda time, _: f"{time:g}" if time else "init"))
+    ticks = decades[:: math.ceil(len(decades) / 6)] if len(decades) > 1 else [low, high]
+    axes.xaxis.set_major_locator(FixedLocator([0.0] * begins_at_zero + ticks))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda time, _: f"{time:.3g}" if time else "init"))
     axes.xaxis.set_minor_locator(SymmetricalLogLocator(base=10, linthresh=low, subs=range(2, 10)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     if begins_at_zero:

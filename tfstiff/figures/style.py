@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+import matplotlib
 import matplotlib.style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 
 from tfstiff.errors import InvalidInput
 from tfstiff.records import METRICS, Measurement, Run
+from tfstiff.stiffness.critical_length import SCALES, Scale
 
 PAIR_SET_NAMES = {
     "train_train": "train–train",
@@ -28,6 +30,15 @@ _VERMILION: dict[str, Any] = {"color": "#D55E00", "linestyle": (0, (4, 1.5)), "m
 _GREEN: dict[str, Any] = {"color": "#009E73", "linestyle": (0, (5, 1.5, 1, 1.5)), "marker": "^"}
 PAIR_SET_LINES = {"train_train": _BLUE, "train_val": _VERMILION, "val_val": _GREEN}
 HALF_LINES = {"train": _BLUE, "val": _GREEN}
+KIND_LINES = {"within": _BLUE, "between": _VERMILION, "mean": _BLUE}
+
+Table = tuple[list[str], list[list[object]]]  # header and rows
+NORMAL_QUANTILE = 1.96  # of the 95 % intervals of means over hundreds of examples
+
+# Colours that get lighter in order, also in greyscale: for learning rates, layers and whatever else has an order.
+_ORDERED = matplotlib.colormaps["viridis"]
+_MARKERS = ("o", "s", "D", ">", "<", "p", "d", "h")  # hollow ones are legible too; up and down mean something else
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1.5, 1)))
 
 # ColorBrewer's RdBu turned round (negative blue, positive red) with pure white in the middle. An odd number of colours,
 # so that 0 falls on the middle one. Missing values are transparent and show the hatched ground.
@@ -62,6 +73,40 @@ _SETTINGS = {
     "lines.markersize": 3.5,
     "svg.hashsalt": "tfstiff",
 }
+
+
+_DISTANCES = {
+    "cosine": "distance, 1 − cos",
+    "cosine_similarity": "similarity, cos",
+    "l1": "distance, L1",
+    "l2": "distance, L2",
+}
+_PAIRS = {"within": "same-class", "between": "different-class", "all": "mean"}
+
+
+class DistanceKind(NamedTuple):
+    """What the run's settings say about distances; the paper's choices where they are not known.
+
+    Attributes:
+        name: A key of `tfstiff.stiffness.critical_length.SCALES`.
+        label: Of an axis, without the space.
+        pairs: Which pairs are compared: an adjective.
+        scale: What the distance says.
+    """
+
+    name: str
+    label: str
+    pairs: str
+    scale: Scale
+
+
+def distance_kind(source: Run | Sequence[Measurement]) -> DistanceKind:
+    """The kind of distance of a run."""
+    spec = source.spec if isinstance(source, Run) else {}
+    name, pairs = str(spec.get("distance", "cosine")), str(spec.get("distance_pairs", "within"))
+    if not any(one.class_names for one in measurements_of(source)):
+        pairs = "all"
+    return DistanceKind(name, _DISTANCES.get(name, name), _PAIRS.get(pairs, pairs), SCALES.get(name, Scale(None)))
 
 
 class NothingToDraw(InvalidInput):
@@ -110,9 +155,27 @@ def metrics_of(source: Run | Sequence[Measurement]) -> tuple[str, ...]:
     return tuple(metric for metric in METRICS if metric in named) if isinstance(named, list) else METRICS
 
 
-def write_title(figure: Figure, subject: str, source: Run | Sequence[Measurement]) -> None:
-    """Titles a figure with its subject and, where the run's settings name them, data set, network, learning rate."""
-    spec = source.spec if isinstance(source, Run) else {}
+def ordered_lines(number: int) -> list[dict[str, Any]]:
+    """Looks of `number` lines that have an order: colour, marker and dash."""
+    return [
+        {
+            "color": _ORDERED(0.78 * index / max(1, number - 1)),
+            "marker": _MARKERS[index % len(_MARKERS)],
+            "linestyle": _DASHES[index % len(_DASHES)],
+        }
+        for index in range(number)
+    ]
+
+
+def write_title(figure: Figure, subject: str, source: Run | Sequence[Measurement] | dict[str, Any]) -> None:
+    """Titles a figure with its subject and, where the run's settings name them, data set, network, learning rate.
+
+    Args:
+        figure: The figure.
+        subject: What it shows.
+        source: A run; or its settings, or those that several runs share; or measurements, which name no settings.
+    """
+    spec = source if isinstance(source, dict) else source.spec if isinstance(source, Run) else {}
     parts = [short_name(spec[key], 40) for key in ("dataset", "arch") if spec.get(key) is not None]
     rate = spec.get("learning_rate")
     if rate is not None:

@@ -1,0 +1,173 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from synthetic_runs import series, write_run
+from synthetic_sweeps import NAN, length, sweep, with_lengths
+
+from tfstiff.errors import InvalidInput
+from tfstiff.figures import NothingToDraw, domain_size, learning_rate
+from tfstiff.figures.between_classes import learning_rate_numbers
+from tfstiff.figures.domain_sizes import domain_size_numbers
+from tfstiff.figures.learning_rates import by_learning_rate, loss_levels
+from tfstiff.stiffness.loss_level import at_training_loss
+
+# series(5) has training losses of 2.3, 1.775, 1.25, 0.725 and 0.2.
+
+
+def medians(axes, pair_set="train_val"):
+    (found,) = [line for line in axes.lines if line.get_label() == pair_set]
+    return found.get_xdata(), found.get_ydata()
+
+
+def with_space(runs, lengths, space="dense"):
+    """Runs whose measurements have another space with these critical lengths."""
+    return [
+        write_run(
+            run.folder.parent / f"{run.folder.name}-more", with_lengths(run.measurements, lengths, space), run.spec
+        )
+        for run in runs
+    ]
+
+
+def test_lines_join_the_medians_at_each_loss(tmp_path):
+    runs = sweep(tmp_path, rates=(1e-4, 1e-3), seeds=(0, 1, 2))
+    axes = learning_rate(runs, levels=[0.5, 1.5]).axes
+    assert [panel.get_title() for panel in axes[:2]] == ["training loss 1.5", "training loss 0.5"]
+    name = "stiffness_sign_between_train_val"
+    expected = [np.median([at_training_loss(run, 1.5)[name].value for run in each]) for each in (runs[:3], runs[3:])]
+    rates, values = medians(axes[0])
+    np.testing.assert_allclose(values, expected)
+    np.testing.assert_allclose(rates, [1e-4, 1e-3])  # the middle one of three pair sets is not shifted
+
+
+def test_every_run_is_a_dot_with_its_bar(tmp_path):
+    runs = sweep(tmp_path, seeds=(0, 1, 2))
+    panel = learning_rate(runs, levels=[1.0]).axes[0]
+    dots = [line for line in panel.lines if line.get_label() == "_runs"]
+    assert [len(line.get_ydata()) for line in dots] == [3] * 6  # pair sets times rates
+    found = at_training_loss(runs[0], 1.0)["stiffness_sign_between_train_train"]
+    segment = panel.collections[0].get_segments()[0]
+    np.testing.assert_allclose(segment[:, 1], [found.value - 1.96 * found.se, found.value + 1.96 * found.se])
+
+
+def test_runs_that_do_not_reach_a_loss_are_counted_and_leave_a_gap(tmp_path):
+    runs = sweep(tmp_path, rates=(1e-4, 1e-3, 1e-2), seeds=(0,))
+    short = write_run(tmp_path / "short", runs[1].measurements[:2], spec=runs[1].spec)
+    axes = learning_rate([runs[0], short, runs[2]], levels=[0.5]).axes
+    assert axes[0].get_title() == "training loss 0.5\n1 of 3 runs do not pass it"
+    assert medians(axes[0])[0].tolist() == [1e-4, 1e-2]
+
+
+def test_regression_has_means(tmp_path):
+    figure = learning_rate(sweep(tmp_path, num_classes=0), levels=[1.0])
+    assert figure.axes[0].get_ylabel() == "mean sign"
+
+
+@pytest.mark.parametrize("figure", [learning_rate, domain_size])
+def test_one_learning_rate_is_nothing_to_compare(tmp_path, figure):
+    with pytest.raises(NothingToDraw, match=r"learning rate 0\.0001"):
+        figure(sweep(tmp_path, rates=(1e-4,)))
+
+
+def test_levels_are_those_to_stop_at_else_three_that_all_pass(tmp_path):
+    runs = sweep(tmp_path, seeds=(0,))
+    levels = loss_levels(runs, None)
+    assert len(levels) == 3
+    assert all(0.2 < level < 2.3 for level in levels)
+    assert loss_levels(runs, [0.3, 1]) == (1.0, 0.3)
+    stopped = sweep(tmp_path / "stopped", seeds=(0,), stop_at_loss=[1.0, 0.5, 0.01])
+    assert loss_levels(stopped, None) == (1.0, 0.5)  # none comes down to 0.01
+    with pytest.raises(InvalidInput, match="finite"):
+        loss_levels(runs, [NAN])
+
+
+def test_runs_without_a_loss_in_common_are_left_out(tmp_path):
+    high, low = sweep(tmp_path, seeds=(0,))
+    high = write_run(tmp_path / "high", high.measurements[:2], spec=high.spec)  # down to 1.775
+    low = write_run(tmp_path / "low", low.measurements[3:], spec=low.spec)  # from 0.725
+    with pytest.raises(NothingToDraw, match=r"no training loss that all runs"):
+        learning_rate([high, low])
+
+
+def test_domain_sizes_are_interpolated_at_the_loss(tmp_path):
+    runs = sweep(tmp_path, seeds=(0,), number=5)
+    header, rows = domain_size_numbers(runs, levels=[1.0])
+    row = dict(zip(header, rows[0], strict=True))
+    share = math.log(1.25 / 1.0) / math.log(1.25 / 0.725)  # between the third measurement and the fourth
+    assert row["size"] == pytest.approx((1 - share) * 0.75 + share * 0.70)
+    assert (row["low"], row["high"]) == pytest.approx((row["size"] - 0.1, row["size"] + 0.1))
+    assert (row["observed"], row["status"], row["space"]) == (True, "ok", "input")
+
+
+@pytest.mark.parametrize(
+    ("around", "size", "observed"),
+    [
+        ([length(0.5), length(1.5, "extrapolated")], None, False),
+        ([length(0.5), length(NAN, "no_decay")], math.inf, False),
+        ([length(NAN, "no_decay"), length(0.5)], 0.5, True),
+        ([length(0.5), length(-1.0, "all_nonpositive")], -math.inf, False),
+    ],
+)
+def test_what_cannot_be_interpolated_is_that_of_the_second_measurement(tmp_path, around, size, observed):
+    measured = with_lengths(series(5, 2), [length(0.5)] * 2 + around + [length(0.5)])
+    runs = [write_run(tmp_path / str(rate), measured, spec={"learning_rate": rate}) for rate in (1e-4, 1e-3)]
+    header, rows = domain_size_numbers(runs, levels=[1.0])
+    row = dict(zip(header, rows[0], strict=True))
+    assert row["observed"] == observed
+    if size is None:
+        assert 0.5 < row["size"] < 1.5
+    else:
+        assert row["size"] == size
+    domain_size(runs, levels=[1.0]).canvas.draw()
+
+
+def test_a_line_is_a_space(tmp_path):
+    runs = with_space(sweep(tmp_path, seeds=(0,)), [length(0.3)] * 5)
+    figure = domain_size(runs, levels=[1.0])
+    labels = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert labels[:2] == ["input", "dense"]
+    filled = [line.get_ydata() for line in figure.axes[0].lines if line.get_label() == "_filled"]
+    assert [len(values) for values in filled] == [2, 2]
+    np.testing.assert_allclose(filled[1], 0.3)
+
+
+def test_many_spaces_are_thinned_out_and_that_is_said(tmp_path):
+    runs = []
+    for rate in (1e-4, 1e-3):
+        measured = [replace(one, pair_sets={"val_val": one["val_val"]}) for one in series(2, 2)]
+        for number in range(14):
+            measured = with_lengths(measured, [length(0.3)] * 2, f"dense_{number}")
+        runs.append(write_run(tmp_path / str(rate), measured, spec={"learning_rate": rate}))
+    figure = domain_size(runs, levels=[1.0])
+    assert "10 of 15 spaces" in figure.get_suptitle()
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert (labels[0], labels[-1], len(labels)) == ("input", "dense_13", 10)
+
+
+def test_groups_are_in_order_of_the_rate_and_told_apart(tmp_path):
+    groups = by_learning_rate(sweep(tmp_path, rates=(1e-2, 1e-4, 1e-3, 3e-3, 3e-4), seeds=(0,), number=2))
+    assert [group.rate for group in groups] == [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
+    assert len({group.look["marker"] for group in groups}) == 5
+    grey = [np.dot(group.look["color"][:3], (0.299, 0.587, 0.114)) for group in groups]
+    assert (np.diff(grey) > 0.05).all()
+
+
+def test_numbers_of_the_scalars_are_those_at_the_loss(tmp_path):
+    runs = sweep(tmp_path, seeds=(0,))
+    header, rows = learning_rate_numbers(runs, levels=[1.0])
+    table = {(row[1], row[3]): dict(zip(header, row, strict=True)) for row in rows}
+    name = "stiffness_cosine_between_val_val"
+    found = at_training_loss(runs[1], 1.0)[name]
+    row = table[1e-3, name]
+    assert (row["value"], row["se_at_most"], row["status"], row["run"]) == (found.value, found.se, "ok", "lr0.001-s0")
+
+
+def test_missing_pair_sets_and_metrics_are_left_out(tmp_path):
+    runs = []
+    for rate in (1e-4, 1e-3):
+        measured = [replace(one, pair_sets={"val_val": one["val_val"]}) for one in series(5, 2)]
+        runs.append(write_run(tmp_path / str(rate), measured, spec={"learning_rate": rate, "metrics": ["sign"]}))
+    assert len(learning_rate(runs, levels=[1.0]).axes) == 1
+    assert len(domain_size(runs, levels=[1.0, 0.5]).axes) == 2

@@ -1,0 +1,195 @@
+"""Class stiffness with the classes of a group side by side, as in figure 7 of the first version."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+from tfstiff.datasets.groupings import Grouping, group_indices, known_grouping
+from tfstiff.figures.cells import draw_cells, two_digits, uncertain_cells, values_are_shown
+from tfstiff.figures.class_stiffness import add_colour_bar, add_notes, class_names, class_stages, matrices, name_row
+from tfstiff.figures.stages import stage_title
+from tfstiff.figures.style import (
+    HALF_NAMES,
+    PAIR_SET_NAMES,
+    Figure,
+    NothingToDraw,
+    Table,
+    drawing_style,
+    measurements_of,
+    metrics_of,
+    new_figure,
+    pair_sets_of,
+    short_name,
+    write_title,
+)
+from tfstiff.records import METRICS, BlockStiffness, ClassStiffness, Measurement, Run
+from tfstiff.stiffness.blocks import group_order
+from tfstiff.stiffness.intervals import quantile
+
+_SIDE = 3.0  # inches
+_LARGEST_NAME, _SMALLEST_NAME = 7.0, 4.5  # points
+_MOST_STAGES = 4
+
+
+@drawing_style()
+def class_groups(source: Run | Sequence[Measurement], *, grouping: Grouping | None = None) -> Figure:
+    """Draws class stiffness matrices ordered by groups of classes: a column a stage of the training, a row a metric.
+
+    Lines are the boundaries of the groups; classes of no group come last. A panel's title says what cells of two
+    different classes hold on average where both are of one group, and where they are not; and where the measurement
+    compared these very groups, the difference with its 95 % interval. The pair set is train–validation where it was
+    measured.
+
+    Args:
+        source: A run, or measurements in order of time.
+        grouping: Names of the classes of each group. None for those that the measurements compared, else for a built-in
+            one of these very classes, such as CIFAR-100's superclasses.
+
+    Raises:
+        InvalidInput: There is no measurement, or the grouping does not fit the classes.
+        NothingToDraw: The targets have no classes, or no grouping of them is known.
+    """
+    stages, grouping = _stages(source), _grouping(source, grouping)
+    names, pair_set, metrics = class_names(stages[0]), _pair_set(stages), metrics_of(source)
+    indices, groups = group_indices(grouping, names)
+    order = group_order(indices)
+    titles = _group_titles(indices[order], groups)
+    figure = new_figure(2.4 + len(stages) * (_SIDE + 0.2), 1.9 + len(metrics) * (_SIDE + 0.5), layout="compressed")
+    axes = figure.subplots(len(metrics), len(stages), squeeze=False)
+    cell = 72 * _SIDE / len(names)
+    for i, metric in enumerate(metrics):
+        for j, stage in enumerate(stages):
+            stiffness = getattr(stage[pair_set], metric)
+            ordered = np.ix_(order, order)
+            image = draw_cells(axes[i, j], stiffness.matrix[ordered], cell, uncertain_cells(stiffness)[ordered])
+            _draw_boundaries(axes[i, j], indices[order])
+            when = f"{stage_title(stage)}\n" if i == 0 else ""
+            blocks = stiffness.blocks if _same_groups(stage.groups, grouping) else None
+            axes[i, j].set_title(when + _contrast(stiffness, indices, blocks=blocks))
+            bottom = i == len(metrics) - 1
+            _name_axes(axes[i, j], titles, [names[index] for index in order], left=j == 0, bottom=bottom)
+        first, second = (HALF_NAMES[half] for half in pair_set.split("_"))
+        axes[i, 0].set_ylabel(f"{first} class")
+        name_row(axes[i, 0], metric)
+    for panel in axes[-1]:
+        panel.set_xlabel(f"{second} class")
+    add_colour_bar(figure, image, axes, 0.7)
+    drawn = [getattr(stage[pair_set], metric) for stage in stages for metric in metrics]
+    add_notes(figure, drawn, oblique=values_are_shown(cell))
+    write_title(figure, f"Class stiffness by group, {PAIR_SET_NAMES[pair_set]}", source)
+    return figure
+
+
+def class_groups_numbers(source: Run | Sequence[Measurement], *, grouping: Grouping | None = None) -> Table:
+    """Header and rows of the ordered matrices, with the group of each class: a row a matrix row.
+
+    Raises:
+        InvalidInput: As `class_groups`.
+        NothingToDraw: As `class_groups`.
+    """
+    stages = _stages(source)
+    names, pair_set = class_names(stages[0]), _pair_set(stages)
+    indices, groups = group_indices(_grouping(source, grouping), names)
+    order = group_order(indices)
+    group_of = [groups[index] if index >= 0 else "" for index in indices]
+    rows: list[list[object]] = [
+        [stage.step, stage.epoch, pair_set, metric, quantity, group_of[row], names[row], *matrix[row][order].tolist()]
+        for metric in METRICS
+        for stage in stages
+        for quantity, matrix in matrices(getattr(stage[pair_set], metric)).items()
+        for row in order
+    ]
+    header = ["step", "epoch", "pair_set", "metric", "quantity", "group", "class"]
+    return [*header, *(names[index] for index in order)], rows
+
+
+def _stages(source: Run | Sequence[Measurement]) -> list[Measurement]:
+    return class_stages(measurements_of(source), _MOST_STAGES)
+
+
+def _pair_set(stages: Sequence[Measurement]) -> str:
+    measured = pair_sets_of(stages)
+    return "train_val" if "train_val" in measured else measured[-1]
+
+
+def _grouping(source: Run | Sequence[Measurement], wanted: Grouping | None) -> Grouping:
+    last = measurements_of(source)[-1]
+    found = wanted or last.groups or known_grouping(last.class_names)
+    if not found:
+        raise NothingToDraw(
+            "No groups of these classes are known.",
+            remedy="Name them: `tfstiff plot RUN --figure class_groups --groups 'clothes=Shirt,Coat;shoes=Sneaker'`, "
+            "or a .json or .toml file.",
+        )
+    return found
+
+
+def _group_titles(indices: np.ndarray, groups: Sequence[str]) -> dict[float, str]:
+    """Names of the groups by the middle of their classes."""
+    middles = {group: float(np.flatnonzero(indices == group).mean()) for group in dict.fromkeys(indices.tolist())}
+    names = {group: groups[group].replace("_", " ") if group >= 0 else "no group" for group in middles}
+    return {middle: short_name(names[group], 30) for group, middle in middles.items()}
+
+
+def _draw_boundaries(axes: Axes, indices: np.ndarray) -> None:
+    """Thin lines between groups, and a frame round the classes of each."""
+    ends = [0, *(np.flatnonzero(np.diff(indices)) + 1).tolist(), len(indices)]
+    for end in ends[1:-1]:
+        axes.axhline(end - 0.5, color="0.35", linewidth=0.3)
+        axes.axvline(end - 0.5, color="0.35", linewidth=0.3)
+    for begin, end in pairwise(ends):
+        if indices[begin] >= 0:
+            side = end - begin
+            axes.add_patch(Rectangle((begin - 0.5, begin - 0.5), side, side, fill=False, linewidth=0.9, clip_on=False))
+
+
+def _name_axes(axes: Axes, titles: dict[float, str], names: Sequence[str], *, left: bool, bottom: bool) -> None:
+    """Names the classes where there is room, with their groups above; else the groups only.
+
+    Args:
+        axes: The panel.
+        titles: Names of the groups by the middle of their classes.
+        names: Of the classes, in order.
+        left: Whether the panel is the first of its row.
+        bottom: Whether it is in the last row.
+    """
+    room = 72 * _SIDE / len(names)
+    if 0.85 * room < _SMALLEST_NAME:
+        places, labels, size = list(titles), list(titles.values()), 0.85 * 72 * _SIDE / len(titles)
+    else:
+        places, labels, size = list(range(len(names))), [short_name(name) for name in names], 0.85 * room
+        above = axes.secondary_xaxis(1.0)
+        above.set_xticks(list(titles), list(titles.values()), parse_math=False)
+        above.tick_params(length=0, pad=1)
+    for axis, shown, rotation in ((axes.xaxis, bottom, 90), (axes.yaxis, left, 0)):
+        axis.set_ticks(places if shown else [], labels if shown else [], rotation=rotation, parse_math=False)
+        axis.set_tick_params(length=0, labelsize=min(_LARGEST_NAME, size), pad=2)
+
+
+def _contrast(stiffness: ClassStiffness, indices: np.ndarray, *, blocks: BlockStiffness | None) -> str:
+    """What cells of two different classes hold, of one group and of two, in words; with errors where they are known."""
+    if blocks is None:
+        grouped = np.outer(indices >= 0, indices >= 0) & ~np.eye(len(indices), dtype=bool)
+        same = indices[:, None] == indices
+        cells = [stiffness.matrix[grouped & kind & ~np.isnan(stiffness.matrix)] for kind in (same, ~same)]
+        means = [float(part.mean()) if part.size else math.nan for part in cells]
+    else:
+        means = [blocks.same_group, blocks.different_group]
+    words = zip(("same group", "different groups"), means, strict=True)
+    text = ", ".join(f"{name} {two_digits(mean)}" for name, mean in words if math.isfinite(mean))
+    if blocks is not None and math.isfinite(blocks.contrast_se):
+        width = float(quantile(blocks.contrast_df)) * blocks.contrast_se
+        text += f"\ndifference {two_digits(blocks.contrast)} ± {width:.2g}"
+        text += f" (p = {blocks.p_value:.2g})" if math.isfinite(blocks.p_value) else ""
+    return text
+
+
+def _same_groups(first: Grouping, second: Grouping) -> bool:
+    """Whether two groupings are the same, whatever their groups are called."""
+    return {frozenset(names) for names in first.values()} == {frozenset(names) for names in second.values()}
