@@ -1,0 +1,38 @@
+"""`tfstiff report`: one HTML file on a run, or on several side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tfstiff.records import load_run
+from tfstiff.report import write_report
+
+
+@click.command("report")
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write.  [default: report.html in the run's folder; of several runs, in the folder that holds them]",
+)
+@click.option("--static", is_flag=True, help="Pictures in place of interactive charts: smaller, and without scripts.")
+def command(runs: tuple[str, ...], out: Path | None, static: bool) -> None:
+    """Write a report of runs as one HTML file; print its path.
+
+    RUN is a folder that `tfstiff run` or StiffnessCallback(log_dir=...) wrote; it may
+    be running still. Several runs give a comparison. The file needs no network: charts
+    are drawn by Plotly, which is in it (pip install 'tfstiff[report]').
+
+    \b
+    Examples:
+      tfstiff report runs/mine
+      tfstiff report runs/lr-* --out comparison.html
+    """  # noqa: D301  # click wants the character \b itself
+    opened = [load_run(folder) for folder in runs]
+    for run in opened:
+        for problem in run.problems:
+            click.echo(f"Warning: {problem}", err=True)
+    path = write_report(opened, out, interactive=False if static else None, say=lambda text: click.echo(text, err=True))
+    click.echo(path)

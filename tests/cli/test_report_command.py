@@ -1,0 +1,70 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "figures"))
+from synthetic_runs import series, write_run
+from tfstiff_cli import main
+
+
+def tfstiff(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_run(tmp_path / "mine", series(3, 2)).folder
+
+
+def test_the_path_goes_to_standard_output(folder):
+    result = tfstiff("report", folder)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == f"{folder / 'report.html'}\n"
+    assert (folder / "report.html").read_text("utf-8").startswith("<!doctype html>")
+
+
+def test_several_runs_give_one_report(folder, tmp_path):
+    other = write_run(tmp_path / "other", series(3, 2)).folder
+    assert tfstiff("report", folder, other).stdout == f"{tmp_path / 'report.html'}\n"
+    out = tmp_path / "new" / "both.html"
+    assert tfstiff("report", folder, other, "--out", out).stdout == f"{out}\n"
+    assert "Stiffness of 2 runs" in out.read_text("utf-8")
+
+
+def test_a_static_report_has_no_script(tmp_path):
+    folder = write_run(tmp_path / "plain", series(1, 0)).folder
+    assert tfstiff("report", folder, "--static").exit_code == 0
+    assert "<script" not in (folder / "report.html").read_text("utf-8")
+
+
+def test_damaged_records_are_told_and_the_rest_is_reported(folder):
+    sorted((folder / "records").iterdir())[0].write_bytes(b"")
+    result = tfstiff("report", folder)
+    assert result.exit_code == 0
+    assert "cannot be read" in result.stderr
+
+
+def test_wrong_usage(folder, tmp_path):
+    assert tfstiff("report").exit_code == 2
+    assert tfstiff("report", tmp_path / "absent").exit_code == 2
+    assert tfstiff("report", folder, "--out", tmp_path).exit_code == 2
+    empty = write_run(tmp_path / "empty", []).folder
+    result = tfstiff("report", empty)
+    assert result.exit_code == 2
+    assert "nothing to report" in result.stderr
+    (tmp_path / "file").write_text("")
+    assert "cannot be written" in tfstiff("report", folder, "--out", tmp_path / "file" / "r.html").stderr
+
+
+def test_no_tensorflow_and_no_matplotlib_for_an_interactive_report(folder):
+    program = (
+        "import sys; from click.testing import CliRunner; from tfstiff_cli import main\n"
+        f"result = CliRunner().invoke(main, ['report', {str(folder)!r}])\n"
+        "assert result.exit_code == 0, result.output\n"
+        "sys.exit(', '.join({'tensorflow', 'keras', 'matplotlib'} & set(sys.modules)) or 0)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr

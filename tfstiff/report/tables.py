@@ -1,0 +1,183 @@
+"""The report's tables: header and rows of text."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tfstiff.records import CriticalLength, Measurement, PairSetStiffness
+from tfstiff.report.comparison import Point, differing_settings, group_names, group_rows
+from tfstiff.report.source import Source
+from tfstiff.report.words import (
+    ABSENT,
+    NO_LENGTH,
+    PAIR_SET_NAMES,
+    cell,
+    has_interval,
+    number,
+    short,
+)
+
+
+class Table(NamedTuple):
+    """A table.
+
+    Attributes:
+        caption: What it is of.
+        header: Names of the columns.
+        rows: A text a cell; the first of a row names it.
+    """
+
+    caption: str
+    header: list[str]
+    rows: list[list[str]]
+
+
+def measurement_table(source: Source, pair_set: str) -> Table:
+    """A row a measurement that has this pair set: when, losses, accuracies, stiffness, ξ with interval and status."""
+    kinds = ("within", "between") if source.has_classes else ("mean",)
+    columns = [(metric, kind) for metric in source.metrics for kind in kinds]
+    header = ["epoch", "step", "training loss", "validation loss"]
+    header += ["training accuracy", "validation accuracy"] * source.has_classes
+    header += [*(f"{metric} {kind}" for metric, kind in columns), "ξ", "status of ξ"]
+    rows = []
+    for m in source.having(pair_set):
+        found = m[pair_set]
+        length = found.critical_length
+        row = [*_when(m), number(m.train.loss, 4), number(m.validation.loss, 4)]
+        if source.has_classes:
+            row += [number(m.train.accuracy), number(m.validation.accuracy)]
+        row += [_stiffness(found, metric, kind) for metric, kind in columns]
+        rows.append([*row, _length(length), length.status.replace("_", " ")])
+    return Table(f"Measurements, {PAIR_SET_NAMES[pair_set]} pairs; ± and brackets: 95\u00a0% intervals", header, rows)
+
+
+def diagnostics_table(source: Source, pair_set: str) -> Table | None:
+    """A row a measurement, a column a diagnostic quantity; None where none were recorded."""
+    measured = [m for m in source.having(pair_set) if m[pair_set].diagnostics is not None]
+    if not measured:
+        return None
+    first = measured[0][pair_set].diagnostics
+    names = [f.name for f in dataclasses.fields(first) if isinstance(getattr(first, f.name), int | float)]  # type: ignore[arg-type]
+    rows = [[*_when(m), *(_four_digits(getattr(m[pair_set].diagnostics, name)) for name in names)] for m in measured]
+    caption = f"Diagnostics of the gradients, {PAIR_SET_NAMES[pair_set]} pairs"
+    return Table(caption, ["epoch", "step", *(name.replace("_", " ") for name in names)], rows)
+
+
+def layer_table(source: Source, pair_set: str) -> Table | None:
+    """A row a layer that was measured by itself, at the last measurement; None where there is none."""
+    last = source.measurements[-1]
+    layers = {path: sets[pair_set] for path, sets in last.layers.items() if pair_set in sets}
+    if not layers:
+        return None
+    kinds = ("within", "between") if source.has_classes else ("mean",)
+    columns = [(metric, kind) for metric in source.metrics for kind in kinds]
+    rows = []
+    for path, found in layers.items():
+        length = found.critical_length
+        cells = [_stiffness(found, metric, kind) for metric, kind in columns]
+        rows.append([path, *cells, _length(length), length.status.replace("_", " ")])
+    caption = f"Layers by themselves at the last measurement, {PAIR_SET_NAMES[pair_set]} pairs"
+    return Table(caption, ["layer", *(f"{metric} {kind}" for metric, kind in columns), "ξ", "status of ξ"], rows)
+
+
+def event_table(events: Sequence[Mapping[str, Any]]) -> Table | None:
+    """A row an event; None where nothing happened beside the schedule."""
+    if not events:
+        return None
+    rows = []
+    for event in events:
+        rest = {name: value for name, value in event.items() if name not in ("event", "step", "epoch")}
+        what = "; ".join(f"{name.replace('_', ' ')} {short(value)}" for name, value in rest.items())
+        rows.append(
+            [str(event.get("event", "")).replace("_", " "), short(event.get("step")), short(event.get("epoch")), what]
+        )
+    return Table("Events", ["event", "step", "epoch", "details"], rows)
+
+
+def named_values(values: Mapping[str, Any], caption: str) -> Table | None:
+    """A row a value, nested ones by their path; None where there are none."""
+    rows = [[name, text] for name, text in _flat(values)]
+    return Table(caption, ["name", "value"], rows) if rows else None
+
+
+def runs_table(sources: Sequence[Source]) -> Table:
+    """A row a run: what differs in its settings, how it ended, how far it came."""
+    settings = differing_settings(sources)
+    rows = []
+    for source in sources:
+        row = [source.name, *(short(source.spec.get(name)) for name in settings), source.status]
+        last = source.measurements[-1] if source.measurements else None
+        row += [str(len(source.measurements))]
+        row += [number(last.train.loss, 4), number(last.validation.loss, 4)] if last else [ABSENT, ABSENT]
+        rows.append(row)
+    header = ["run", *settings, "status", "measurements", "last training loss", "last validation loss"]
+    return Table("The runs, and the settings in which they differ", header, rows)
+
+
+def point_table(sources: Sequence[Source], point: Point, names: Mapping[str, str]) -> Table:
+    """A row a run, a column a quantity, at one point of comparison."""
+    rows = []
+    for index, (source, group) in enumerate(zip(sources, group_names(sources), strict=True)):
+        rows.append([source.name, group, *(_compared(point.values[name][index]) for name in names)])
+    caption = f"{point.title}; in brackets 95\u00a0% intervals over the draw of the probe's examples"
+    return Table(caption, ["run", "group", *names.values()], rows)
+
+
+def group_table(sources: Sequence[Source], point: Point, names: Mapping[str, str]) -> Table | None:
+    """A row a group of runs that differ in their seed only: means over seeds; None where no group has two."""
+    groups = group_names(sources)
+    if max(groups.count(group) for group in groups) < 2:
+        return None
+    columns = {name: group_rows(groups, point.values[name]) for name in names}
+    rows = []
+    for index, group in enumerate(dict.fromkeys(groups)):
+        cells = [f"{_compared(columns[name][index][2])}, n = {len(columns[name][index][1])}" for name in names]
+        rows.append([group, *cells])
+    return Table(
+        f"{point.title}: means over seeds; in brackets 95\u00a0% t intervals over seeds",
+        ["group", *names.values()],
+        rows,
+    )
+
+
+def _compared(value: Any) -> str:
+    text = number(value.value)
+    if has_interval(value.low, value.high):
+        text += f" [{number(value.low)}, {number(value.high)}]"
+    return text + (f" ({value.note})" if value.note else "")
+
+
+def _length(length: CriticalLength) -> str:
+    if length.status in NO_LENGTH:
+        return ABSENT
+    has_limits = length.interval == "bounded"
+    return number(length.value) + f" [{number(length.low)}, {number(length.high)}]" * has_limits
+
+
+def _when(measurement: Measurement) -> list[str]:
+    epoch = f"{measurement.epoch:.3g}" if math.isfinite(measurement.epoch) else ABSENT
+    return [epoch, str(measurement.step) if measurement.step >= 0 else ABSENT]
+
+
+def _stiffness(found: PairSetStiffness, metric: str, kind: str) -> str:
+    if kind == "mean":
+        return cell(getattr(found, f"mean_{metric}"), getattr(found, f"mean_{metric}_se"))
+    by_class = getattr(found, metric)
+    if by_class is None:
+        return ABSENT
+    return cell(*(getattr(by_class, f"{kind}{suffix}") for suffix in ("", "_se", "_df")))
+
+
+def _four_digits(value: float) -> str:
+    return f"{value:.4g}".replace("-", "−") if math.isfinite(value) else number(value)
+
+
+def _flat(values: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for name, value in values.items():
+        path = f"{above} › {name}" if above else str(name)
+        found += _flat(value, path) if isinstance(value, Mapping) else [(path, short(value))]
+    return found
