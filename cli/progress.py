@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from tfstiff import progress
 from tfstiff.progress import describe, in_words
 from tfstiff.records import Measurement
+
+from .panel import measurement_panel
 
 
 def choose_progress() -> progress.Progress:
@@ -39,7 +43,10 @@ class PlainProgress(progress.Progress):
 
 
 class LiveProgress(PlainProgress):
-    """A bar for the current epoch, with a line above it for each epoch done and each measurement."""
+    """The latest measurement in a panel, with sparklines of those before, and a bar for the current epoch below it.
+
+    What is said stands above them and stays; they go when training ends. Epochs have no line: the log has them.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -50,19 +57,20 @@ class LiveProgress(PlainProgress):
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[values]}"),
             console=console,
-            transient=True,
         )
+        self._live = Live(self._bar, console=console, transient=True)
         self._task: TaskID | None = None
+        self._measurements: list[Measurement] = []
 
     def say(self, text: str) -> None:
-        """Writes the line above the bar."""
+        """Writes the line above."""
         self._console.print(text, markup=False, highlight=False)
 
     def begin(self, epochs: int, steps_per_epoch: int) -> None:
         """Shows the bar."""
         super().begin(epochs, steps_per_epoch)
         self._task = self._bar.add_task(f"epoch 1/{epochs}", total=steps_per_epoch, values="")
-        self._bar.start()
+        self._live.start()
 
     def stepped(self, epoch: int, step: int, logs: dict[str, float]) -> None:
         """Moves the bar."""
@@ -70,6 +78,15 @@ class LiveProgress(PlainProgress):
             description = f"epoch {epoch + 1}/{self._epochs}"
             self._bar.update(self._task, completed=step, description=description, values=in_words(logs))
 
+    def epoch_ended(self, epoch: int, logs: dict[str, float], seconds: float) -> None:
+        """Says nothing."""
+
+    def measured(self, measurement: Measurement, seconds: float) -> None:
+        """Shows the measurement."""
+        self._measurements.append(dataclasses.replace(measurement, gram=None))  # which is large, and not shown
+        note = f"measured in {seconds:.1f} s"
+        self._live.update(Group(measurement_panel(self._measurements, note), self._bar))
+
     def end(self) -> None:
-        """Takes the bar away."""
-        self._bar.stop()
+        """Takes panel and bar away."""
+        self._live.stop()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from tfstiff.records import Measurement
 
@@ -73,13 +75,32 @@ def shown_pair_set(measurement: Measurement) -> str:
     return "train_val" if "train_val" in measurement.pair_sets else next(iter(measurement.pair_sets), "train_val")
 
 
-def describe(measurement: Measurement, seconds: float) -> str:
-    """One measurement, of the pairs of `shown_pair_set`, in a line."""
+def describe(measurement: Measurement, seconds: float | None = None) -> str:
+    """One measurement, of the pairs of `shown_pair_set`, in a line; with the time that it took, where given."""
     found = measurement[shown_pair_set(measurement)]
     parts = [f"step {measurement.step} (epoch {measurement.epoch:.3g}):"]
     if found.sign is not None and found.cosine is not None:
         parts.append(f"sign {found.sign.within:+.3f} within {found.sign.between:+.3f} between,")
         parts.append(f"cosine {found.cosine.within:+.3f} within {found.cosine.between:+.3f} between,")
+    else:
+        parts.append(f"sign {found.mean_sign:+.3f}, cosine {found.mean_cosine:+.3f},")
     length = found.critical_length
     parts.append(f"ξ {length.value:.3g}" + ("" if length.status == "ok" else f" {length.status}"))
-    return " ".join(parts) + f" [{seconds:.1f} s]"
+    return " ".join(parts) + ("" if seconds is None else f" [{seconds:.1f} s]")
+
+
+def describe_event(event: Mapping[str, Any]) -> str:
+    """What happened beside the schedule of measurements, in a line; empty where there is nothing to tell at once."""
+    kind = event.get("event")
+    if kind == "training_loss_reached":
+        text = f"training loss {event['threshold']:g} reached, with {event['training_loss']:.4g}"
+    elif kind == "stiffness_dropped":
+        text = (
+            f"{event['monitor']} has fallen from {event['peak_value']:.3f} at step {event['peak_step']} "
+            f"to {event['value']:.3f}, so training was stopped"
+        )
+    elif kind == "onset_confirmed":
+        text = f"onset of overfitting by {event['rule']}: step {event['onset_step']}"
+    else:
+        return ""
+    return f"step {event['step']}: {text}"
