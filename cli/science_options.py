@@ -84,6 +84,30 @@ _OPTIONS = (
         show_default=True,
         help="Training examples that the loss is of, a fixed sample.",
     ),
+    click.option(
+        "--stop-when-stiffness-drops",
+        type=click.IntRange(min=1),
+        is_flag=False,
+        flag_value=3,
+        default=None,
+        metavar="[PATIENCE]",
+        help="Stop when stiffness lies below its maximum, by more than its error, in this many measurements in a row "
+        "(3 where it is left out).  [default: never]",
+    ),
+    click.option(
+        "--min-stiffness-drop",
+        type=float,
+        metavar="X",
+        default=_DEFAULTS.min_stiffness_drop,
+        show_default=True,
+        help="By how much it has to be below, besides.",
+    ),
+    click.option(
+        "--stiffness-monitor",
+        metavar="NAME",
+        help="The stiffness of that drop and of the onset of overfitting, such as sign_within_val_val.  [default: "
+        "cosine_within_train_val]",
+    ),
     _several_of("--pair-sets", "pair_sets", PAIR_SETS, "Pairs to measure"),
     _several_of("--metrics", "metrics", METRICS, "Stiffness to show and to put into Keras' logs"),
     _one_of("--distance", "distance", "Between two examples; cosine is 1 − cos, cosine_similarity is cos."),
@@ -97,6 +121,14 @@ _OPTIONS = (
     _one_of("--distance-pairs", "distance_pairs", "Classes of the pairs that are compared by distance."),
     _one_of("--xi-method", "critical_length_method", "How the critical length ξ is found."),
     _one_of("--xi-metric", "critical_length_metric", "The stiffness of which ξ is the zero."),
+    click.option(
+        "--groups",
+        metavar="GROUPS",
+        default=_DEFAULTS.groups,
+        show_default=True,
+        help="Groups of classes to compare blocks of the class matrix by: auto (CIFAR-100's superclasses, CIFAR-10's "
+        "vehicles and animals, else none), none, a .json or .toml file, or group=class,class;group=class,class.",
+    ),
 )
 
 

@@ -13,7 +13,8 @@ from tfstiff.progress import shown_pair_set
 from tfstiff.records import METRICS, PAIR_SETS, Run, load_run, scalar_row
 from tfstiff.records.atomic import finite
 
-from .tables import event_notes, print_measurements
+from .onset_table import onsets_document, print_onsets
+from .tables import event_notes, print_blocks, print_measurements
 
 
 @click.command("show")
@@ -94,6 +95,8 @@ def _print_run(
         print_measurements(run.measurements, pair_set, metrics=config.get("metrics", METRICS))
         for line in event_notes(events):
             click.echo(line)
+        print_blocks(run.measurements, pair_set, metrics=config.get("metrics", METRICS))
+        print_onsets(run.measurements, config.get("stiffness_monitor"))
     else:
         click.echo("No measurements yet." if status == "running" else "No measurements.")
 
@@ -113,12 +116,19 @@ def _document(
             for name, stiffness in measurement.pair_sets.items()
             for end in ("low", "high")
         }
-        rows.append({**scalar_row(measurement), **statuses, **errors, **limits})
+        p_values = {
+            f"block_p_value_{metric}_{name}": getattr(stiffness, metric).blocks.p_value
+            for name, stiffness in measurement.pair_sets.items()
+            for metric in (METRICS if measurement.groups else ())
+        }
+        rows.append({**scalar_row(measurement), **statuses, **errors, **limits, **p_values})
     return {
         "folder": str(run.folder),
         "status": status,
         "config": config,
         "measurements": rows,
+        "groups": run.measurements[-1].groups if run.measurements else {},
+        "onsets": onsets_document(run.measurements, config.get("stiffness_monitor")),
         "events": events,
         "problems": [str(problem) for problem in problems],
     }

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.measure import Measurement as Extent
 from rich.table import Table
 
-from tfstiff.progress import shown_pair_set
+from tfstiff.progress import describe_event, shown_pair_set
 from tfstiff.records import METRICS, Measurement, PairSetStiffness
 
 # Status of a critical length -> its mark in the table, and what the mark means.
@@ -53,7 +53,7 @@ def measurement_table(
         cells += [_number(m.train.loss, 4), _number(m.validation.loss, 4)]
         if has_classes:
             cells.append(_number(m.validation.accuracy))
-        cells += [_with_error(*_scalar(stiffness, metric, kind)) for metric, kind in kinds]
+        cells += [with_error(*mean_and_error(stiffness, metric, kind)) for metric, kind in kinds]
         length = stiffness.critical_length if stiffness else None
         cells += [_number(length.value if length else math.nan), _mark(length.status) if length else ""]
         table.add_row(*cells)
@@ -94,29 +94,67 @@ def plain_table(first: str, *others: str) -> Table:
     return table
 
 
-def print_whole(table: Table, notes: Sequence[str] = (), file: IO[str] | None = None) -> None:
+def print_whole(
+    table: Table, notes: Sequence[str] = (), file: IO[str] | None = None, *, title: str | None = None
+) -> None:
     """Prints a table, never truncated, and a line for each note below it.
 
     Args:
         table: May be wider than the terminal.
         notes: Lines of text.
         file: Standard output where None.
+        title: A line above it, with an empty one before.
     """
     console = Console(file=file or sys.stdout, highlight=False)
     widest = Extent.get(console, console.options.update(max_width=10_000), table).maximum
     console.width = max(widest, console.width)
+    if title is not None:
+        console.print(f"\n{title}", markup=False)
     console.print(table)
     for line in notes:
         console.print(line, markup=False, soft_wrap=True)
 
 
+def print_blocks(
+    measurements: Sequence[Measurement],
+    pair_set: str | None = None,
+    metrics: Sequence[str] = METRICS,
+    file: IO[str] | None = None,
+) -> None:
+    """Prints a row a measurement of classes of one group against classes of different groups; nothing without groups.
+
+    Args:
+        measurements: In order of time; may be empty.
+        pair_set: `train_train`, `train_val` or `val_val`; None chooses one that was measured.
+        metrics: Which of `sign` and `cosine`.
+        file: Standard output where None.
+    """
+    pair_set = pair_set or (shown_pair_set(measurements[0]) if measurements else "train_val")
+    grouped = [m for m in measurements if m.groups and pair_set in m.pair_sets]
+    if not grouped:
+        return
+    kinds = ("same\ngroup", "different\ngroups", "contrast", "p")
+    table = plain_table("epoch", "step", *(f"{metric}\n{kind}" for metric in metrics for kind in kinds))
+    for m in grouped:
+        cells = [f"{m.epoch:.3g}" if math.isfinite(m.epoch) else _ABSENT, str(m.step) if m.step >= 0 else _ABSENT]
+        for metric in metrics:
+            blocks = getattr(m[pair_set], metric).blocks
+            for kind in ("same_group", "different_group", "contrast"):
+                cells.append(with_error(getattr(blocks, kind), getattr(blocks, f"{kind}_se")))
+            cells.append(_number(blocks.p_value))
+        table.add_row(*cells)
+    last = grouped[-1]
+    test = getattr(last[pair_set], metrics[0]).blocks
+    which = "all" if test.is_exact else "drawn"
+    note = f"p: share of the {test.num_groupings:,} groupings of this shape ({which}) with at least that contrast"
+    notes = [note] if test.num_groupings else []
+    names = "; ".join(f"{name}: {', '.join(classes)}" for name, classes in last.groups.items())
+    print_whole(table, [*notes, names], file, title=f"Blocks of classes, {pair_set}")
+
+
 def event_notes(events: Sequence[dict[str, Any]]) -> list[str]:
-    """A line for each training loss that a run waited for and reached."""
-    return [
-        f"step {event['step']}: training loss {event['threshold']:g} reached, with {event['training_loss']:.4g}"
-        for event in events
-        if event.get("event") == "training_loss_reached"
-    ]
+    """A line for each event that the run waited for: a training loss reached, a drop of stiffness."""
+    return [text for event in events if event.get("event") != "onset_confirmed" and (text := describe_event(event))]
 
 
 def gradient_notes(measurements: Sequence[Measurement], pair_set: str) -> list[str]:
@@ -144,8 +182,8 @@ def _worth_telling(stiffness: PairSetStiffness | None) -> int:
     return count if 100 * count > stiffness.pair_counts.sum() else 0
 
 
-def _scalar(stiffness: PairSetStiffness | None, metric: str, kind: str) -> tuple[float, float]:
-    """A mean and its standard error."""
+def mean_and_error(stiffness: PairSetStiffness | None, metric: str, kind: str) -> tuple[float, float]:
+    """A mean, `sign` or `cosine` and `within`, `between` or `mean`, and its standard error; NaN where there is none."""
     if stiffness is None:
         return math.nan, math.nan
     if kind == "mean":
@@ -154,7 +192,7 @@ def _scalar(stiffness: PairSetStiffness | None, metric: str, kind: str) -> tuple
     return getattr(by_class, kind), getattr(by_class, f"{kind}_se")
 
 
-def _with_error(value: float, error: float) -> str:
+def with_error(value: float, error: float) -> str:
     """`0.741±.012`; the value alone where the error is not known."""
     if math.isnan(value) or math.isnan(error):
         return _number(value)

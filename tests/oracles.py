@@ -60,3 +60,17 @@ def differing_signs(gram, expected, smallest_cosine=1e-6):
     norms = np.sqrt(np.diag(expected))
     clear = np.abs(expected) > smallest_cosine * np.outer(norms, norms)
     return float((np.sign(gram) != np.sign(expected))[clear].mean())
+
+
+def assert_same(found, expected):
+    """Sees that nested dataclasses and dicts of numbers are equal, up to rounding of float64."""
+    assert type(found) is type(expected)
+    if hasattr(expected, "__dataclass_fields__"):
+        for name in expected.__dataclass_fields__:
+            assert_same(getattr(found, name), getattr(expected, name))
+    elif isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        for name in expected:
+            assert_same(found[name], expected[name])
+    else:
+        np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11)

@@ -423,3 +423,83 @@ def test_scalars_in_the_space_of_a_layer():
     assert list(found["train_val"].spaces) == [name]
     value = found.scalars()["stiffness_critical_length_train_val"]
     np.testing.assert_equal(value, found["train_val"].spaces[name].critical_length.value)
+
+
+FOUR = tuple("abcd")
+
+
+def grouped(**options):
+    probe = Probe.from_arrays(train=arrays(40, 1, 4), validation=arrays(40, 2, 4), size=None, class_names=FOUR)
+    return measure(classifier(4), probe, **options)
+
+
+def test_blocks_of_classes_are_compared_where_groups_are_given():
+    plain, found = grouped(), grouped(groups={"one": ["a", "c"], "two": ["b", "d"]})
+    assert (plain.groups, plain["train_val"].sign.blocks) == ({}, None)
+    assert found.groups == {"one": ("a", "c"), "two": ("b", "d")}
+    matrix = found["train_val"].cosine.matrix
+    same = np.mean([matrix[0, 2], matrix[2, 0], matrix[1, 3], matrix[3, 1]])
+    blocks = found["train_val"].cosine.blocks
+    np.testing.assert_allclose(blocks.same_group, same, atol=1e-12)
+    np.testing.assert_allclose(blocks.contrast, blocks.same_group - blocks.different_group)
+    assert (blocks.num_groupings, blocks.is_exact) == (6, True)
+    assert found.scalars()["stiffness_cosine_block_contrast_train_val"] == blocks.contrast
+    assert found.standard_errors()["stiffness_cosine_block_contrast_train_val"] == blocks.contrast_se
+    assert len(found.scalars()) == len(plain.scalars()) + 6
+    assert grouped(groups="one=a,c;two=b,d")["val_val"].sign.blocks.p_value == found["val_val"].sign.blocks.p_value
+
+
+def test_known_classes_have_their_groups():
+    names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+    halves = [(x, np.arange(40) % 10) for x, _ in (arrays(40, seed) for seed in (3, 4))]
+    probe = Probe.from_arrays(train=halves[0], validation=halves[1], size=None, class_names=names)
+    found = measure(classifier(10), probe)
+    assert list(found.groups) == ["vehicles", "animals"]
+    assert found["train_train"].sign.blocks.num_groupings == 210
+    assert measure(classifier(10), probe, groups=None).groups == {}
+    assert measure(classifier(10), probe, groups="none").groups == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"groups": "one=a,e"}, "are not classes"),
+        ({"groups": "missing.json"}, "cannot be read"),
+        ({"groups": {}}, "list of class names"),
+        ({"critical_length_method": "fixed_effects", "distance_pairs": "all"}, "fixed effects"),
+    ],
+)
+def test_choices_that_do_not_suit_the_probe(options, message):
+    with pytest.raises(InvalidInput, match=message):
+        grouped(**options)
+    probe = Probe.from_arrays(train=arrays(40, 1, 4), validation=arrays(40, 2, 4), size=None, class_names=FOUR)
+    with pytest.raises(InvalidInput, match=message):  # before training
+        tfstiff.StiffnessCallback(probe, **options)
+
+
+def test_regression_targets_have_no_classes_to_group_or_to_have_effects():
+    x = TRAIN[0]
+    probe = Probe.from_arrays(train=(x, x[:, :1]), validation=(x, x[:, :1]), size=None)
+    model = classifier(1, "mse")
+    assert measure(model, probe)["train_val"].sign is None
+    for options in ({"groups": "a=0"}, {"critical_length_method": "fixed_effects"}):
+        with pytest.raises(InvalidInput, match="classes"):
+            measure(model, probe, **options)
+
+
+def test_isotonic_says_before_training_that_there_are_too_many_pairs(monkeypatch):
+    monkeypatch.setattr("tfstiff.measuring.KEPT_PAIRS", 50)
+    probe = probe_of()
+    with pytest.raises(InvalidInput, match=r"isotonic need every compared pair, and train_train has 55"):
+        tfstiff.StiffnessCallback(probe, critical_length_method="isotonic", distance_pairs="all")
+    assert measure(classifier(), probe, critical_length_method="isotonic")["train_val"].critical_length.num_pairs < 50
+
+
+@pytest.mark.parametrize("method", ["first_crossing", "fixed_effects"])
+def test_other_critical_lengths_need_no_list_of_pairs(monkeypatch, method):
+    """With an interval, from pairs that are too many to be kept."""
+    expected = grouped(critical_length_method=method)["train_val"].critical_length
+    monkeypatch.setattr("tfstiff.stiffness.pairs.KEPT_PAIRS", 10)
+    found = grouped(critical_length_method=method)["train_val"].critical_length
+    assert (found.method, found.interval) == (method, expected.interval)
+    np.testing.assert_allclose([found.value, found.low, found.high], [expected.value, expected.low, expected.high])

@@ -31,7 +31,7 @@ def planted(monkeypatch, values, noise=0.001):
         each = value + DEVIATIONS + noise * np.random.default_rng(place).normal(size=EXAMPLES)
         influence = (each - each.mean()) / math.sqrt(EXAMPLES * (EXAMPLES - 1))
         error = float(np.linalg.norm(influence))
-        cell = SimpleNamespace(within=value, within_se=error, within_influence=influence)
+        cell = SimpleNamespace(within=value, within_se=error, within_influence=influence, blocks=None)
         cell.between, cell.between_se, cell.between_influence = -value, error, -influence
         pairs = SimpleNamespace(sign=cell, cosine=cell, critical_length=SimpleNamespace(value=math.nan))
         half = HalfSummary(9, 1.0, 0.5, 0, 0)
@@ -151,8 +151,9 @@ def test_any_published_scalar_can_be_monitored(monkeypatch):
         StopWhenStiffnessDrops(stiffness, "val_loss")
     only_train = StiffnessCallback(PROBE, pair_sets=("train_train",))
     assert StopWhenStiffnessDrops(only_train, "cosine_within_train_train").monitor.endswith("within_train_train")
+    assert StopWhenStiffnessDrops(only_train).monitor == "stiffness_cosine_within_train_train"
     with pytest.raises(InvalidInput, match="Unknown scalar"):
-        StopWhenStiffnessDrops(only_train)
+        StopWhenStiffnessDrops(only_train, "cosine_within_train_val")
     for options in ({"patience": 0}, {"z": -1.0}, {"min_drop": math.nan}):
         with pytest.raises(InvalidInput):
             StopWhenStiffnessDrops(stiffness, **options)

@@ -8,9 +8,9 @@ import keras
 
 from tfstiff.callback import StiffnessCallback
 from tfstiff.errors import InvalidInput
-from tfstiff.records import PAIR_SETS, Measurement, scalar_names
+from tfstiff.records import Measurement
 from tfstiff.stiffness.onset import Onset, OnsetWatch, turning_point
-from tfstiff.stiffness.overfitting import default_monitor, reading
+from tfstiff.stiffness.overfitting import chosen_monitor, reading
 
 EVENT = "stiffness_dropped"
 
@@ -34,8 +34,8 @@ class StopWhenStiffnessDrops(keras.callbacks.Callback):
 
     Args:
         stiffness: Measures, and comes before this callback in the list.
-        monitor: A name in `Measurement.scalars()`, with or without `stiffness_` before it. None is the cosine of
-            `train_val`, within classes where there are any.
+        monitor: A name in `Measurement.scalars()`, with or without `stiffness_` before it. None is the cosine within
+            classes, where there are any, of `train_val`, where it is measured.
         patience: Measurements in a row that have to be below the maximum.
         z: Standard errors of the paired difference by which they have to be.
         min_drop: In units of the value, by which they have to be besides.
@@ -62,11 +62,7 @@ class StopWhenStiffnessDrops(keras.callbacks.Callback):
         min_drop: float = 0.0,
     ) -> None:
         super().__init__()
-        has_classes = stiffness.probe.num_classes is not None
-        known = scalar_names(has_classes, tuple(stiffness.options.get("pair_sets", PAIR_SETS)))
-        self.monitor = "stiffness_" + (monitor or default_monitor(has_classes)).removeprefix("stiffness_")
-        if self.monitor not in known:
-            raise InvalidInput("Unknown scalar to monitor.", expected=", ".join(known), received=self.monitor)
+        self.monitor = chosen_monitor(monitor, stiffness.scalars)
         self._stiffness = stiffness
         self._options = {"patience": patience, "z": z, "min_change": min_drop}
         self._begin()
@@ -97,6 +93,21 @@ class StopWhenStiffnessDrops(keras.callbacks.Callback):
         """Reads what was measured at the end of the epoch."""
         self._read()
 
+    def state(self) -> dict[str, Any]:
+        """Whether it has stopped training, for `restore` in another process."""
+        return {"has_stopped": self._has_stopped}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on where another process was; `stiffness` has its measurements.
+
+        It takes the place of `on_train_begin` and the first `on_epoch_begin`.
+        """
+        self._begin()
+        self._known = 0
+        self._has_stopped = True  # while it reads what it read before
+        self._read()
+        self._has_stopped = state["has_stopped"]
+
     def _begin(self) -> None:
         self._watch = OnsetWatch(turning_point, name="stiffness_drop", **self._options)
         self._measurements: list[Measurement] = []
@@ -114,7 +125,7 @@ class StopWhenStiffnessDrops(keras.callbacks.Callback):
         if not self._has_stopped and self.onset.status == "confirmed":
             self._has_stopped = True
             peak = self._measurements[self.onset.index]
-            self._stiffness.measure_now(
+            self._stiffness.note(
                 EVENT,
                 monitor=self.monitor,
                 value=self._measurements[-1].scalars()[self.monitor],

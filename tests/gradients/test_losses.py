@@ -230,3 +230,10 @@ def test_a_model_in_double_precision():
     gram = gradient_gram(twin, x, y, loss=SOFTMAX)
     assert gram.dtype == np.float64
     assert relative_error(gram, reference_gram(twin, x, y, SOFTMAX)) < 1e-13
+
+
+def test_losses_that_differ_in_a_setting_that_their_configuration_leaves_out():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    x, y = np.ones((4, 3), "float32"), 5 + np.arange(4.0)[:, None]
+    found = [gradient_gram(model, x, y, loss=keras.losses.Huber(delta)) for delta in (0.5, 1.0)]
+    np.testing.assert_allclose(4 * found[0], found[1], rtol=1e-5)  # far out its gradient is delta

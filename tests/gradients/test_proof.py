@@ -1,5 +1,7 @@
 """The proof at run time: each way in which gradients can come out wrong is caught, and nothing else is refused."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from oracles import float64_twin, reference_gradients, relative_error
 from small_models import SOFTMAX, Centred, Gated, Weighted, dense_net, labelled, sequential
 
 from tfstiff.errors import InvalidInput, UnsupportedModel
-from tfstiff.gradients import METHODS, gradient_gram, operations, per_example_gradients, structured
+from tfstiff.gradients import METHODS, gradient_gram, operations, per_example_gradients, products, proof, structured
 from tfstiff.gradients.factors import Outer
 from tfstiff.gradients.plan import plan_for
 
@@ -236,6 +238,54 @@ def test_what_a_diverged_model_did_not_prove_is_proved_later(register):
     with pytest.warns(UserWarning, match="do not sum"):
         gram = gradient_gram(model, x, y, loss=SOFTMAX)
     assert relative_error(gram, oracle(dense_net, model, x, y)) < 1e-5
+
+
+def wide_net():
+    """So wide that factors are cheaper than gradients that are formed."""
+    return sequential((30,), layers.Dense(30, activation="tanh"), layers.Dense(30), layers.Dense(3))
+
+
+def wrong_products(first, second, known=()):
+    return 1.01 * products.products(first, second, known)
+
+
+@pytest.mark.filterwarnings("error")
+def test_products_that_are_not_those_of_the_gradients(monkeypatch):
+    """Formed they are right; only the sums that measurements are made of are not."""
+    model = wide_net()
+    x, y = labelled((30,), 12)
+    monkeypatch.setattr(proof, "products", wrong_products)
+    with pytest.raises(UnsupportedModel, match=r"kernel.*products differ from those of the gradients"):
+        gradient_gram(model, x, y, loss=SOFTMAX, method="structured")
+
+
+@pytest.mark.filterwarnings("error")
+def test_squared_lengths_that_are_not_those_of_the_gradients(monkeypatch):
+    right = structured.squared_norms
+    monkeypatch.setattr(structured, "squared_norms", lambda *features: 1.01 * right(*features))
+    model = wide_net()
+    x, y = labelled((30,), 12)
+    with pytest.raises(UnsupportedModel, match="squared lengths differ"):
+        gradient_gram(model, x, y, loss=SOFTMAX, method="structured")
+
+
+@pytest.mark.parametrize("form", ["formed", "outers"])
+def test_a_weight_that_is_in_the_products_twice(form):
+    model = wide_net()
+    x, y = labelled((30,), 12)
+    plan = plan_for(model, x, y, loss=SOFTMAX)
+    part = plan.parts[0]
+    layout, features = part.layout, part.compute(x, y)
+    weights = layout.outers[0]
+    size = sum(layout.sizes[weight] for weight in weights)
+    again = features.outers[0] if form == "outers" else tf.zeros([12, size])
+    doubled = layout._replace(**{form: (*getattr(layout, form), weights)})
+    if form == "outers":
+        doubled = doubled._replace(fixed=(*layout.fixed, False))
+    more = features._replace(**{form: (*getattr(features, form), again)})
+    candidate = SimpleNamespace(compute=lambda x, y: more, layout=doubled)
+    verdict = proof.compare(candidate, plan._batch_gradient, range(len(layout.sizes)), x, y, seed=0)
+    assert {verdict.wrong[weight] for weight in weights} == {"it is in the products twice"}
 
 
 class TwoOutputs(keras.Model):

@@ -11,6 +11,7 @@ import numpy as np
 from tfstiff.records import (
     METRICS,
     PAIR_SETS,
+    BlockStiffness,
     ClassCriticalLengths,
     ClassStiffness,
     CriticalLength,
@@ -34,15 +35,16 @@ def arrays(shape, dtype=np.float64):
 
 def built(kind, members):
     """Any value of the dataclass `kind`, of these members; numbers may be any, and the rest is left out."""
-    numbers = {"int": COUNTS, "float": NUMBERS}
+    numbers = {"int": COUNTS, "float": NUMBERS, "bool": st.booleans()}
     others = {field.name: numbers[field.type] for field in dataclasses.fields(kind) if field.type in numbers}
     return st.builds(kind, **(others | members))
 
 
-def by_class(num_classes, num_examples):
+def by_class(num_classes, num_examples, has_groups):
     cells = arrays((num_classes, num_classes))
     influences = arrays(num_examples, np.float32)
     names = {"matrix": cells, "matrix_se": cells, "matrix_df": cells}
+    names["blocks"] = built(BlockStiffness, {"contrast_influence": influences}) if has_groups else st.none()
     return built(ClassStiffness, names | {"within_influence": influences, "between_influence": influences})
 
 
@@ -69,9 +71,9 @@ def lengths_by_class(num_classes):
 
 
 @st.composite
-def pair_sets(draw, num_classes):
+def pair_sets(draw, num_classes, has_groups):
     size = draw(st.integers(0, 3))
-    classes = by_class(num_classes, size) if num_classes else st.none()
+    classes = by_class(num_classes, size, has_groups) if num_classes else st.none()
     space = st.builds(
         DistanceStiffness,
         profiles(draw(st.integers(1, 4))),
@@ -90,10 +92,12 @@ def measurements(draw):
     num_classes = draw(st.integers(0, 3))
     summaries = st.builds(HalfSummary, COUNTS, NUMBERS, NUMBERS, COUNTS, COUNTS)
     size = draw(st.integers(0, 3))
+    texts = st.lists(NAMES, min_size=1, max_size=3).map(tuple)
+    groups = draw(st.dictionaries(NAMES.filter(bool), texts, max_size=2)) if num_classes else {}
     return Measurement(
         train=draw(summaries),
         validation=draw(summaries),
-        pair_sets={name: draw(pair_sets(num_classes)) for name in PAIR_SETS},
+        pair_sets={name: draw(pair_sets(num_classes, bool(groups))) for name in PAIR_SETS},
         class_names=tuple(draw(NAMES) for _ in range(num_classes)),
         step=draw(st.integers(-1, 2**40)),
         epoch=draw(NUMBERS),
@@ -101,6 +105,7 @@ def measurements(draw):
         learning_rate=draw(NUMBERS),
         method=draw(NAMES),
         gram=draw(st.one_of(st.none(), arrays((size, size), np.float32))),
+        groups=groups,
     )
 
 

@@ -6,10 +6,16 @@ import pytest
 from plain_sums import sums_of
 
 from tfstiff.errors import InvalidInput
-from tfstiff.stiffness.block_permutation import block_permutation_test
-from tfstiff.stiffness.blocks import block_contrast, group_order
+from tfstiff.stiffness.block_permutation import block_permutation_test, permutation_test
+from tfstiff.stiffness.blocks import block_stiffness, group_order
+from tfstiff.stiffness.cells import cells_of
+from tfstiff.stiffness.intervals import interval
 
 RNG = np.random.default_rng(0)
+
+
+def block_contrast(sums, groups, metric="cosine"):
+    return block_stiffness(cells_of(sums), groups)[metric]
 
 
 def test_the_order_is_by_group():
@@ -62,35 +68,68 @@ def test_the_contrast_is_that_of_the_cells(metric, is_symmetric, groups):
     same, different = by_loops(matrix, groups)
     assert (found.same_group, found.different_group) == pytest.approx((same, different))
     assert found.contrast == pytest.approx(same - different)
-    assert 0 < found.se <= np.linalg.norm(found.influence)
-    assert found.z == pytest.approx(found.contrast / found.se)
-    assert len(found.influence) == (20 if is_symmetric else 29)
+    assert 0 < found.contrast_se <= np.linalg.norm(found.contrast_influence) * (1 + 1e-6)
+    assert len(found.contrast_influence) == (20 if is_symmetric else 29)
+    test = block_permutation_test(matrix, groups)
+    assert (found.p_value, found.num_groupings, found.is_exact) == (test.p_value, test.num_groupings, True)
     # What examples add has a mean of zero in each class
     for label in range(5):
-        assert found.influence[:20][classes == label].sum() == pytest.approx(0, abs=1e-12)
+        assert found.contrast_influence[:20][classes == label].sum() == pytest.approx(0, abs=1e-7)
+
+
+def leave_one_out(g, classes, g2, classes2, groups, kind):
+    """What leaving out each example changes; the rows' examples, then the columns' where they are others."""
+    whole = getattr(block_contrast(sums_of(g, classes, g2, classes2), groups), kind)
+    changes = []
+    for side, labels in enumerate((classes,) if g2 is None else (classes, classes2)):
+        for i in range(len(labels)):
+            halves = [g, classes, g2, classes2]
+            halves[2 * side : 2 * side + 2] = np.delete(halves[2 * side], i, 0), np.delete(labels, i)
+            changes.append(whole - getattr(block_contrast(sums_of(*halves), groups), kind))
+    return np.array(changes)
 
 
 @pytest.mark.parametrize("is_symmetric", [True, False])
-def test_the_standard_error_is_the_scatter_over_probes(is_symmetric):
+def test_influences_are_what_leaving_examples_out_changes(is_symmetric):
+    rng = np.random.default_rng(4)
+    groups, classes = np.array([0, 0, 1, 1]), np.repeat(np.arange(4), [5, 6, 4, 7])
+    g, g2 = (planted_gradients(rng, classes, groups, 0.7) for _ in range(2))
+    halves = (g, classes, None, None) if is_symmetric else (g, classes, g2, classes[::-1].copy())
+    found = block_contrast(sums_of(*halves), groups)
+    labels = np.concatenate([part for part in (halves[1], halves[3]) if part is not None])
+    counts = np.concatenate([np.bincount(part)[part] for part in (halves[1], halves[3]) if part is not None])
+    changes = leave_one_out(*halves, groups, "contrast")
+    assert len(labels) == len(changes)
+    np.testing.assert_allclose(found.contrast_influence, changes * np.sqrt((counts - 1) / counts), atol=1e-6)
+
+
+@pytest.mark.parametrize("is_symmetric", [True, False])
+def test_intervals_hold_the_truth(is_symmetric):
+    """Of means of same and of different groups, and of the contrast; the truth is that of all these probes together."""
     rng = np.random.default_rng(1)
-    groups, classes = np.array([0, 0, 1, 1]), np.arange(60) % 4
-    contrasts, errors = [], []
-    for _ in range(300):
+    groups, classes = np.array([0, 0, 1, 1]), np.arange(80) % 4
+    kinds = ("same_group", "different_group", "contrast")
+    drawn = []
+    for _ in range(600):
         g, g2 = (planted_gradients(rng, classes, groups, 0.7) for _ in range(2))
-        sums = sums_of(g, classes) if is_symmetric else sums_of(g, classes, g2, classes)
-        found = block_contrast(sums, groups)
-        contrasts.append(found.contrast)
-        errors.append(found.se)
-    assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(np.std(contrasts), rel=0.12)
-    assert np.mean(contrasts) > 5 * np.std(contrasts) / math.sqrt(300)
+        drawn.append(block_contrast(sums_of(g, classes) if is_symmetric else sums_of(g, classes, g2, classes), groups))
+    for kind in kinds:
+        value, se, df = (np.array([getattr(one, f"{kind}{suffix}") for one in drawn]) for suffix in ("", "_se", "_df"))
+        low, high = interval(value, se, df)
+        truth = value.mean()
+        held = np.mean((low <= truth) & (truth <= high))
+        assert 0.925 < held < 0.98, (kind, held)
+        assert np.sqrt(np.mean(se**2)) == pytest.approx(np.std(value), rel=0.1), kind
+    assert np.mean([one.contrast for one in drawn]) > 0.02
 
 
-def test_without_blocks_z_is_standard_normal():
+def test_without_blocks_the_contrast_is_as_uncertain_as_it_says():
     rng = np.random.default_rng(2)
     groups, classes = np.array([0, 0, 1, 1, 1]), np.arange(50) % 5
-    z = [block_contrast(sums_of(rng.normal(size=(50, 12)), classes), groups).z for _ in range(400)]
+    found = [block_contrast(sums_of(rng.normal(size=(50, 12)), classes), groups) for _ in range(400)]
+    z = [one.contrast / one.contrast_se for one in found]
     assert abs(np.mean(z)) < 0.2
-    assert 0.8 < np.std(z) < 1.08, "never below what independent pairs would have"
+    assert 0.8 < np.std(z) < 1.08, "of noise alone the errors are a little too large"
 
 
 def test_contrasts_that_cannot_be_told():
@@ -100,12 +139,12 @@ def test_contrasts_that_cannot_be_told():
     assert math.isnan(block_contrast(sums_of(g, classes), np.array([0, 1, 2, 3])).contrast)
     one = block_contrast(sums_of(g[:7], classes[:7]), np.array([0, 0, 1, 1]))
     assert not math.isnan(one.contrast)
-    assert math.isnan(one.se)
+    assert math.isnan(one.contrast_se)
     holed = np.insert(g, 2, np.nan, 0)
     found = block_contrast(sums_of(holed, np.insert(classes, 2, 0)), np.array([0, 0, 1, 1]))
     expected = block_contrast(sums_of(g, classes), np.array([0, 0, 1, 1]))
-    assert (found.contrast, found.se) == pytest.approx((expected.contrast, expected.se))
-    assert found.influence[2] == 0
+    assert (found.contrast, found.contrast_se) == pytest.approx((expected.contrast, expected.contrast_se))
+    assert found.contrast_influence[2] == 0
 
 
 def all_maps(groups):
@@ -156,6 +195,15 @@ def test_drawing_is_repeatable():
     one, two, other = (block_permutation_test(matrix, groups, samples=200, seed=seed) for seed in (1, 1, 2))
     assert one == two
     assert abs(one.p_value - other.p_value) < 0.2
+
+
+def test_several_matrices_at_once_are_as_one_by_one():
+    matrices, groups = RNG.normal(size=(3, 20, 20)), np.arange(20) // 5
+    matrices[:, 3, 4] = np.nan
+    for found, matrix in zip(permutation_test(matrices, groups, samples=50), matrices, strict=True):
+        alone = block_permutation_test(matrix, groups, samples=50)
+        assert found.contrast == pytest.approx(alone.contrast)
+        assert (found.p_value, found.num_groupings) == (alone.p_value, 51)
 
 
 def test_tests_that_cannot_be_made():

@@ -24,6 +24,7 @@ def pair_set(value, se, influence):
         between=-value,
         between_se=se,
         between_influence=-influence,
+        blocks=None,
     )
     length = SimpleNamespace(value=1.5)
     return SimpleNamespace(sign=by_class, cosine=by_class, critical_length=length)

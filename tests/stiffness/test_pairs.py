@@ -173,7 +173,7 @@ def test_vectors_that_are_not_finite_or_zero(kind):
 def test_many_pairs_are_not_kept(monkeypatch, binning, is_symmetric):
     rows, columns = points(40, 1), None if is_symmetric else points(30, 2)
     kept, tiles = compared(rows, columns, 16, compared="all", binning=binning)
-    monkeypatch.setattr(pairs, "_KEPT_PAIRS", 100)
+    monkeypatch.setattr(pairs, "KEPT_PAIRS", 100)
     made, _ = compared(rows, columns, 16, compared="all", binning=binning)
     assert kept.keeps_tiles
     assert not made.keeps_tiles

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from oracles import assert_same
+from test_probe_pass import SOFTMAX, classifier, examples, probe_of
 
-from tests.summation.test_probe_pass import SOFTMAX, classifier, examples, probe_of
 from tfstiff.gradients.memory import MemoryPlan
 from tfstiff.gradients.plan import plan_for
 from tfstiff.records import PAIR_SETS
@@ -24,36 +25,23 @@ def passes(probe, num_bands, pair_sets=PAIR_SETS, block_size=3, num_resident=Non
     ready = prepared(probe, block_size)
     memory = MemoryPlan(block_size, num_resident or count, 0)
     compared = {"input": {name: ready.compared(name, None, OPTIONS) for name in pair_sets}}
-    expected = ProbePass(plan, ready, memory, pair_sets, compared, unit=1.7, **rest).run()
+    expected = ProbePass(plan, ready, memory, pair_sets, compared, **rest).run()
     totals = []
     for part in divided(ready, pair_sets, num_bands):
         own = {
             name: ready.compared_in(part.tiles[name], name, None, OPTIONS, compared["input"][name].edges)
             for name in pair_sets
         }
-        one = ProbePass(plan, ready, memory, pair_sets, {"input": own}, part=part, unit=1.7, **rest)
+        one = ProbePass(plan, ready, memory, pair_sets, {"input": own}, part=part, **rest)
         totals.append(one.totals())
-    return expected, probe_sums(added_totals(totals), ready, 1.7, np.zeros(0))
-
-
-def check_equal(found, expected):
-    assert type(found) is type(expected)
-    if hasattr(expected, "__dataclass_fields__"):
-        for name in expected.__dataclass_fields__:
-            check_equal(getattr(found, name), getattr(expected, name))
-    elif isinstance(expected, dict):
-        assert found.keys() == expected.keys()
-        for name in expected:
-            check_equal(found[name], expected[name])
-    else:
-        np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11)
+    return expected, probe_sums(added_totals(totals), ready, np.zeros(0))
 
 
 @pytest.mark.parametrize("num_bands", [1, 2, 3, 50])
 @pytest.mark.parametrize("num_resident", [None, 4])
 def test_parts_add_up_to_the_whole(num_bands, num_resident):
     expected, found = passes(probe_of(examples()), num_bands, num_resident=num_resident)
-    check_equal(found.pair_sets, expected.pair_sets)
+    assert_same(found.pair_sets, expected.pair_sets)
     for name in ("losses", "predictions", "norms"):
         for half, other in zip(getattr(found, name), getattr(expected, name), strict=True):
             np.testing.assert_allclose(half, other, rtol=1e-12)
@@ -62,14 +50,14 @@ def test_parts_add_up_to_the_whole(num_bands, num_resident):
 @pytest.mark.parametrize("pair_sets", [("train_val",), ("train_train",), ("train_train", "val_val")])
 def test_some_pair_sets(pair_sets):
     expected, found = passes(probe_of(examples()), 3, pair_sets=pair_sets)
-    check_equal(found.pair_sets, expected.pair_sets)
+    assert_same(found.pair_sets, expected.pair_sets)
     np.testing.assert_allclose(np.concatenate(found.losses), np.concatenate(expected.losses))
 
 
 def test_each_layer_by_itself():
     expected, found = passes(probe_of(examples()), 2, per_layer=True)
     assert len(found.pair_sets) > 2
-    check_equal(found.pair_sets, expected.pair_sets)
+    assert_same(found.pair_sets, expected.pair_sets)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -78,7 +66,7 @@ def test_examples_that_are_left_out(value):
     splits[0][0][2, 0] = splits[1][0][5, 0] = value
     expected, found = passes(probe_of(splits), 3)
     assert (expected.pair_sets[""]["train_val"].classes_rows == -1).sum() >= 1
-    check_equal(found.pair_sets, expected.pair_sets)
+    assert_same(found.pair_sets, expected.pair_sets)
 
 
 @pytest.mark.parametrize("num_bands", [1, 2, 4])

@@ -402,3 +402,36 @@ def test_single_precision(case):
     found = ProbePass(plan, ready, MemoryPlan(6, count, 0), PAIR_SETS, compared).run()
     for name in PAIR_SETS:
         assert_same(found.pair_sets[WHOLE][name], expected_sums(gram, probe, name), tolerance=2e-5)
+
+
+def squared(y, prediction):
+    return keras.ops.sum((y - prediction) ** 2, -1)
+
+
+@pytest.mark.parametrize("factor", [1e12, 1e-12, 1e22, 1e-22])
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_gradients_of_very_different_lengths(factor, precision):
+    rng = np.random.default_rng(0)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, use_bias=False)])
+    model.layers[0].kernel.assign(np.zeros((3, 2)))
+    x = rng.normal(size=(12, 3)).astype("float32")
+    y = rng.normal(size=(12, 2)) * np.where(np.arange(12) < 6, 1.0, factor)[:, None]
+    y = y.astype("float32")
+    probe = Probe.from_arrays(train=(x, y), validation=(x[::-1].copy(), y[::-1].copy()), size=None)
+    plan = plan_for(model, x, y, loss=squared, precision=precision, num_examples=24)
+    ready = prepared(probe, 2)
+    compared = {"input": {n: ready.compared(n, None, DistanceOptions(num_bins=5)) for n in PAIR_SETS}}
+    found = ProbePass(plan, ready, MemoryPlan(2, 2, 0), PAIR_SETS, compared).run().pair_sets[WHOLE]
+    g = (-2 * y.astype(float)[:, None, :] * x.astype(float)[:, :, None]).reshape(12, -1)
+    for name, (one, two) in {"train_train": (g, g), "train_val": (g, g[::-1]), "val_val": (g[::-1], g[::-1])}.items():
+        products = one @ two.T
+        if name != "train_val":
+            np.fill_diagonal(products, 0)
+        sums = found[name].products
+        unit = found[name].unit
+        size = np.abs(products).sum(1)
+        error = np.abs(sums.rows[:, 0] * unit**2 - products.sum(1)) / size
+        assert np.isfinite(sums.squares).all(), (name, sums.squares)
+        assert error.max() < 1e-5, (name, error, unit)
+        np.testing.assert_allclose(sums.squares[0, 0] * unit**4, (products**2).sum(), rtol=1e-5)

@@ -72,6 +72,28 @@ def read_grouping(source: str) -> Grouping:
     return _checked(dict(zip(names, members, strict=True)), source)
 
 
+def chosen_grouping(choice: str | Grouping | None, class_names: Sequence[str] | None = None) -> Grouping | None:
+    """The grouping that a choice names; None for none.
+
+    Args:
+        choice: `auto`, the built-in grouping of exactly these classes, where there is one; `none`, or None; what
+            `read_grouping` takes; or the groups themselves: a list of class names for each name of a group.
+        class_names: Names of the classes, in label order; None where they are not known yet, and only the choice is
+            checked.
+
+    Raises:
+        InvalidInput: The choice cannot be read, there are no classes to group, or it names a class that there is not.
+    """
+    if choice is None or choice in ("auto", "none"):
+        return known_grouping(class_names or ()) if choice == "auto" else None
+    found = read_grouping(choice) if isinstance(choice, str) else _checked(choice, choice)
+    if class_names is not None:
+        if not class_names:
+            raise InvalidInput("Regression targets have no classes to group.", expected="groups=None", received=choice)
+        group_indices(found, class_names)
+    return found
+
+
 def known_grouping(class_names: Sequence[str]) -> Grouping | None:
     """The built-in grouping of exactly these classes, in whatever order; None where there is none."""
     return next((found for found in BUILT_IN.values() if set(_members(found)) == set(class_names)), None)
@@ -123,10 +145,10 @@ def _from_file(path: Path) -> Any:
         ) from error
 
 
-def _checked(groups: Any, source: str) -> Grouping:
+def _checked(groups: Any, source: Any) -> Grouping:
     """Numbers become text, since data sets without names have their classes named "0", "1", …"""
-    is_grouping = isinstance(groups, dict) and len(groups) > 0
-    if not is_grouping or not all(isinstance(names, list) and names for names in groups.values()):
+    is_grouping = isinstance(groups, Mapping) and len(groups) > 0
+    if not is_grouping or not all(isinstance(names, list | tuple) and names for names in groups.values()):
         raise InvalidInput("A grouping has a list of class names for each group.", expected=_FORMS, received=source)
     found = {str(group): tuple(map(str, names)) for group, names in groups.items()}
     if not all(found) or not all(_members(found)):

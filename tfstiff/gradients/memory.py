@@ -46,7 +46,7 @@ def plan_memory(num_examples: int, feature_bytes: int, working_bytes: int, limit
     Raises:
         InvalidInput: Not even a few examples at a time fit.
     """
-    limit = int(_DEFAULT_SHARE * free_bytes()) if limit is None else limit
+    limit = default_limit() if limit is None else limit
     wanted = min(max(_BLOCK_BYTES // feature_bytes, _FEWEST_ROWS), _MOST_ROWS, num_examples)
 
     def needed(num_resident: int, block_size: int) -> int:
@@ -77,6 +77,11 @@ def plan_memory(num_examples: int, feature_bytes: int, working_bytes: int, limit
         plan.num_bytes / 1e9,
     )
     return plan
+
+
+def default_limit() -> int:
+    """Bytes that a measurement may take where none are given."""
+    return int(_DEFAULT_SHARE * free_bytes())
 
 
 def free_bytes() -> int:

@@ -6,10 +6,14 @@ one-example tapes. (b) alone does not do: rows given to the wrong example still 
 where examples interact, one-example tapes are not the gradients of the batch. A weight is proved once the gradients of
 the examples compared were not all the same; at initialisation behind a gate that is zero, or with one example, any
 rule passes; and a gradient that is all rounding noise proves nothing.
+
+Measurements use products of gradients that are never formed. So (d) the products of these examples, and their squared
+lengths, as they are made for measurements, must be those of the gradients compared, and no weight be in them twice.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +21,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfstiff.gradients.features import gradients_by_weight
+from tfstiff.gradients.features import Features, Layout, gradients_by_weight
+from tfstiff.gradients.products import products
 
 _NUM_SUMMED = 8
 _NUM_ALONE = 3
@@ -57,7 +62,8 @@ def compare(
     count = len(tf.nest.flatten(x)[0])
     drawn = np.random.default_rng(seed).choice(count, min(count, _NUM_SUMMED), replace=False)
     x, y = tf.nest.map_structure(lambda array: tf.gather(array, drawn), (x, y))
-    rows = gradients_by_weight(candidate.compute(x, y), candidate.layout)
+    features = candidate.compute(x, y)
+    rows = gradients_by_weight(features, candidate.layout)
     batch = reference.gradients(x, y)
     alone = []
     for index in range(min(len(drawn), _NUM_ALONE)):
@@ -65,8 +71,8 @@ def compare(
         alone.append(reference.gradients(one_x, one_y))
     found = [gradient.numpy().astype(np.float64) for gradient in rows]
     whole = np.sqrt(sum((gradient**2).sum() for gradient in found))
-    proved, wrong = set(), {}
-    for weight in weights:
+    proved, wrong = set(), _wrong_products(features, candidate.layout, found, coarsest)
+    for weight in set(weights) - wrong.keys():
         total = batch[weight].numpy()[0]
         expected = np.concatenate([gradients[weight].numpy() for gradients in alone])
         if not (np.isfinite(total).all() and np.isfinite(expected).all()):
@@ -83,4 +89,35 @@ def compare(
             wrong[weight] = f"gradients differ from those of single examples (by {row_error:.2g})"
         elif norm > 100 * floor and (expected != expected[0]).any():
             proved.add(weight)
-    return Verdict(frozenset(proved), wrong)
+    return Verdict(frozenset(proved), {weight: reason for weight, reason in wrong.items() if weight in weights})
+
+
+def _wrong_products(
+    features: Features, layout: Layout, rows: Sequence[np.ndarray], coarsest: tf.DType
+) -> dict[int, str]:
+    """By weight: in what way the products that it is in are not those of its gradients `rows`, (n, size) each."""
+    occurrences = Counter(weight for weights in (*layout.formed, *layout.outers) for weight in weights)
+    wrong = {weight: "it is in the products twice" for weight, count in occurrences.items() if count > 1}
+    for weights, block in zip(layout.formed, features.formed, strict=True):
+        if np.any(block[:, sum(layout.sizes[weight] for weight in weights) :]):
+            wrong |= dict.fromkeys(weights, "its products hold more than its gradients")
+    if not layout.outers:  # the lengths of formed gradients are sums of their own squares
+        return wrong
+    scales = features.scales.numpy().astype(np.float64)[:, None]
+    grams = [sum((rows[weight] * scales) @ (rows[weight] * scales).T for weight in part) for part in layout.outers]
+    lengths = sum(np.diag(gram) for gram in grams)
+    lengths += sum((block.numpy().astype(np.float64) ** 2).sum(1) for block in features.formed)
+    if not np.isfinite(lengths).all():  # the comparison with batch and single gradients tells of these
+        return wrong
+    dtypes = {coarsest, features.losses.dtype, *(columns.dtype for _, columns in features.outers)}
+    relative, noise = max(_TOLERANCE[dtype] for dtype in dtypes)
+    floor = noise * lengths.sum()
+    for weights, outer, gram in zip(layout.outers, features.outers, grams, strict=True):
+        difference = np.linalg.norm(products(((), (outer,)), ((), (outer,))).numpy() - gram)
+        if not difference <= relative * np.trace(gram) + floor:
+            wrong |= dict.fromkeys(weights, f"products differ from those of the gradients (by {difference:.2g})")
+    difference = np.linalg.norm(features.squared_norms.numpy() - lengths)
+    if not difference <= relative * lengths.sum() + floor:
+        reason = f"squared lengths differ from those of the gradients (by {difference:.2g})"
+        wrong = dict.fromkeys(occurrences, reason) | wrong
+    return wrong

@@ -25,7 +25,7 @@ class Side(NamedTuple):
         outers: Factors, as in `Features`.
         inverse_norms: (n,) 1 / |g|; 0 for a gradient that is zero.
         classes: (n, C) one-hot classes; all zeros for an example that is left out.
-        lengths: (n,) |g| in the unit of the sums of products.
+        lengths: (n,) |g|, in whatever unit.
     """
 
     formed: tuple[tf.Tensor, ...]

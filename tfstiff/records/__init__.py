@@ -3,6 +3,7 @@
 from tfstiff.records.measurement import PAIR_SETS, HalfSummary, Measurement, scalar_names
 from tfstiff.records.pair_set import (
     METRICS,
+    BlockStiffness,
     ClassCriticalLengths,
     ClassStiffness,
     CriticalLength,
@@ -16,6 +17,7 @@ from tfstiff.records.run_folder import Run, RunWriter, load_run, scalar_row
 __all__ = [
     "METRICS",
     "PAIR_SETS",
+    "BlockStiffness",
     "ClassCriticalLengths",
     "ClassStiffness",
     "CriticalLength",

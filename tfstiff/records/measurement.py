@@ -43,6 +43,7 @@ class Measurement:
         validation: Summary of the probe's validation half.
         pair_sets: Results by pair set; indexing the measurement reads it: `m["train_val"].sign.matrix`.
         class_names: Names of the C classes; empty for regression targets.
+        groups: The groups of classes that `blocks` compare, by name; empty where there are none.
         step: Batches trained on when the model was measured; -1 where unknown.
         epoch: The same in epochs (fractional); NaN where unknown.
         updates: Optimizer updates applied; -1 where unknown.
@@ -63,6 +64,7 @@ class Measurement:
     method: str = ""
     layers: Mapping[str, Mapping[str, PairSetStiffness]] = field(default_factory=dict)
     gram: np.ndarray | None = field(default=None, repr=False)
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __getitem__(self, pair_set: str) -> PairSetStiffness:
         return self.pair_sets[pair_set]
@@ -70,8 +72,8 @@ class Measurement:
     def scalars(self) -> dict[str, float]:
         """All scalar results under the names that Keras logs carry, as Python floats.
 
-        `stiffness_{sign|cosine}_{within|between}_{pair set}` (for regression targets `…_mean_…`), and
-        `stiffness_critical_length_{pair set}`.
+        `stiffness_{sign|cosine}_{within|between}_{pair set}` (for regression targets `…_mean_…`), where classes are
+        grouped `…_block_contrast_…` too, and `stiffness_critical_length_{pair set}`.
         """
         return self._scalars("", lambda stiffness: stiffness.critical_length.value)
 
@@ -88,13 +90,18 @@ class Measurement:
                     values.append(getattr(stiffness, f"mean_{metric}{suffix}"))
                 else:
                     values += [getattr(by_class, f"{kind}{suffix}") for kind in ("within", "between")]
+                    if by_class.blocks is not None:
+                        values.append(getattr(by_class.blocks, f"contrast{suffix}"))
             values.append(critical_length(stiffness))
-        return dict(zip(scalar_names(bool(self.class_names), tuple(self.pair_sets)), map(float, values), strict=True))
+        names = scalar_names(bool(self.class_names), tuple(self.pair_sets), has_groups=bool(self.groups))
+        return dict(zip(names, map(float, values), strict=True))
 
 
-def scalar_names(has_classes: bool, pair_sets: tuple[str, ...] = PAIR_SETS) -> tuple[str, ...]:
+def scalar_names(
+    has_classes: bool, pair_sets: tuple[str, ...] = PAIR_SETS, *, has_groups: bool = False
+) -> tuple[str, ...]:
     """The names of a measurement's scalars, in order."""
-    parts = ("within", "between") if has_classes else ("mean",)
+    parts = ("within", "between", *(("block_contrast",) if has_groups else ())) if has_classes else ("mean",)
     return tuple(
         f"stiffness_{name}_{pair_set}"
         for pair_set in pair_sets

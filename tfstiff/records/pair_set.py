@@ -31,6 +31,45 @@ INTERVALS = ("bounded", "complement", "unbounded", "unavailable")
 
 
 @dataclass(frozen=True)
+class BlockStiffness:
+    """Stiffness between classes of one group against that between classes of different groups.
+
+    Only cells of two different classes count, all alike, so that what a class has in common with itself plays no part.
+    Errors are as in `ClassStiffness`.
+
+    Attributes:
+        same_group: Mean over cells of different classes of one group; NaN where there is none.
+        same_group_se: Its standard error.
+        same_group_df: Its degrees of freedom.
+        different_group: Mean over cells of classes of different groups; NaN where there is none.
+        different_group_se: Its standard error.
+        different_group_df: Its degrees of freedom.
+        contrast: `same_group - different_group`.
+        contrast_se: Its standard error, of two means over the same examples.
+        contrast_df: Its degrees of freedom.
+        p_value: Share of the groupings of these classes into groups of the same sizes whose contrast is at least as
+            large; NaN where there is no contrast.
+        num_groupings: How many groupings that is of, the one given among them.
+        is_exact: Whether these are all there are; else they were drawn, always the same ones.
+        contrast_influence: (E,) float32, what each example adds to the error of `contrast`, as in `ClassStiffness`.
+    """
+
+    same_group: float
+    same_group_se: float
+    same_group_df: float
+    different_group: float
+    different_group_se: float
+    different_group_df: float
+    contrast: float
+    contrast_se: float
+    contrast_df: float
+    p_value: float
+    num_groupings: int
+    is_exact: bool
+    contrast_influence: np.ndarray
+
+
+@dataclass(frozen=True)
 class ClassStiffness:
     """Stiffness by class for one metric and one pair set.
 
@@ -61,6 +100,7 @@ class ClassStiffness:
             that are left out.
         between_influence: (E,) float32, the same of `between`.
         num_empty_cells: Cells without a pair; they are left out of the means.
+        blocks: Classes of one group against classes of different groups; None where no groups of classes are known.
     """
 
     matrix: np.ndarray
@@ -82,6 +122,7 @@ class ClassStiffness:
     within_influence: np.ndarray
     between_influence: np.ndarray
     num_empty_cells: int = 0
+    blocks: BlockStiffness | None = None
 
 
 @dataclass(frozen=True)

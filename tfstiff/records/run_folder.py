@@ -14,10 +14,12 @@ import csv
 import json
 import os
 import socket
+import time
+import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +27,14 @@ from tfstiff.errors import RecordCorrupt, RunNotFound
 from tfstiff.records.atomic import append_json_line, write_atomically, write_json
 from tfstiff.records.measurement import Measurement
 from tfstiff.records.record import read_record, write_record
+
+if TYPE_CHECKING:
+    import keras
+    import xarray
+
+_GROWING = ("history.csv", "scalars.jsonl", "timings.csv", "events.jsonl")
+MODELS = "models"  # the folder of the models that were kept
+_SILENCE = 300.0  # seconds after which a process on another machine, of which nothing is heard, is taken for dead
 
 
 class RunWriter:
@@ -57,7 +67,7 @@ class RunWriter:
 
     def add(self, measurement: Measurement, seconds: float) -> Path:
         """Writes one record, its line of scalars and the time it took; returns the record's path."""
-        path = self.folder / "records" / f"step-{max(measurement.step, 0):08d}.npz"
+        path = record_path(self.folder, measurement.step)
         write_record(path, measurement)
         append_json_line(self.folder / "scalars.jsonl", scalar_row(measurement))
         self._append_row("timings.csv", {"step": measurement.step, "seconds": round(seconds, 4)})
@@ -71,6 +81,37 @@ class RunWriter:
         """Appends one epoch's Keras logs to history.csv; the first epoch decides the columns."""
         self._append_row("history.csv", {"epoch": epoch, **logs})
 
+    def sizes(self) -> dict[str, int]:
+        """The bytes of the files that grow, as they are safe on the disk."""
+        return {name: _synced_size(self.folder / name) for name in _GROWING if (self.folder / name).exists()}
+
+    def rewind(self, step: int, sizes: dict[str, int]) -> None:
+        """Takes back what was written after `step`, when `sizes` were as they are given. Nothing is, where it fails.
+
+        Raises:
+            RecordCorrupt: What was written until then is no longer there.
+        """
+        for name, size in sizes.items():
+            path = self.folder / name
+            if not path.exists() or path.stat().st_size < size:
+                raise RecordCorrupt(f"{path} has lost lines that it had at step {step}.")
+        rows = (self.folder / "scalars.jsonl").read_bytes()[: sizes.get("scalars.jsonl", 0)].splitlines()
+        expected = [json.loads(row)["step"] for row in rows]
+        found = [one for one in load_run(self.folder).measurements if one.step <= step]
+        missing = sorted({*expected} - {one.step for one in found})
+        if missing:
+            raise RecordCorrupt(f"The records of {self.folder} of steps {missing} are missing or damaged.")
+        for name in _GROWING:
+            if name in sizes:
+                os.truncate(self.folder / name, sizes[name])
+            else:
+                (self.folder / name).unlink(missing_ok=True)
+        for path in (*(self.folder / "records").glob("step-*.npz"), *self.folder.glob(f"{MODELS}/step-*")):
+            if step_of(path) not in expected:
+                path.unlink()
+        for leftover in self.folder.rglob(".tmp-*"):  # of a process that was killed while it wrote
+            leftover.unlink()
+
     def _append_row(self, name: str, row: dict[str, Any]) -> None:
         path = self.folder / name
         columns = None
@@ -82,6 +123,27 @@ class RunWriter:
             if columns is None:
                 rows.writeheader()
             rows.writerow(row)
+
+
+def record_path(folder: Path, step: int) -> Path:
+    """Where a run's folder holds the measurement of a step."""
+    return folder / "records" / f"step-{max(step, 0):08d}.npz"
+
+
+def model_path(folder: Path, step: int) -> Path:
+    """Where a run's folder holds the weights of a step, where they were kept."""
+    return folder / MODELS / f"step-{max(step, 0):08d}.weights.h5"
+
+
+def _synced_size(path: Path) -> int:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+        return os.fstat(file.fileno()).st_size
+
+
+def step_of(path: Path) -> int:
+    """The step in the name of a record, or of a kept model: step-00000123.npz."""
+    return int(path.name.removeprefix("step-").split(".")[0])
 
 
 def scalar_row(measurement: Measurement) -> dict[str, float | int]:
@@ -125,20 +187,41 @@ class Run:
 
     @property
     def is_running(self) -> bool:
-        """Whether the process that writes this run is alive, as far as can be told from this machine."""
+        """Whether the process that writes this run is alive, as far as can be told from this machine.
+
+        One on another machine is alive where it has touched status.json in the last minutes, as `run` does.
+        """
         status = self._json("status.json")
-        if status.get("status") != "running" or status.get("host") != socket.gethostname():
-            return status.get("status") == "running"
+        if status.get("status") != "running":
+            return False
+        if status.get("host") != socket.gethostname():
+            return time.time() - (self.folder / "status.json").stat().st_mtime < _SILENCE
         try:
             os.kill(int(status["pid"]), 0)
+        except PermissionError:  # another user's
+            return True
         except (OSError, KeyError, ValueError):
             return False
         return int(status["pid"]) != os.getpid()
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """status.json as it stands now: `status`, `pid`, `host`, `started`, `ended`, …; empty where there is none."""
+        return self._json("status.json")
 
     @cached_property
     def timings(self) -> dict[str, float]:
         """Where the time of a run that has ended went: `seconds…` and `images_per_second`."""
         return {name: value for name, value in self._json("status.json").items() if "second" in name}
+
+    @cached_property
+    def seconds_measuring(self) -> list[float]:
+        """The seconds that each measurement took (timings.csv), in the order in which they were made."""
+        path = self.folder / "timings.csv"
+        if not path.exists():
+            return []
+        with path.open(newline="") as file:
+            return [float(row["seconds"]) for row in csv.DictReader(file)]
 
     @cached_property
     def events(self) -> list[dict[str, Any]]:
@@ -149,6 +232,50 @@ class Run:
             return [json.loads(line) for line in lines if line.endswith("\n")]  # the last may be half written
         except ValueError as error:
             raise RecordCorrupt(f"{path} does not hold a JSON object a line: {error}") from error
+
+    @cached_property
+    def probe(self) -> dict[str, np.ndarray]:
+        """Ids and classes of the probe's examples (probe.npz); empty where there are none."""
+        path = self.folder / "probe.npz"
+        if not path.exists():
+            return {}
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise RecordCorrupt(f"{path} cannot be read: {error}") from error
+
+    @cached_property
+    def model_steps(self) -> list[int]:
+        """The steps of the models that were kept, in order."""
+        return sorted(map(step_of, (self.folder / MODELS).glob("step-*")))
+
+    def model_at(self, step: int) -> keras.Model:
+        """The model as it was at a step, of a run that kept its models.
+
+        It is built by the run's architecture, which for one of the user's own means that its code is run, and compiled
+        with the run's loss, without the optimizer's state.
+
+        Args:
+            step: One of `model_steps`.
+
+        Raises:
+            InvalidInput: No model of that step was kept.
+            ModelCorrupt: Its file is damaged.
+        """
+        from tfstiff.saved_models import model_of_run  # which imports TensorFlow
+
+        return model_of_run(self, step)
+
+    def to_xarray(self) -> xarray.Dataset:
+        """All that was measured, as one xarray data set: see `tfstiff.export.as_dataset`.
+
+        Raises:
+            InvalidInput: xarray is not installed.
+        """
+        from tfstiff.export import as_dataset  # which reads records, and this one
+
+        return as_dataset(self)
 
     @cached_property
     def measurements(self) -> list[Measurement]:

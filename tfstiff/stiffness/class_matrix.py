@@ -1,15 +1,4 @@
-"""The class stiffness matrix, its means, and the standard errors of both.
-
-Pairs that share an example are not independent, so that errors come from examples. Examples are taken as drawn class by
-class, as a stratified probe draws them. All of it follows from one formula. Let T be the sum of a value over the pairs
-of a cell, T_i the sum over the pairs that hold example i, and e_p the deviation of pair p from the cell's mean. Two
-pairs covary only if they share an example, so that the expectation of T² less the mean product of pairs that share none
-gives the variance of T without bias (Hoeffding 1948 for the U-statistics at hand; the dyadic-robust variance of
-Fafchamps and Gubert 2007 and of Aronow, Samii and Assenova 2015 is its limit for κ = 1):
-
-    Var(T) = κ (Σ_i (T_i - mean T_i)² - Σ_p e_p²),    κ = n(n - 1) / ((n - 2)(n - 3)) within one sample of n,
-                                                      κ = nm / ((n - 1)(m - 1)) between samples of n and m.
-"""
+"""The class stiffness matrix, its means, and the standard errors of both; `tfstiff.stiffness.cells` says how."""
 
 from __future__ import annotations
 
@@ -18,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfstiff.records.pair_set import ClassStiffness
-from tfstiff.stiffness.sums import PairSetSums
+from tfstiff.stiffness.cells import Cells, reduction
 
 # The means, in the order of the second axis of all that is computed for them.
 _WITHIN, _BETWEEN, _WITHIN_PAIRS, _BETWEEN_PAIRS, _CONTRAST, _ALL = range(6)
@@ -39,72 +28,41 @@ class ClassEstimates:
     mean_se: float
 
 
-@dataclass(frozen=True)
-class _Side:
-    """The rows, or the columns, of a pair set, for M metrics.
-
-    Attributes:
-        classes: (n,) class of each example, -1 for those left out.
-        members: (n, C) one where the example is of the class.
-        counts: (C,) examples.
-        sums: (M, n, C) sums over the pairs of an example, by class of the other one.
-        totals: (M, C, C) sums over the pairs of a cell; the side's class first.
-        spread: (M, C, C) `Σ_i (T_i - mean T_i)²`; the side's class first.
-    """
-
-    classes: np.ndarray
-    members: np.ndarray
-    counts: np.ndarray
-    sums: np.ndarray
-    totals: np.ndarray
-    spread: np.ndarray
-
-
-def class_estimates(sums: PairSetSums) -> dict[str, ClassEstimates]:
+def class_estimates(cells: Cells) -> dict[str, ClassEstimates]:
     """The matrix of means of each metric, its within- and between-class mean, and their errors.
 
     `C(a, b) = E[S(X1, X2)]` over X1 of class a and X2 of class b (equation 6 of Fort et al.); the between-class mean is
     the mean of the off-diagonal cells (equation 7), the within-class mean that of the diagonal. Cells without a pair
     are NaN and left out.
 
-    The variance of a cell is the one that the module's head derives, without bias, and at least what it would be if
-    pairs were independent, which the true one never falls below. (Of means over cells that share examples that is not
-    so: what examples do can cancel, as in the contrast. Theirs are at least what the noise of pairs alone makes.) With
-    three examples in a class that is compared with
-    itself it is that of the jackknife (Arvesen 1969). The error of a mean sums, for each example, what it adds to all
-    cells: its influence; their squares, each class apart, give the variance to first order, and what the pairs' own
-    noise adds twice to that is taken off once.
+    The variance of a cell is the one that `tfstiff.stiffness.cells` derives, without bias, and at least what it would
+    be if pairs were independent, which the true one never falls below. (Of means over cells that share examples that is
+    not so: what examples do can cancel, as in the contrast. Theirs are at least what the noise of pairs alone makes.)
+    With three examples in a class that is compared with itself it is that of the jackknife (Arvesen 1969). The error of
+    a mean sums, for each example, what it adds to all cells: its influence; their squares, each class apart, give the
+    variance to first order, and what the pairs' own noise adds twice to that is taken off once.
 
     Args:
-        sums: Over the pairs of the pair set.
+        cells: Of the pair set.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        return _estimates(sums)
+        return _estimates(cells)
 
 
-def _estimates(sums: PairSetSums) -> dict[str, ClassEstimates]:
-    values = list(sums.values.values())
-    num_metrics = len(values)
-    rows = columns = _side(sums.classes_rows, np.stack([value.rows for value in values]))
-    if not sums.is_symmetric:
-        columns = _side(sums.classes_columns, np.stack([value.columns for value in values]))
-    pairs = np.outer(rows.counts, columns.counts)
-    if sums.is_symmetric:
-        pairs -= np.diag(rows.counts)
+def _estimates(cells: Cells) -> dict[str, ClassEstimates]:
+    pairs, first_order, variance, floor = cells.pairs, cells.first_order, cells.variance, cells.floor
+    num_metrics = len(cells.metrics)
     present = pairs > 0
-    mean_or_0 = rows.totals / np.maximum(pairs, 1)
-    matrix = np.where(present, mean_or_0, np.nan)
-    noise = np.maximum(np.stack([value.squares for value in values]) - rows.totals * mean_or_0, 0)  # Σ e², ordered
-    first_order, variance, floor, degrees = _cell_variances(rows, columns, noise, sums.is_symmetric)
+    matrix = np.where(present, cells.means, np.nan)
     squared_error = np.maximum(variance, floor)
     error = np.sqrt(squared_error)
-    degrees *= _reduction(squared_error, first_order)
+    degrees = cells.degrees * reduction(squared_error, first_order)
 
     weights = _weights(pairs)
-    means = mean_or_0.reshape(num_metrics, -1) @ weights.reshape(6, -1).T  # (M, 6)
-    influences, total, means_df = _influences(rows, columns, pairs, sums.is_symmetric)
+    means = cells.means.reshape(num_metrics, -1) @ weights.reshape(6, -1).T  # (M, 6)
+    influences, total, means_df = _influences(cells)
     # In a symmetric pair set the cells (a, b) and (b, a) are one statistic of twice the weight.
-    once = weights * weights * (2 - np.eye(len(pairs)) if sums.is_symmetric else 1)
+    once = weights * weights * (2 - np.eye(len(pairs)) if cells.is_symmetric else 1)
     known = np.isfinite(first_order[0])
     both = np.where(known, np.stack([first_order - variance, floor]), 0)
     twice_counted, lowest = both.reshape(2, num_metrics, -1) @ once.reshape(6, -1).T
@@ -114,14 +72,14 @@ def _estimates(sums: PairSetSums) -> dict[str, ClassEstimates]:
     noise_alone[:, separate] = np.maximum(noise_alone, lowest)[:, separate]
     means_variance = np.maximum(total - twice_counted, noise_alone)
     means_se = np.sqrt(means_variance)
-    means_df *= _reduction(means_variance, total)
+    means_df *= reduction(means_variance, total)
     means_se[:, (weights[:, present & ~known] != 0).any(1)] = np.nan
     absent = np.logical_not(weights.any((1, 2)))
     absent[_CONTRAST] = absent[_WITHIN] or absent[_BETWEEN]
     means[:, absent] = means_se[:, absent] = np.nan
 
     found = {}
-    for place, metric in enumerate(sums.values):
+    for place, metric in enumerate(cells.metrics):
         mean, mean_se, df = means[place].tolist(), means_se[place].tolist(), means_df[place].tolist()
         by_class = ClassStiffness(
             matrix=matrix[place],
@@ -148,48 +106,6 @@ def _estimates(sums: PairSetSums) -> dict[str, ClassEstimates]:
     return found
 
 
-def _reduction(variance: np.ndarray, first_order: np.ndarray) -> np.ndarray:
-    """What degrees of freedom are less by where noise was taken off: they go with the square of the variance."""
-    return np.where(first_order > 0, np.minimum(variance / np.where(first_order > 0, first_order, 1), 1) ** 2, 1)
-
-
-def _side(classes: np.ndarray, sums: np.ndarray) -> _Side:
-    members = (classes[:, None] == np.arange(sums.shape[2])).astype(np.float64)
-    counts = members.sum(0)
-    totals, squares = members.T @ sums, members.T @ (sums * sums)
-    spread = np.maximum(squares - totals * totals / np.maximum(counts, 1)[:, None], 0)
-    return _Side(classes, members, counts, sums, totals, spread)
-
-
-def _cell_variances(
-    rows: _Side, columns: _Side, noise: np.ndarray, is_symmetric: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Variances of the cells' means: by influences, without bias, if pairs were independent; and degrees of freedom.
-
-    All are (M, C, C), NaN where there are too few examples. Degrees of freedom are those of Satterthwaite (1946).
-    """
-    n, m = (np.where(side.counts > 1, side.counts, np.nan) for side in (rows, columns))
-    n = n[:, None]
-    by_column = columns.spread.swapaxes(1, 2)
-    row_part, column_part = rows.spread / (m * m * n * (n - 1)), by_column / (n * n * m * (m - 1))
-    first_order = row_part + column_part
-    variance = (rows.spread + by_column - noise) / (n * m * (n - 1) * (m - 1))
-    floor = noise / (n * m) ** 2
-    degrees = first_order**2 / (row_part**2 / (n - 1) + column_part**2 / (m - 1))
-    degrees = np.where(first_order > 0, degrees, n + m - 2)
-    if is_symmetric:  # a class with itself: one sample, and each pair stands twice in the noise
-        place = np.arange(len(m))
-        spread, double = rows.spread[:, place, place], noise[:, place, place]
-        m = np.where(m > 2, m, np.nan)
-        jackknife = 4 * spread / (m * (m - 1) * (m - 2) ** 2)
-        unbiased = 4 * (spread - double / 2) / (m * (m - 1) * (m - 2) * np.maximum(m - 3, 1))
-        first_order[:, place, place] = jackknife
-        variance[:, place, place] = np.where(m > 3, unbiased, jackknife)
-        floor[:, place, place] = 2 * double / (m * (m - 1)) ** 2
-        degrees[:, place, place] = m - 1
-    return first_order, variance, floor, degrees
-
-
 def _weights(pairs: np.ndarray) -> np.ndarray:
     """(6, C, C): what each cell counts for in each of the means."""
     present, same = pairs > 0, np.eye(len(pairs))
@@ -198,9 +114,7 @@ def _weights(pairs: np.ndarray) -> np.ndarray:
     return np.concatenate([kinds, [kinds[_WITHIN] - kinds[_BETWEEN], pairs / max(pairs.sum(), 1)]])
 
 
-def _influences(
-    rows: _Side, columns: _Side, pairs: np.ndarray, is_symmetric: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _influences(cells: Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What each example adds to the means: (6, M, E); the sums of their squares, (M, 6); and degrees of freedom (M, 6).
 
     An example of class a adds `(T_i / pairs of an example - C) / n_a` to the cells of its class, times the cell's
@@ -208,6 +122,7 @@ def _influences(
     by (n - 1) / (n - 2), which makes the sum of squares the variance of the jackknife, and without bias the covariance
     with other cells.
     """
+    rows, columns, pairs, is_symmetric = cells.rows, cells.columns, cells.pairs, cells.is_symmetric
     own_pairs, own_cells = float(pairs.trace()), int((pairs.diagonal() > 0).sum())
     other_pairs, other_cells = float(pairs.sum()) - own_pairs, int((pairs > 0).sum()) - own_cells
     share_of_own = own_pairs / max(own_pairs + other_pairs, 1)

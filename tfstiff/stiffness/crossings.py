@@ -1,46 +1,68 @@
-"""The critical length without a straight line: where a curve first falls to 0. Intervals need every pair."""
+"""The critical length without a straight line: where a curve first falls to 0."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 
 from tfstiff.records.pair_set import CriticalLength, DistanceProfile
 from tfstiff.stiffness.distance import LEAST_EXAMPLES, LEAST_PAIRS
 from tfstiff.stiffness.resampling import PairValues, bootstrap
+from tfstiff.stiffness.sums import DistanceSums
 
 # Where a curve lies that crosses 0 nowhere: below it from the beginning, or above to the end.
 BELOW, ABOVE = -np.inf, np.inf
-_Estimate = Callable[[np.ndarray], np.ndarray]  # from weights of pairs (R, N) to crossings (R,)
 
 
 def first_crossing(
-    profile: DistanceProfile, metric: str, pairs: PairValues | None, *, direction: int = 1, replicates: int = 1000
+    sums: DistanceSums,
+    profile: DistanceProfile,
+    sides: Sequence[np.ndarray],
+    metric: str,
+    *,
+    direction: int = 1,
+    replicates: int = 1000,
 ) -> CriticalLength:
     """ξ where the binned curve first crosses 0, walking out from the nearest pairs.
 
     It crosses where two consecutive bins lie below 0, by a straight line from the bin before them. Bins with too few
     pairs or examples are passed over. (Version 1 of Fort et al. takes the first zero crossing of such curves.)
 
+    The interval comes from drawing examples again, class by class: one drawn w times moves a bin's mean m by (w - 1)
+    (T - m c) / N, with T the sum over its c pairs in the bin, of N pairs in all. That is a bootstrap to first order,
+    which needs sums by example alone. It counts the noise of pairs twice, so each bin's moves are scaled to the bin's
+    standard error, in which that noise is once.
+
     Args:
-        profile: Stiffness against distance.
+        sums: Against distance.
+        profile: The bins.
+        sides: Classes of the rows' examples, and of the columns' where they are others; -1 for those left out.
         metric: `sign` or `cosine`.
-        pairs: Every pair, from which examples are drawn again for the interval; None for no interval.
         direction: -1 where the largest "distance" is that of the nearest pairs, as of similarities.
         replicates: How often examples are drawn.
     """
-    mean = profile.mean if metric == "cosine" else profile.mean_sign
-    usable = (profile.count >= LEAST_PAIRS) & (profile.num_examples >= LEAST_EXAMPLES)
-    centres = (direction * (profile.edges[:-1] + profile.edges[1:]) / 2)[usable][::direction]
-    value = float(crossing_of_curve(centres, mean[usable][::direction])) if usable.any() else np.nan
-    filled = profile.edges[:-1][profile.count > 0], profile.edges[1:][profile.count > 0]
-    ends = (float(filled[0].min(initial=np.inf)), float(filled[1].max(initial=-np.inf)))
-    limits = None
-    if pairs is not None and usable.any():
-        limits = bootstrap(pairs, _curves(pairs, profile.edges, usable, direction), replicates)
-    ends = ends if profile.count.any() else (np.nan, np.nan)
+    means, errors = (profile.mean, profile.mean_se) if metric == "cosine" else (profile.mean_sign, profile.mean_sign_se)
+    usable = np.flatnonzero((profile.count >= LEAST_PAIRS) & (profile.num_examples >= LEAST_EXAMPLES))[::direction]
+    filled = profile.count > 0
+    ends = (
+        float(profile.edges[:-1][filled].min(initial=np.inf)) if filled.any() else np.nan,
+        float(profile.edges[1:][filled].max(initial=-np.inf)) if filled.any() else np.nan,
+    )
+    value, limits = np.nan, None
+    if len(usable):
+        centres = (direction * (profile.edges[:-1] + profile.edges[1:]) / 2)[usable]
+        value = float(crossing_of_curve(centres, means[usable]))
+        moves = (sums.bin_sums[metric] - means * sums.bin_counts)[:, usable] / profile.count[usable]
+        first_order = _scatter(moves, sides)
+        known = np.isfinite(errors[usable]) & (first_order > 0)
+        moves *= np.divide(errors[usable], first_order, out=np.ones(len(usable)), where=known)
+
+        def estimate(*weights: np.ndarray) -> np.ndarray:
+            return crossing_of_curve(centres, means[usable] + (np.hstack(weights) - 1) @ moves)
+
+        limits = bootstrap(sides, estimate, replicates)
     return _length(value, limits, ends, int(profile.count.sum()), direction, "first_crossing", metric)
 
 
@@ -63,15 +85,15 @@ def isotonic_length(
     order = np.argsort(direction * pairs.distance, kind="stable")
     distance, values = direction * pairs.distance[order], pairs.values[order]
 
-    def estimate(weights: np.ndarray) -> np.ndarray:
+    def estimate(*weights: np.ndarray) -> np.ndarray:
         found = []
-        for row in weights[:, order]:
+        for row in (weights[0][:, pairs.rows] * weights[-1][:, pairs.columns])[:, order]:
             kept = row > 0
             found.append(isotonic_crossing(distance[kept], values[kept], row[kept]) if kept.any() else ABOVE)
         return np.array(found)
 
     ends = (float(pairs.distance.min()), float(pairs.distance.max()))
-    limits = bootstrap(pairs, estimate, replicates)
+    limits = bootstrap(pairs.sides, estimate, replicates, numbers_each=len(order))
     return _length(isotonic_crossing(distance, values), limits, ends, len(order), direction, "isotonic", metric)
 
 
@@ -80,22 +102,20 @@ def crossing_of_curve(places: np.ndarray, means: np.ndarray) -> np.ndarray:
 
     Args:
         places: (B,) increasing.
-        means: (…, B) the curves' points; NaN are passed over.
+        means: (…, B) the curves' points.
 
     Returns:
         (…,) places; `BELOW` where a curve begins below 0, `ABOVE` where it crosses nowhere.
     """
-    flat = np.reshape(means, (-1, means.shape[-1]))
-    found = np.full(len(flat), ABOVE)
-    for place, curve in enumerate(flat):
-        known = ~np.isnan(curve)
-        x, y = places[known], curve[known]
-        crossings = np.flatnonzero((y[:-1] < 0) & (y[1:] < 0))
-        if len(crossings):
-            after = crossings[0]
-            share = y[after - 1] / (y[after - 1] - y[after])
-            found[place] = BELOW if after == 0 else x[after - 1] + share * (x[after] - x[after - 1])
-    return found.reshape(means.shape[:-1])
+    below = (means[..., :-1] < 0) & (means[..., 1:] < 0)
+    if not below.shape[-1]:
+        return np.full(below.shape[:-1], ABOVE)
+    after = below.argmax(-1)[..., None]
+    before = np.maximum(after - 1, 0)
+    above_0, below_0 = np.take_along_axis(means, before, -1), np.take_along_axis(means, after, -1)
+    share = np.divide(above_0, above_0 - below_0, out=np.zeros(after.shape), where=after > 0)
+    crossing = places[before] + share * (places[after] - places[before])
+    return np.where(below.any(-1), np.where(after == 0, BELOW, crossing)[..., 0], ABOVE)
 
 
 def isotonic_crossing(distance: np.ndarray, values: np.ndarray, weights: np.ndarray | None = None) -> float:
@@ -118,22 +138,15 @@ def isotonic_crossing(distance: np.ndarray, values: np.ndarray, weights: np.ndar
     return BELOW if above == 0 else float(distance[above - 1] + distance[above]) / 2
 
 
-def _curves(pairs: PairValues, edges: np.ndarray, usable: np.ndarray, direction: int) -> _Estimate:
-    """What `bootstrap` estimates for `first_crossing`."""
-    bins = np.clip(np.searchsorted(edges, pairs.distance, "right") - 1, 0, len(usable) - 1)
-    order = np.argsort(bins, kind="stable")
-    filled, starts = np.unique(bins[order], return_index=True)
-    kept = usable[filled]
-    centres = (direction * (edges[:-1] + edges[1:]) / 2)[filled][kept][::direction]
-
-    def estimate(weights: np.ndarray) -> np.ndarray:
-        weights = weights[:, order]
-        count = np.add.reduceat(weights, starts, axis=1)
-        total = np.add.reduceat(weights * pairs.values[order], starts, axis=1)
-        means = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
-        return crossing_of_curve(centres, means[:, kept][:, ::direction])
-
-    return estimate
+def _scatter(moves: np.ndarray, sides: Sequence[np.ndarray]) -> np.ndarray:
+    """(B,) standard deviation of Σ w moves (E, B), with w how often an example is drawn."""
+    variance = np.zeros(moves.shape[1])
+    for part, classes in zip(np.split(moves, [len(sides[0])]), sides, strict=False):
+        variance += (part * part).sum(0)
+        for label in np.unique(classes[classes >= 0]):
+            inside = part[classes == label]
+            variance -= inside.sum(0) ** 2 / len(inside)
+    return np.sqrt(np.maximum(variance, 0))
 
 
 def _length(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from tfstiff.errors import InvalidInput
 from tfstiff.records.pair_set import METRICS, DistanceStiffness, PairSetStiffness
+from tfstiff.stiffness.blocks import block_stiffness
+from tfstiff.stiffness.cells import cells_of
 from tfstiff.stiffness.class_matrix import class_estimates
 from tfstiff.stiffness.critical_length import SCALES, binned_length, line_lengths
 from tfstiff.stiffness.crossings import first_crossing, isotonic_length
@@ -15,7 +20,7 @@ from tfstiff.stiffness.resampling import PairValues
 from tfstiff.stiffness.strata import strata_of
 from tfstiff.stiffness.sums import DistanceSums, PairSetSums
 
-CRITICAL_LENGTH_METHODS = ("linear", "linear_binned", "first_crossing", "isotonic")
+CRITICAL_LENGTH_METHODS = ("linear", "fixed_effects", "linear_binned", "first_crossing", "isotonic")
 
 
 def pair_set_stiffness(
@@ -25,6 +30,7 @@ def pair_set_stiffness(
     critical_length_method: str = "linear",
     critical_length_metric: str = "cosine",
     distance: str = "cosine",
+    groups: np.ndarray | None = None,
     pairs: Mapping[str, PairValues] | None = None,
 ) -> PairSetStiffness:
     """Estimates the stiffness of one pair set, with standard errors over the draw of the probe's examples.
@@ -32,31 +38,36 @@ def pair_set_stiffness(
     Args:
         sums: Over the pairs of the pair set.
         has_classes: Whether the classes of `sums` are classes, and not those of regression targets.
-        critical_length_method: `linear`, through pairs; `linear_binned`, through the means of bins; `first_crossing`,
-            of the curve of bins; or `isotonic`, of the decreasing curve that fits pairs best.
+        critical_length_method: `linear`, through pairs; `fixed_effects`, with an intercept for each class;
+            `linear_binned`, through the means of bins; `first_crossing`, of the curve of bins; or `isotonic`, of the
+            decreasing curve that fits pairs best.
         critical_length_metric: Of which stiffness: `sign` or `cosine`.
         distance: Kind of the distances: `cosine`, `cosine_similarity`, `l1` or `l2`.
-        pairs: Every compared pair, with values of that metric, by name of the space. Without them `first_crossing` has
-            no interval, and `isotonic` is unavailable.
+        groups: (C,) group of each class, -1 where it has none; None means that classes are not grouped.
+        pairs: Every compared pair, with values of that metric, by name of the space. Without them `isotonic` is
+            unavailable.
 
     Raises:
-        InvalidInput: A method, metric or distance is unknown.
+        InvalidInput: A method, metric or distance is unknown, or `fixed_effects` is asked for where pairs are not
+            compared class by class.
     """
     check_critical_length(critical_length_method, critical_length_metric, distance)
-    num_rows = None if sums.is_symmetric else len(sums.classes_rows)
+    sides = (sums.classes_rows,) if sums.is_symmetric else (sums.classes_rows, sums.classes_columns)
     how = (critical_length_method, critical_length_metric, distance)
-    estimates = class_estimates(sums)
+    cells = cells_of(sums)
+    estimates = class_estimates(cells)
     sign, cosine = estimates["sign"], estimates["cosine"]
+    blocks = {} if groups is None else block_stiffness(cells, groups)
     return PairSetStiffness(
-        sign=sign.by_class if has_classes else None,
-        cosine=cosine.by_class if has_classes else None,
+        sign=replace(sign.by_class, blocks=blocks.get("sign")) if has_classes else None,
+        cosine=replace(cosine.by_class, blocks=blocks.get("cosine")) if has_classes else None,
         pair_counts=sums.pair_counts() if has_classes else None,
         mean_sign=sign.mean,
         mean_sign_se=sign.mean_se,
         mean_cosine=cosine.mean,
         mean_cosine_se=cosine.mean_se,
         spaces={
-            name: _against_distance(space, num_rows, *how, (pairs or {}).get(name))
+            name: _against_distance(space, sides, *how, (pairs or {}).get(name))
             for name, space in sums.distance.items()
         },
         num_zero=sums.num_zero,
@@ -65,11 +76,11 @@ def pair_set_stiffness(
     )
 
 
-def check_critical_length(method: str, metric: str, distance: str) -> None:
-    """Sees that all are known.
+def check_critical_length(method: str, metric: str, distance: str, compared: str = "within") -> None:
+    """Sees that all are known, and that the method suits the pairs that are compared.
 
     Raises:
-        InvalidInput: One is not.
+        InvalidInput: They are not.
     """
     choices = (
         ("method for critical lengths", method, CRITICAL_LENGTH_METHODS),
@@ -79,18 +90,35 @@ def check_critical_length(method: str, metric: str, distance: str) -> None:
     for name, value, known in choices:
         if value not in known:
             raise InvalidInput(f"Unknown {name}.", expected=" | ".join(known), received=value)
+    if method == "fixed_effects" and compared != "within":
+        raise InvalidInput(
+            "Critical lengths with fixed effects of classes compare pairs of the same class.",
+            expected='distance_pairs="within", and two classes or more',
+            received=compared,
+            remedy="Compare these pairs, or choose another method for critical lengths.",
+        )
 
 
 def _against_distance(
-    sums: DistanceSums, num_rows: int | None, method: str, metric: str, distance: str, pairs: PairValues | None
+    sums: DistanceSums,
+    sides: Sequence[np.ndarray],
+    method: str,
+    metric: str,
+    distance: str,
+    pairs: PairValues | None,
 ) -> DistanceStiffness:
-    strata, scale = strata_of(sums, num_rows), SCALES[distance]
+    """`sides`: the classes of the rows' examples, and of the columns' where they are others."""
+    strata, scale = strata_of(sums, len(sides[0]) if len(sides) > 1 else None), SCALES[distance]
     profile = distance_profile(sums, strata)
     length, fixed_effects, by_class = line_lengths(sums, strata, metric, scale)
-    if method == "linear_binned":
+    if method == "fixed_effects":
+        if fixed_effects is None:
+            raise InvalidInput("Fixed effects of classes need pairs compared class by class, of several classes.")
+        length = fixed_effects
+    elif method == "linear_binned":
         length = binned_length(sums, strata, profile, metric, scale)
     elif method == "first_crossing":
-        length = first_crossing(profile, metric, pairs, direction=scale.direction)
+        length = first_crossing(sums, profile, sides, metric, direction=scale.direction)
     elif method == "isotonic":
         length = isotonic_length(pairs, metric, direction=scale.direction)
     return DistanceStiffness(profile, length, fixed_effects, by_class)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from tfstiff.errors import InvalidInput
-from tfstiff.records import HalfSummary, Measurement, Run
+from tfstiff.records import METRICS, PAIR_SETS, HalfSummary, Measurement, Run
 from tfstiff.stiffness.curve import Curve
 from tfstiff.stiffness.onset import Onset, departure, generalization_loss, log_lag, turning_point
 
 _PREFIX = "stiffness_"
-_DEFAULT = {True: "stiffness_cosine_within_train_val", False: "stiffness_cosine_mean_train_val"}  # by "has classes"
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class OverfittingOnset:
         gap_growth: First significant growth of the gap between validation and training loss; `unavailable` where the
             records do not hold the examples' losses.
         unit: Of the times: "epoch", "step", or "measurement" (0, 1, 2, …) where neither is known.
+        monitor: The scalar that the stiffness is.
     """
 
     stiffness_drop: Onset
@@ -35,6 +37,13 @@ class OverfittingOnset:
     generalization_loss: Onset
     gap_growth: Onset
     unit: str
+    monitor: str
+
+    @property
+    def rules(self) -> dict[str, Onset]:
+        """The onsets by the names of their rules."""
+        found = (self.stiffness_drop, self.validation_minimum, self.generalization_loss, self.gap_growth)
+        return {onset.rule: onset for onset in found}
 
     @property
     def lag(self) -> float:
@@ -68,8 +77,7 @@ def overfitting_onset(
     measurements = list(source.measurements if isinstance(source, Run) else source)
     if not measurements:
         raise InvalidInput("There is no measurement to find an onset in.", expected="at least one")
-    if monitor is None:
-        monitor = default_monitor(bool(measurements[0].class_names))
+    monitor = chosen_monitor(monitor, tuple(measurements[0].scalars()))
     when, unit = times_of(measurements)
     readings = [reading(measurement, monitor) for measurement in measurements]
     stiffness = Curve(
@@ -92,12 +100,51 @@ def overfitting_onset(
         generalization_loss=generalization_loss(validation, alpha=alpha),
         gap_growth=gap_growth,
         unit=unit,
+        monitor=monitor,
     )
 
 
-def default_monitor(has_classes: bool) -> str:
-    """The scalar in which the onset is looked for: the cosine of `train_val`, within classes where there are any."""
-    return _DEFAULT[has_classes]
+def onset_details(onset: Onset, measurements: Sequence[Measurement]) -> dict[str, Any]:
+    """An onset in steps and epochs, as JSON can hold it: None where there is none.
+
+    Args:
+        onset: Found in these measurements.
+        measurements: In order of time.
+    """
+    when = {"onset": onset.index, "confirmed": onset.confirmed_index}
+    return {"status": onset.status} | {
+        f"{name}_{unit}": getattr(measurements[index], unit) if index >= 0 else None
+        for name, index in when.items()
+        for unit in ("step", "epoch")
+    }
+
+
+def default_monitor(has_classes: bool, pair_sets: Sequence[str] = PAIR_SETS) -> str:
+    """The scalar in which the onset is looked for: the cosine, within classes where there are any.
+
+    It is that of `train_val`, or of the first pair set where that was not measured.
+    """
+    pair_set = "train_val" if "train_val" in pair_sets else pair_sets[0]
+    return f"{_PREFIX}cosine_{'within' if has_classes else 'mean'}_{pair_set}"
+
+
+def chosen_monitor(monitor: str | None, scalars: Sequence[str]) -> str:
+    """The whole name of the scalar in which the onset is looked for.
+
+    Args:
+        monitor: Its name, with or without `stiffness_` before it; None means `default_monitor`.
+        scalars: Names of all that is measured.
+
+    Raises:
+        InvalidInput: It is none of these.
+    """
+    if monitor is None:
+        pair_sets = [name for name in PAIR_SETS if any(scalar.endswith(name) for scalar in scalars)]
+        return default_monitor(any("_within_" in scalar for scalar in scalars), pair_sets)
+    found = _PREFIX + monitor.removeprefix(_PREFIX)
+    if found not in scalars:
+        raise InvalidInput("Unknown scalar to monitor.", expected=", ".join(scalars), received=monitor)
+    return found
 
 
 @dataclass(frozen=True)
@@ -125,13 +172,15 @@ def reading(measurement: Measurement, monitor: str) -> Reading:
     Raises:
         InvalidInput: The measurement has no such scalar.
     """
-    name = _PREFIX + monitor.removeprefix(_PREFIX)
     scalars = measurement.scalars()
-    if name not in scalars:
-        raise InvalidInput("Unknown scalar to monitor.", expected=", ".join(scalars), received=monitor)
-    metric, part, pair_set = name.removeprefix(_PREFIX).split("_", 2)
-    by_class = getattr(measurement[pair_set], metric) if part in ("within", "between") else None
-    influence = None if by_class is None else getattr(by_class, f"{part}_influence")
+    name = chosen_monitor(monitor, tuple(scalars))
+    influence = None
+    for pair_set, metric, part in itertools.product(measurement.pair_sets, METRICS, ("within", "between")):
+        by_class = getattr(measurement[pair_set], metric)
+        if name == f"{_PREFIX}{metric}_{part}_{pair_set}":
+            influence = getattr(by_class, f"{part}_influence")
+        elif name == f"{_PREFIX}{metric}_block_contrast_{pair_set}":
+            influence = by_class.blocks.contrast_influence
     return Reading(scalars[name], measurement.standard_errors()[name], influence)
 
 

@@ -15,7 +15,7 @@ from tfstiff.errors import InvalidInput
 DISTANCES = ("cosine", "cosine_similarity", "l1", "l2")
 COMPARED = ("within", "between", "all")
 BINNINGS = ("equal_width", "quantile")
-_KEPT_PAIRS = 2_000_000  # more than this many are computed anew at each measurement, not kept
+KEPT_PAIRS = 2_000_000  # more than this many are computed anew at each measurement, not kept
 _HISTOGRAM_BINS = 4096  # from which quantiles of more pairs than that are read
 
 
@@ -221,7 +221,7 @@ class ComparedPairs:
         low, high, count = np.inf, -np.inf, 0
         for d in self._all_distances():
             low, high, count = min(low, d.min()), max(high, d.max()), count + len(d)
-        if count > _KEPT_PAIRS:
+        if count > KEPT_PAIRS:
             self._keeps_tiles = False
         if count == 0:
             return np.full(self.num_bins + 1, np.nan)
@@ -305,6 +305,23 @@ class ComparedPairs:
 
     def _groups(self, classes: np.ndarray) -> np.ndarray:
         return classes if self.num_groups > 1 else np.zeros_like(classes)
+
+
+def num_candidates(classes: np.ndarray, classes2: np.ndarray | None, compared: str) -> int:
+    """How many pairs a pair set compares, before duplicates are left out.
+
+    Args:
+        classes: (n,) class of each row's example.
+        classes2: (m,) class of each column's example; None means that the columns are the rows again.
+        compared: One of `COMPARED`.
+    """
+    other = classes if classes2 is None else classes2
+    size = int(max(part.max(initial=0) for part in (classes, other))) + 1
+    within = int(np.bincount(classes, minlength=size) @ np.bincount(other, minlength=size))
+    every = len(classes) * len(other)
+    if classes2 is None:
+        within, every = (within - len(classes)) // 2, len(classes) * (len(classes) - 1) // 2
+    return {"within": within, "between": every - within, "all": every}[compared]
 
 
 def cosine_distance(x: np.ndarray, x2: np.ndarray) -> np.ndarray:

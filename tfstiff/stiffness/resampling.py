@@ -1,15 +1,15 @@
-"""Intervals by drawing examples again: for estimates that need every pair."""
+"""Intervals by drawing examples again: for estimates that have no standard error of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tfstiff.stiffness.intervals import LEVEL
 
-_PAIRS_AT_ONCE = 4_000_000
+_NUMBERS_AT_ONCE = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,19 @@ class PairValues:
     classes_rows: np.ndarray
     classes_columns: np.ndarray | None
 
+    @property
+    def sides(self) -> tuple[np.ndarray, ...]:
+        """The classes of the rows' examples, and of the columns' where they are others."""
+        return (self.classes_rows,) if self.classes_columns is None else (self.classes_rows, self.classes_columns)
+
 
 def bootstrap(
-    pairs: PairValues, estimate: Callable[[np.ndarray], np.ndarray], replicates: int, seed: int = 0
+    sides: Sequence[np.ndarray],
+    estimate: Callable[..., np.ndarray],
+    replicates: int,
+    *,
+    numbers_each: int = 1,
+    seed: int = 0,
 ) -> tuple[float, float]:
     """The 95 % interval of an estimate by drawing examples, not pairs, class by class with replacement.
 
@@ -42,22 +52,21 @@ def bootstrap(
     one example make no pair. Replicates that lie beyond what was observed are infinite, and so may be the ends.
 
     Args:
-        pairs: The pairs.
-        estimate: From weights of the pairs (R, N) to estimates (R,).
+        sides: Classes of the rows' examples, (n,), and of the columns' where they are others; -1 for those left out.
+        estimate: From the weights of the examples of each side, (R, n) each, to estimates (R,).
         replicates: How many.
+        numbers_each: How many numbers `estimate` holds for each replicate, beside the weights.
         seed: Of the draws.
 
     Returns:
         The lower and the upper end.
     """
     rng = np.random.default_rng(seed)
-    at_once = max(1, _PAIRS_AT_ONCE // max(len(pairs.rows), 1))
+    at_once = max(1, _NUMBERS_AT_ONCE // max(numbers_each, *map(len, sides), 1))
     found = []
     for start in range(0, replicates, at_once):
         number = min(at_once, replicates - start)
-        rows = _drawn(rng, pairs.classes_rows, number)
-        columns = rows if pairs.classes_columns is None else _drawn(rng, pairs.classes_columns, number)
-        found.append(estimate(rows[:, pairs.rows] * columns[:, pairs.columns]))
+        found.append(estimate(*(_drawn(rng, classes, number) for classes in sides)))
     tail = (1 - LEVEL) / 2
     values = np.concatenate(found)
     return tuple(np.quantile(values, [tail, 1 - tail], method="inverted_cdf").tolist())
@@ -68,5 +77,7 @@ def _drawn(rng: np.random.Generator, classes: np.ndarray, number: int) -> np.nda
     weights = np.zeros((number, len(classes)))
     for label in np.unique(classes[classes >= 0]):
         places = np.flatnonzero(classes == label)
-        weights[:, places] = rng.multinomial(len(places), np.full(len(places), 1 / len(places)), number)
+        size = len(places)
+        drawn = rng.integers(size, size=(number, size)) + size * np.arange(number)[:, None]
+        weights[:, places] = np.bincount(drawn.ravel(), minlength=number * size).reshape(number, size)
     return weights

@@ -50,20 +50,31 @@ class PairTotals:
             for name, pairs in compared.items()
         }
 
-    def add(self, first: Block, second: Block, lengths: np.ndarray, pairs: Sequence[TilePairs], tile: TileSums) -> None:
+    def add(
+        self,
+        first: Block,
+        second: Block,
+        lengths: np.ndarray,
+        scales: tuple[float, float],
+        pairs: Sequence[TilePairs],
+        tile: TileSums,
+    ) -> None:
         """Adds a tile.
 
         Args:
             first: The rows' examples.
             second: The columns' examples.
-            lengths: (b,) lengths of the rows' gradients, in the unit of the sums of products.
+            lengths: (b,) lengths of the rows' gradients.
+            scales: The units of the lengths of rows and of columns in the tile's sums.
             pairs: The compared pairs of each space.
             tile: Its sums, and the cosines of those pairs.
         """
         rows, columns, squares = (
             np.array(part, np.float64).reshape(len(part), 3, -1) for part in (tile.rows, tile.columns, tile.squares)
         )
-        squares[:, 1] *= lengths[:, None] ** 2
+        rows[:, 1] *= scales[1]
+        columns[:, 1] *= scales[0]
+        squares[:, 1] *= (lengths[:, None] * scales[1]) ** 2
         self._rows[first.indices, :, second.classes] += rows
         self._columns[second.indices, :, first.classes] += columns
         cells = first.one_hot.T.astype(np.float64) @ squares.reshape(len(squares), -1)
@@ -98,9 +109,7 @@ class PairTotals:
         return {name: values for name, values in found.items() if values is not None}
 
 
-def pair_set_sums(
-    arrays: Arrays, probe: PreparedProbe, pair_set: str, norms: Sequence[np.ndarray], unit: float
-) -> PairSetSums:
+def pair_set_sums(arrays: Arrays, probe: PreparedProbe, pair_set: str, norms: Sequence[np.ndarray]) -> PairSetSums:
     """The sums of a pair set, from its totals.
 
     Args:
@@ -108,7 +117,6 @@ def pair_set_sums(
         probe: The examples.
         pair_set: Its name.
         norms: By half: lengths of the gradients; NaN or infinite for the examples that are left out.
-        unit: The length that gradients are measured in, in the sums of products.
     """
     halves = HALVES[pair_set]
     is_symmetric = halves[0] == halves[1]
@@ -121,7 +129,10 @@ def pair_set_sums(
         metric: ValueSums(rows[:, place], columns[:, place], squares[:, place])
         for metric, place in (("sign", 2), ("cosine", 0))
     }
-    by_length = [sums[:, 1] * (length / unit)[:, None] for sums, length in zip((rows, columns), lengths, strict=True)]
+    unit = max(float(length.max(initial=0)) for length in lengths) or 1.0
+    by_length = [
+        sums[:, 1] / unit * (length / unit)[:, None] for sums, length in zip((rows, columns), lengths, strict=True)
+    ]
     classes = tuple(np.where(kept, probe.classes[half], -1) for kept, half in zip(finite, halves, strict=True))
     spaces = dict.fromkeys(name[0] for name in arrays if len(name) > 1)
     found = PairSetSums(
@@ -131,7 +142,7 @@ def pair_set_sums(
         norms_rows=lengths[0],
         norms_columns=lengths[1],
         values=values,
-        products=ValueSums(by_length[0], by_length[0] if is_symmetric else by_length[1], squares[:, 1]),
+        products=ValueSums(by_length[0], by_length[0] if is_symmetric else by_length[1], squares[:, 1] / unit**4),
         unit=unit,
         smallest_cosine=float("nan"),
         num_zero=0,

@@ -43,12 +43,14 @@ class _Held(NamedTuple):
 
     Attributes:
         side: As tiles take them.
-        lengths: (b,) lengths in the unit of the pass; 0 where not finite.
+        lengths: (b,) float64 lengths; 0 where not finite.
+        largest: Largest of them, the unit of the lengths in `side`; 1 where all are zero.
         is_finite: (b,) whether an example takes part.
     """
 
     side: Side
     lengths: np.ndarray
+    largest: float
     is_finite: np.ndarray
 
 
@@ -65,8 +67,6 @@ class ProbePass:
         keep_gram: Whether to keep the products of all gradients.
         keep_pairs_of: The metric of which to keep every compared pair's value, where the pairs are few enough.
         part: The tiles to sum, with the pairs of `compared` theirs alone; None means all.
-        unit: The length that gradients are measured in, in the sums of products, common to all parts; None means the
-            largest of those held first.
     """
 
     def __init__(  # noqa: PLR0913 - what a pass is made of, by name
@@ -81,7 +81,6 @@ class ProbePass:
         keep_gram: bool = False,
         keep_pairs_of: str | None = None,
         part: Part | None = None,
-        unit: float | None = None,
     ) -> None:
         self._plan, self._probe, self._compared = plan, probe, compared
         self._part = part or whole(probe, pair_sets)
@@ -103,12 +102,11 @@ class ProbePass:
         self._norms = {layer: tuple(np.full(size, -1.0) for size in self._sizes) for layer in self._totals}
         self._outputs: dict[int, tuple[np.ndarray, Any]] = {}
         self._keep_pairs_of = keep_pairs_of
-        self._unit = unit or 0.0  # not known yet
         self._gram = np.zeros((sum(self._sizes),) * 2, np.float32) if keep_gram else None
 
     def run(self) -> ProbeSums:
         """Computes everything."""
-        found = probe_sums(self.totals(), self._probe, self._unit or 1.0, self._outputs[0][1])
+        found = probe_sums(self.totals(), self._probe, self._outputs[0][1])
         metric = self._keep_pairs_of
         pairs = {
             layer: {name: total.pair_values(found.pair_sets[layer][name], metric) for name, total in totals.items()}
@@ -122,9 +120,7 @@ class ProbePass:
         """Adds up the tiles: for each set of blocks that is held at a time, all those of its rows."""
         rows = sorted({i for i, _ in self._tiles})
         for window in (rows[first : first + self._window] for first in range(0, len(rows), self._window)):
-            gradients = {index: self._gradients(index) for index in window}
-            self._unit = self._unit or self._largest_norm()
-            held = {index: self._held(index, gradients.pop(index)) for index in window}
+            held = {index: self._held(index, self._gradients(index)) for index in window}
             for j in sorted({j for i, j in self._tiles if i in held}):
                 columns = held[j] if j in held else self._held(j, self._gradients(j))
                 for i in window:
@@ -161,11 +157,6 @@ class ProbePass:
             found[layer] = _Gradients(part, sizes, norms)
         return found
 
-    def _largest_norm(self) -> float:
-        """Largest length of all gradients seen; 1 where all are zero."""
-        norms = np.concatenate(self._norms[WHOLE])
-        return float(norms.max(initial=0, where=np.isfinite(norms))) or 1.0
-
     def _held(self, index: int, gradients: dict[str, _Gradients]) -> dict[str, _Held]:
         held = {}
         one_hot = self._probe.blocks[index].one_hot
@@ -173,11 +164,12 @@ class ProbePass:
             is_finite = np.isfinite(norms)
             if not is_finite.all():
                 features, sizes = _without(features, ~is_finite), np.where(is_finite, sizes, 0)
-            lengths = np.where(is_finite, norms, 0) / self._unit
+            lengths = np.where(is_finite, norms, 0)
             inverse = np.divide(1, sizes, out=np.zeros_like(sizes), where=sizes > 0)
-            arrays = (inverse, one_hot * is_finite[:, None], lengths)
+            largest = float(lengths.max(initial=0)) or 1.0  # in single precision squares overflow past 1e19
+            arrays = (inverse, one_hot * is_finite[:, None], lengths / largest)
             tensors = (tf.constant(array, features.losses.dtype) for array in arrays)
-            held[layer] = _Held(Side(features.formed, features.outers, *tensors), lengths, is_finite)
+            held[layer] = _Held(Side(features.formed, features.outers, *tensors), lengths, largest, is_finite)
         return held
 
     def _add(self, i: int, j: int, rows: dict[str, _Held], columns: dict[str, _Held]) -> None:
@@ -200,7 +192,8 @@ class ProbePass:
                 is_diagonal=i == j,
                 keep_cosines=keep_cosines,
             )
-            totals[pair_set].add(first, second, one.lengths, [pairs for pairs, _ in listed], tile)
+            scales = (one.largest, other.largest)
+            totals[pair_set].add(first, second, one.lengths, scales, [pairs for pairs, _ in listed], tile)
             if keep_cosines and self._gram is not None:
                 self._fill_gram(self._gram, i, j, tile.cosines.numpy(), one.lengths, other.lengths)
 
@@ -234,10 +227,10 @@ class ProbePass:
         places = [
             block.indices + sum(self._sizes[: block.half]) for block in (self._probe.blocks[i], self._probe.blocks[j])
         ]
-        tile = (cosines * np.outer(lengths, lengths2)) * self._unit**2
+        tile = cosines * np.outer(lengths, lengths2)
         if i == j:
             tile = np.triu(tile, 1)
-            tile += tile.T + np.diag((lengths * self._unit) ** 2)
+            tile += tile.T + np.diag(lengths**2)
         gram[np.ix_(*places)] = tile
         gram[np.ix_(*places[::-1])] = tile.T
 

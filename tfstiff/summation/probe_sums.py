@@ -63,13 +63,12 @@ def added_totals(parts: Iterable[ProbeTotals]) -> ProbeTotals:
     )
 
 
-def probe_sums(totals: ProbeTotals, probe: PreparedProbe, unit: float, outputs: Any) -> ProbeSums:
+def probe_sums(totals: ProbeTotals, probe: PreparedProbe, outputs: Any) -> ProbeSums:
     """The sums that estimators start from.
 
     Args:
         totals: Of all tiles.
         probe: The examples.
-        unit: The length that gradients are measured in, in the sums of products.
         outputs: Anything of the structure of the model's output.
     """
     halves = range(len(probe.classes))
@@ -83,7 +82,7 @@ def probe_sums(totals: ProbeTotals, probe: PreparedProbe, unit: float, outputs: 
     pair_sets: dict[str, dict[str, PairSetSums]] = {}
     for (layer, name), arrays in totals.sums.items():
         norms = [totals.norms[layer, half] for half in halves]
-        pair_sets.setdefault(layer, {})[name] = pair_set_sums(arrays, probe, name, norms, unit)
+        pair_sets.setdefault(layer, {})[name] = pair_set_sums(arrays, probe, name, norms)
     return ProbeSums(
         pair_sets,
         losses=tuple(losses for losses, *_ in joined),
