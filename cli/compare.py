@@ -1,0 +1,168 @@
+"""`tfstiff compare`: runs that differ in some settings, at equal epoch and at equal training loss, over their seeds."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tfstiff.errors import InvalidInput
+from tfstiff.progress import shown_pair_set
+from tfstiff.records import METRICS, PAIR_SETS, Run, load_run
+from tfstiff.records.atomic import finite
+from tfstiff.sweeps import is_sweep, load_sweep
+from tfstiff.sweeps.comparison import (
+    Comparison,
+    Place,
+    common_epochs,
+    common_losses,
+    compare,
+    quantities,
+)
+
+from .comparison_tables import print_comparison
+
+
+def _numbers(_: click.Context, __: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    try:
+        found = tuple(float(part) for part in value.split(",") if part.strip())
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a list of numbers such as 1,5,10.") from None
+    if not all(math.isfinite(number) and number >= 0 for number in found):
+        raise click.BadParameter(f"{value!r} must be numbers of 0 or more.")
+    return found
+
+
+@click.command("compare")
+@click.argument("paths", metavar="SWEEP|RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--epoch", "epochs", callback=_numbers, metavar="EPOCHS", help="1,5,10.  [default: three that all runs measured at]"
+)
+@click.option(
+    "--train-loss",
+    "losses",
+    callback=_numbers,
+    metavar="LOSSES",
+    help="1.0,0.3,0.1.  [default: those of --stop-at-loss, or three that all runs reached]",
+)
+@click.option("--quantity", "names", multiple=True, metavar="NAME", help="As in scalars.jsonl. Repeatable.")
+@click.option(
+    "--pair-set",
+    type=click.Choice(PAIR_SETS),
+    help="Pairs of examples that is compared.  [default: train_val, where it was measured]",
+)
+@click.option(
+    "--extrapolate-xi", "extrapolate", is_flag=True, help="Take the zero of a straight line as ξ wherever it lies."
+)
+@click.option("--csv", "folder", type=click.Path(file_okay=False, path_type=Path), help="Save the numbers there too.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def command(
+    paths: tuple[Path, ...],
+    epochs: tuple[float, ...] | None,
+    losses: tuple[float, ...] | None,
+    names: tuple[str, ...],
+    pair_set: str | None,
+    extrapolate: bool,
+    folder: Path | None,
+    as_json: bool,
+) -> None:
+    """Compare runs at equal epoch and at equal training loss.
+
+    Runs that differ in nothing but the seed are put together: the tables have the median
+    over seeds with an interval, and behind ± what drawing the probe's examples adds, which is
+    another kind of error. A critical length ξ beyond the distances that were observed is
+    known by a bound only and enters as such. With three or more learning rates, each
+    quantity is tested for a trend, by a rank test with the seeds as blocks.
+
+    \b
+    Examples:
+      tfstiff compare runs/mysweep
+      tfstiff compare runs/mysweep --train-loss 1.0,0.3 --epoch 10 --csv numbers/
+      tfstiff compare runs/a runs/b runs/c --quantity validation_loss --json
+    """  # noqa: D301  # click wants the character \b itself
+    runs = _runs(paths)
+    places = [
+        *([Place("epoch", epoch) for epoch in epochs] if epochs is not None else common_epochs(runs)),
+        *([Place("train_loss", loss) for loss in losses] if losses is not None else common_losses(runs)),
+    ]
+    found = compare(runs, _quantities(runs, names, pair_set), places, extrapolate=extrapolate)
+    if folder is not None:
+        _save(found, folder)
+    if as_json:
+        document = {
+            "runs": [str(run.folder) for run in runs],
+            "summaries": found.summary_rows(),
+            "trends": found.trend_rows(),
+            "observations": found.run_rows(),
+        }
+        click.echo(json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False))
+        return
+    print_comparison(found)
+
+
+def _runs(paths: Sequence[Path]) -> list[Run]:
+    """The runs of all sweeps and run folders that hold a measurement; says which do not."""
+    runs: dict[Path, Run] = {}
+    for path in paths:
+        if not is_sweep(path):
+            runs[path.resolve()] = load_run(path)
+            continue
+        sweep = load_sweep(path)
+        for trial in sweep.trials:
+            one = sweep.run_folder(trial)
+            if (one / "records").is_dir():
+                runs[one.resolve()] = load_run(one)
+            else:
+                click.echo(f"The trial {trial.name} has not run.", err=True)
+    for run in runs.values():
+        for problem in run.problems:
+            click.echo(f"Warning: {problem}", err=True)
+        if not run.measurements:
+            click.echo(f"{run.folder} has no measurement and is left out.", err=True)
+        elif run.status != "completed":
+            click.echo(f"{run.folder} is not completed but {run.status}.", err=True)
+    return [run for run in runs.values() if run.measurements]
+
+
+def _quantities(runs: Sequence[Run], names: Sequence[str], pair_set: str | None) -> list[str]:
+    known = list(dict.fromkeys(name for run in runs for name in quantities(run)))
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise InvalidInput("There is no quantity of that name.", expected=", ".join(known), received=unknown[0])
+    if names or not runs:
+        return list(names)
+    metrics = {metric for run in runs for metric in run.spec.get("metrics", METRICS)}
+    left_out = tuple(f"stiffness_{metric}_" for metric in METRICS if metric not in metrics)
+    chosen = pair_set or shown_pair_set(runs[0].measurements[0])
+    return [name for name in known if name.endswith(f"_{chosen}") and not name.startswith(left_out)]
+
+
+def _save(found: Comparison, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = {"summaries": found.summary_rows(), "trends": found.trend_rows(), "observations": found.run_rows()}
+    for name, rows in tables.items():
+        path = folder / f"{name}.csv"
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]) if rows else [])
+            writer.writeheader()
+            writer.writerows(
+                {key: json.dumps(value) if isinstance(value, list) else value for key, value in row.items()}
+                for row in rows
+            )
+        click.echo(path, err=True)
+
+
+def _plain(value: Any) -> Any:
+    """`value` for JSON, with infinite bounds as text, which say more than null."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, float) and math.isinf(value) else finite(value)
