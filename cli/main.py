@@ -13,8 +13,14 @@ from tfstiff.errors import TfstiffError
 # `tfstiff --help` imports none of them.
 _COMMANDS = {
     "run": ("run", "Train a model on a data set and record its stiffness."),
+    "sweep": ("sweep", "Run every combination of settings, here or on a cluster."),
+    "compare": ("compare", "Compare runs at equal epoch and at equal training loss, over seeds."),
+    "measure": ("measure", "Measure saved models, without training."),
     "show": ("show", "Print the measurements of a run."),
     "plot": ("plot", "Draw the figures of a run."),
+    "report": ("report", "Write a report of one run, or of several, as one HTML file."),
+    "watch": ("watch", "Follow a run from another terminal."),
+    "export": ("export", "Write what runs measured for other programs."),
     "bench": ("bench", "Measure the speed of the gradients on this machine."),
     "data": ("data", "List the data sets, or check one."),
 }
@@ -55,5 +61,6 @@ def main() -> None:
 
     \b
     Exit codes: 0 done, 1 failed, 2 usage, 3 data missing or damaged, 4 training
-    diverged (only where asked for), 130 and 143 ended by a signal.
+    diverged (only where asked for), 5 some trials of a sweep failed, 130 and
+    143 ended by a signal.
     """  # noqa: D301  # click wants the character \b itself

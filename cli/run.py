@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 import warnings
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,19 @@ import click
 from click.core import ParameterSource
 
 from tfstiff._quiet import import_tensorflow
+from tfstiff.checkpoints.interval import CheckpointInterval
 from tfstiff.datasets import CENTERINGS, DEFAULT
 from tfstiff.errors import InvalidInput
-from tfstiff.experiment import run
+from tfstiff.experiment import is_blank, run
+from tfstiff.figure_refresh import FigureRefresh
 from tfstiff.records import load_run
 from tfstiff.run_spec import RunSpec
+from tfstiff.strategies import STRATEGIES
 
+from .finished import print_finished
 from .options import METHODS, arch_option, hidden_option
 from .progress import choose_progress
 from .science_options import preset_option, science_options
-from .tables import event_notes, print_measurements
 
 _DEFAULTS = RunSpec()
 _PRECISIONS = ("float32", "float64", "policy")
@@ -36,6 +40,10 @@ def _bytes(_: click.Context, __: click.Parameter, value: str | None) -> int | No
     if found is None:
         raise click.BadParameter(f"{value!r} is not a size such as 4GB or 500MB.")
     return int(float(found[1]) * 1000 ** " kMGT".index(found[2] or " "))
+
+
+def _interval(_: click.Context, __: click.Parameter, value: str | None) -> CheckpointInterval | None:
+    return None if value is None else CheckpointInterval.parse(value)
 
 
 def _probe_size(_: click.Context, __: click.Parameter, value: str) -> tuple[int, int]:
@@ -98,8 +106,16 @@ def _schedule(_: click.Context, __: click.Parameter, value: str) -> str | int | 
 @click.option("--method", type=click.Choice(METHODS), default="auto", show_default=True, help="For the gradients.")
 @click.option("--precision", type=click.Choice(_PRECISIONS), default="float32", show_default=True, help="Of gradients.")
 @click.option("--per-layer", is_flag=True, help="Measure each layer's gradients by themselves too.")
+@click.option(
+    "--strategy",
+    type=click.Choice(STRATEGIES),
+    default="none",
+    show_default=True,
+    help="mirrored: train a copy of the model on each GPU of this machine, and divide each batch between them.",
+)
 @click.option("--deterministic", is_flag=True, help="Deterministic operations only: equal runs give equal records.")
 @click.option("--keep-gram", is_flag=True, help="Keep the products of all gradients in the records.")
+@click.option("--keep-models", is_flag=True, help="Keep the weights at each measurement, in models/.")
 @click.option(
     "--memory-limit",
     callback=_bytes,
@@ -113,13 +129,36 @@ def _schedule(_: click.Context, __: click.Parameter, value: str) -> str | int | 
     type=click.Path(path_type=Path),
     help="The run's folder, a new one.  [default: runs/<data set>-<arch>-<time>]",
 )
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Go on with the run that was begun in FOLDER and did not end, from its newest whole checkpoint.",
+)
+@click.option(
+    "--checkpoint-every",
+    "interval",
+    callback=_interval,
+    metavar="INTERVAL",
+    help="How often to make a checkpoint: steps such as 500, or a time such as 30s, 5min, 1h; or never.  "
+    "[default: 1min, and more rarely where that would take more than 1 % of the time]",
+)
 @click.pass_context
-def command(ctx: click.Context, preset: str, out: Path | None, **options: Any) -> None:
+def command(
+    ctx: click.Context,
+    preset: str,
+    out: Path | None,
+    resume: Path | None,
+    interval: CheckpointInterval | None,
+    **options: Any,
+) -> None:
     """Train a model and record its stiffness.
 
     Trains with Adam at a constant learning rate, measures on a fixed probe of training and
     validation examples, and leaves records, figures and settings in the run's folder. With
     no options it trains the fully connected network on the data set that comes with tfstiff.
+    The figures are drawn anew now and then while it trains, in at most 2 % of the time.
+    Ctrl-C, or SIGTERM, makes a checkpoint and ends, with 130 or 143; --resume goes on.
 
     \b
     Examples:
@@ -127,30 +166,32 @@ def command(ctx: click.Context, preset: str, out: Path | None, **options: Any) -
       tfstiff run --dataset cifar10 --arch cnn --lr 8e-4 --epochs 20
       tfstiff run --dataset npz:mine.npz --arch mymodels:build --schedule 0,0.1,1,5
       tfstiff run --preset v1 --dataset mnist --stop-at-loss 0.1
+      tfstiff run --resume runs/mine
     """  # noqa: D301  # click wants the character \b itself
     defaults = {name for name in options if ctx.get_parameter_source(name) is ParameterSource.DEFAULT}
     given = {name: value for name, value in options.items() if name not in defaults}
-    spec = RunSpec.from_preset(preset, **given)
-    folder = out or _default_folder(spec)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InvalidInput(
-            f"The output folder {folder} exists.",
-            expected="a folder that does not exist, or is empty",
-            remedy="Choose another --out, or remove it.",
-        )
+    if resume is not None:
+        if out is not None or ctx.get_parameter_source("preset") is not ParameterSource.DEFAULT:
+            raise click.UsageError("--resume FOLDER says where, and with which settings: leave out --out and --preset.")
+        spec, folder = _spec_of(resume, given), resume
+    else:
+        spec = RunSpec.from_preset(preset, **given)
+        folder = out or _default_folder(spec)
+        if folder.exists() and not (folder.is_dir() and is_blank(folder)):
+            raise InvalidInput(
+                f"The output folder {folder} exists.",
+                expected="a folder that does not exist, or is empty",
+                remedy="Choose another --out, or go on with the run that was begun there: --resume FOLDER.",
+            )
     sys.path.insert(0, "")  # a user's own module, named by --arch, lies where the command is run
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    progress = choose_progress()
+    progress = FigureRefresh(folder, choose_progress())
     progress.say(f"Run folder: {folder}")
     import_tensorflow()
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: progress.say(f"Warning: {message}")
-        finished = run(spec, folder, progress=progress)
-    print_measurements(finished.measurements, metrics=spec.metrics)
-    for line in (*event_notes(finished.events), ""):
-        click.echo(line)
-    for path in _written(folder):
-        click.echo(path)
+        finished = run(spec, folder, progress=progress, checkpoints=interval)
+    print_finished(finished)
     if finished.status == "diverged":
         click.echo("The training loss is no longer finite, so training was stopped.", err=True)
     click.echo(_timings(folder), err=True)
@@ -161,9 +202,30 @@ def _default_folder(spec: RunSpec) -> Path:
     return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
-def _written(folder: Path) -> list[Path]:
-    files = [folder / name for name in ("config.json", "history.csv", "events.jsonl", "records")]
-    return [path for path in files if path.exists()] + sorted(folder.glob("figures/*.png"))
+def _spec_of(folder: Path, given: dict[str, Any]) -> RunSpec:
+    """The specification of a run that was begun.
+
+    Raises:
+        InvalidInput: There is none, or `given` asks for another.
+    """
+    config = load_run(folder).spec
+    if not config:
+        raise InvalidInput(
+            f"{folder} says nothing of the run that was begun there.",
+            expected="a config.json",
+            remedy="Run it again with its options and --out.",
+        )
+    spec = RunSpec.from_config(config)
+    wanted = replace(spec, **given)
+    differing = [name for name in given if getattr(wanted, name) != getattr(spec, name)]
+    if differing:
+        raise InvalidInput(
+            f"The run in {folder} was begun with other settings, and goes on with those.",
+            expected=", ".join(f"{name}={getattr(spec, name)!r}" for name in differing),
+            received=", ".join(f"{name}={getattr(wanted, name)!r}" for name in differing),
+            remedy="Leave these options out, or begin another run with --out.",
+        )
+    return spec
 
 
 def _timings(folder: Path) -> str:

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import inspect
 import itertools
 import math
 import time
 import warnings
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from tfstiff.errors import InvalidInput
+from tfstiff.errors import InvalidInput, RecordCorrupt
+from tfstiff.export import EVENT_FILE, EventWriter
 from tfstiff.gradients.loss import check_model, resolve_loss
-from tfstiff.measuring import check_labels, check_options, measure
+from tfstiff.labels import check_labels
+from tfstiff.measuring import check_options, measure
 from tfstiff.probe import Probe
-from tfstiff.records import PAIR_SETS, Measurement, RunWriter, scalar_names
+from tfstiff.records import PAIR_SETS, Measurement, RunWriter, load_run, scalar_names
 from tfstiff.schedules import Moment, as_schedule
-from tfstiff.steps import num_updates, steps_done
+from tfstiff.steps import num_updates, number_in, steps_done
+from tfstiff.strategies import check_strategy
 from tfstiff.summation.representations import INPUT, check_space
 
 _PUBLISHED = {  # by whether there are classes
@@ -30,6 +32,7 @@ _PUBLISHED = {  # by whether there are classes
     False: ("cosine_mean", "sign_mean", "critical_length"),
 }
 _START = Moment(0, 0.0)
+_STATE = ("now", "epochs_before", "epoch", "epoch_began", "updates_then", "steps_per_epoch")  # attributes after "_"
 
 
 class StiffnessCallback(keras.callbacks.Callback):
@@ -50,17 +53,22 @@ class StiffnessCallback(keras.callbacks.Callback):
             them for each trial, write to `log_dir`, `log_dir-2`, `log_dir-3`, …
         publish: Names of the scalars that go into `logs`, or `"all"`. By default the within-class cosine, the
             between-class sign and the critical length of `train_val`.
-        **options: `loss`, `method`, `precision`, `per_layer` and `keep_gram`, as for `measure`.
+        tensorboard: Whether to write TensorBoard events into `log_dir` too, or the folder to write them to: all
+            scalars, and the class matrices as images, which take about a tenth of a second each. Copies of the callback
+            write beside it, as they do beside `log_dir`. Needs `pip install 'tfstiff[tensorboard]'`.
+        **options: `loss`, `method`, `precision`, `per_layer`, `keep_gram` and the others of `measure`.
 
     Attributes:
+        scalars: Names of the values that each measurement has.
         history: The measurements so far, in order. A second `fit` of the same model continues it, that of another
             model begins anew.
         seconds: The time that each took.
-        events: What `measure_now` was told of, each with its step and epoch, in order. Kept as long as `history`.
+        events: What `measure_now` and `note` were told of, each with its step and epoch, in order. Kept as long as
+            `history`.
 
     Raises:
-        InvalidInput: The schedule or a published name is unknown; on the first use, a label has no output, or `log_dir`
-            holds records of another run.
+        InvalidInput: The schedule, an option or a published name is unknown, or an option does not suit the probe; on
+            the first use, a label has no output, or `log_dir` holds records of another run.
         UnsupportedModel: On the first use: the model cannot be measured.
 
     Example:
@@ -79,6 +87,7 @@ class StiffnessCallback(keras.callbacks.Callback):
         *,
         log_dir: str | Path | None = None,
         publish: Sequence[str] | str | None = None,
+        tensorboard: bool | str | Path = False,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -86,16 +95,23 @@ class StiffnessCallback(keras.callbacks.Callback):
         self.schedule = as_schedule(schedule)
         self.log_dir = None if log_dir is None else Path(log_dir)
         self.options = options
-        unknown = options.keys() - inspect.signature(measure).parameters.keys()
-        if unknown:
-            known = list(inspect.signature(measure).parameters)[2:]
-            raise InvalidInput("Unknown options.", expected=", ".join(known), received=sorted(unknown))
-        check_options(**options)
-        self.publish = _published_names(publish, probe, tuple(options.get("pair_sets", PAIR_SETS)))
+        _, grouping = check_options(probe, **options)
+        has_classes, pair_sets = probe.num_classes is not None, tuple(options.get("pair_sets", PAIR_SETS))
+        self.scalars = scalar_names(has_classes, pair_sets, has_groups=grouping is not None)
+        self.publish = _published_names(publish, self.scalars, has_classes, pair_sets)
         self.history: list[Measurement] = []
         self.seconds: list[float] = []
         self.events: list[dict[str, Any]] = []
+        self.tensorboard = tensorboard
+        if tensorboard is True and log_dir is None:
+            raise InvalidInput(
+                "tensorboard=True writes events into log_dir, and there is none.",
+                remedy='Give a log_dir, or a folder of its own: tensorboard="logs/mine".',
+            )
+        if tensorboard:
+            EventWriter.check()
         self._writer: RunWriter | None = None
+        self._event_writer: EventWriter | None = None
         self._is_copy = False  # then records go beside those of the original
         self._measured_model: weakref.ref[keras.Model] | None = None
         self._now = _START
@@ -113,6 +129,7 @@ class StiffnessCallback(keras.callbacks.Callback):
             copy.deepcopy(self.schedule, memo),
             log_dir=self.log_dir,
             publish=self.publish,
+            tensorboard=self.tensorboard,
             **self.options,
         )
         copied._is_copy = True
@@ -121,6 +138,7 @@ class StiffnessCallback(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Sees, before any training, that the loss is there and that the log folder can take records."""
+        check_strategy(self.model)
         resolve_loss(self.model, self.options.get("loss"))
         self._steps_per_epoch = None
         if self._measured_model is not None and self._measured_model() is self.model:
@@ -137,6 +155,7 @@ class StiffnessCallback(keras.callbacks.Callback):
                 )
             self._writer = RunWriter(folder)
             self._writer.write_probe(**self.probe.members())
+        self._event_writer = self._begin_events()
         self._measured_model = weakref.ref(self.model)
         self._begin_at = self._now = _START
         self.history, self.seconds, self.events = [], [], []
@@ -169,6 +188,39 @@ class StiffnessCallback(keras.callbacks.Callback):
             latest = self.history[-1].scalars() if self.history else {}
             logs.update({name: latest.get(name, math.nan) for name in self.publish})
 
+    def state(self) -> dict[str, Any]:
+        """How far training is, for `restore` in another process; measurements and events are in `log_dir`."""
+        return {name: getattr(self, f"_{name}") for name in _STATE} | {"num_measurements": len(self.history)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on where another process was, with the measurements and events that it left in `log_dir`.
+
+        It takes the place of `on_train_begin` and the first `on_epoch_begin`.
+
+        Args:
+            state: What `state` returned there, as JSON gives it back.
+
+        Raises:
+            RecordCorrupt: `log_dir` does not hold as many measurements as there were.
+        """
+        if self.log_dir is None:
+            raise InvalidInput("Without a log_dir no measurements were kept to go on from.")
+        found = load_run(self.log_dir)
+        if len(found.measurements) != state["num_measurements"]:
+            raise RecordCorrupt(
+                f"The records in {self.log_dir} are not those that training is to go on from.",
+                expected=f"{state['num_measurements']} that can be read",
+                received=len(found.measurements),
+            )
+        for name in _STATE:
+            setattr(self, f"_{name}", state[name])
+        self._now = Moment(*state["now"])
+        self._begin_at = None
+        self._measured_model = weakref.ref(self.model)
+        self._writer = RunWriter(self.log_dir)
+        self._event_writer = self._begin_events(goes_on=True)
+        self.history, self.events, self.seconds = found.measurements, found.events, found.seconds_measuring
+
     @property
     def has_begun(self) -> bool:
         """Whether it has seen the first epoch of its latest fit begin."""
@@ -198,10 +250,34 @@ class StiffnessCallback(keras.callbacks.Callback):
         is_measured = bool(self.history) and self.history[-1].step == self._now.step
         found = self.history[-1] if is_measured else self._measure()
         if event is not None:
-            self.events.append({"event": event, **self._now._asdict(), **details})
-            if self._writer is not None:
-                self._writer.add_event(self.events[-1])
+            self.note(event, **details)
         return found
+
+    def note(self, event: str, **details: Any) -> None:
+        """Keeps an event, as `measure_now` does, without measuring.
+
+        Args:
+            event: What happened.
+            **details: More to keep with it; JSON-able.
+        """
+        self.events.append({"event": event, **self._now._asdict(), **details})
+        if self._writer is not None:
+            self._writer.add_event(self.events[-1])
+
+    def _begin_events(self, *, goes_on: bool = False) -> EventWriter | None:
+        if isinstance(self.tensorboard, bool):
+            return EventWriter(self._writer.folder) if self.tensorboard and self._writer is not None else None
+        folder = Path(self.tensorboard)
+        if self._is_copy:
+            folder = _free_sibling(folder, _holds_events)
+        elif _holds_events(folder) and not goes_on:
+            raise InvalidInput(
+                "The TensorBoard folder holds the events of another run.",
+                expected="a folder without such events",
+                received=str(folder),
+                remedy="Give each model that you train a folder of its own.",
+            )
+        return EventWriter(folder)
 
     def _begin_fit(self, epoch: int, begin_at: Moment) -> None:
         check_model(self.model, self.probe.train.x)
@@ -241,17 +317,19 @@ class StiffnessCallback(keras.callbacks.Callback):
         seconds = time.perf_counter() - start
         if self._writer is not None:
             self._writer.add(found, seconds)
+        if self._event_writer is not None:
+            self._event_writer.add(found, time.time())
         self.history.append(found)
         self.seconds.append(seconds)
         return found
 
 
-def _published_names(publish: Sequence[str] | str | None, probe: Probe, pair_sets: tuple[str, ...]) -> tuple[str, ...]:
-    has_classes = probe.num_classes is not None
+def _published_names(
+    publish: Sequence[str] | str | None, known: tuple[str, ...], has_classes: bool, pair_sets: tuple[str, ...]
+) -> tuple[str, ...]:
     if publish is None:
         pair_set = "train_val" if "train_val" in pair_sets else pair_sets[0]
         return tuple(f"stiffness_{name}_{pair_set}" for name in _PUBLISHED[has_classes])
-    known = scalar_names(has_classes, pair_sets)
     names = known if publish == "all" else (publish,) if isinstance(publish, str) else tuple(publish)
     for name in names:
         if name not in known:
@@ -263,14 +341,18 @@ def _holds_records(folder: Path) -> bool:
     return any((folder / "records").glob("step-*.npz"))
 
 
-def _free_sibling(folder: Path) -> Path:
-    """`folder`, or the first of `folder-2`, `folder-3`, … that holds no records."""
+def _holds_events(folder: Path) -> bool:
+    return (folder / EVENT_FILE).exists()
+
+
+def _free_sibling(folder: Path, is_taken: Callable[[Path], bool] = _holds_records) -> Path:
+    """`folder`, or the first of `folder-2`, `folder-3`, … that is not taken."""
     candidates = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
-    return folder if not _holds_records(folder) else next(found for found in candidates if not _holds_records(found))
+    return folder if not is_taken(folder) else next(found for found in candidates if not is_taken(found))
 
 
 def _learning_rate(model: keras.Model) -> float:
     try:
-        return float(model.optimizer.learning_rate)
+        return float(number_in(model.optimizer.learning_rate))
     except (AttributeError, TypeError, ValueError):  # no optimizer, or one with several learning rates
         return math.nan

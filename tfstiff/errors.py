@@ -66,12 +66,28 @@ class DatasetCorrupt(TfstiffError):
     exit_code = 3
 
 
+class PartFailed(TfstiffError):
+    """A process that sums a part of a large probe's pairs failed."""
+
+
 class RunNotFound(InvalidInput):
     """The given path is not a run folder."""
 
 
 class RecordCorrupt(TfstiffError):
     """A record of a run cannot be read: truncated, damaged, or of an unknown schema."""
+
+    exit_code = 3
+
+
+class CheckpointCorrupt(TfstiffError):
+    """A checkpoint of a run cannot be read, or does not fit the run."""
+
+    exit_code = 3
+
+
+class ModelCorrupt(TfstiffError):
+    """A saved model, or a file of weights, cannot be read: truncated or damaged."""
 
     exit_code = 3
 

@@ -1,288 +1,213 @@
-"""`run`: from a specification to a run folder: data, model, `fit`, records, figures."""
+"""`run`: from a specification to a run folder, in one go or, where the process was killed, in several."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import os
 import shutil
 import socket
 import time
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tfstiff.errors import InvalidInput
+from tfstiff.checkpoints.interval import CheckpointInterval
+from tfstiff.checkpoints.store import Checkpoint, CheckpointStore
+from tfstiff.errors import InvalidInput, RecordCorrupt
 from tfstiff.progress import LoggedProgress, Progress
-from tfstiff.records import METRICS, Run, RunWriter, load_run, scalar_names
+from tfstiff.records import Run, RunWriter, load_run
+from tfstiff.records.claim import LOCK, claimed, heard_of, is_claimed
 from tfstiff.records.provenance import provenance
 from tfstiff.run_spec import RunSpec
-from tfstiff.schedules import at_steps
+from tfstiff.run_status import RunStatus, now
+from tfstiff.trial import Saving, Trial, prepare_trial, train
 
-if TYPE_CHECKING:
-    import keras
-
-    from tfstiff.callback import StiffnessCallback
-    from tfstiff.datasets import Dataset
-    from tfstiff.probe import Probe
-    from tfstiff.stop_at_loss import StopAtTrainingLoss
+_LOG, _CHECKPOINTS = "log.txt", "checkpoints"
+_ENDED = ("completed", "diverged")
+_MACHINE = ("python", "platform", "cpu_count", "devices", "environment")  # what numbers may depend on besides versions
 
 
-def run(spec: RunSpec, folder: str | Path, *, progress: Progress | None = None) -> Run:
+def run(
+    spec: RunSpec,
+    folder: str | Path,
+    *,
+    progress: Progress | None = None,
+    checkpoints: CheckpointInterval | None = None,
+) -> Run:
     """Trains as `spec` says, measuring, and leaves a run folder behind.
 
-    A folder in which the same specification was completed is returned at once; one in which it was begun is begun anew.
+    A folder in which the same specification was completed is returned at once. One in which it was begun is gone on
+    with from its newest whole checkpoint, to the same weights and records as if it had not ended there (bit for bit in
+    the deterministic mode on CPU); where there is none, it is begun anew.
+
+    While it trains, a first Ctrl-C or SIGTERM lets the step end and makes a checkpoint; a second one ends at once.
 
     Args:
         spec: What to run.
         folder: The run's folder; created with its parents.
         progress: Is told what happens.
+        checkpoints: How often they are made; None is every minute, and more rarely where they would take more than a
+            hundredth of the time. No matter for what the run comes to.
 
     Raises:
-        InvalidInput: A name or value in `spec` cannot be used, or `folder` holds something else.
+        InvalidInput: A name or value in `spec` cannot be used, `folder` holds something else or another process is
+            running there, or the data set or the resolved settings are no longer those that the run was begun with.
         UnsupportedModel: The model cannot be measured.
         DatasetUnavailable: The data set is not here and cannot be fetched.
         DatasetCorrupt: The data set is damaged.
         OSError: The folder cannot be written.
+        KeyboardInterrupt: Ctrl-C was pressed; the folder's status is `interrupted`, and the same call goes on.
+        SystemExit: SIGTERM came; otherwise the same.
     """
     folder = Path(folder)
-    completed = _claim(spec, folder)
-    if completed is not None:
-        return completed
+    found = _begun(spec, folder)  # before anything is written in a folder of something else
+    if found is not None and found.status in _ENDED:
+        return found
+    with claimed(folder) as is_alone:
+        found = _begun(spec, folder)
+        if found is not None and found.status in _ENDED:  # by a process that had the folder until now
+            return found
+        if found is not None and found.is_running and not (is_alone and _is_of_here(found)):
+            raise is_claimed(folder)
+        with heard_of(folder / "status.json"):
+            return _run(spec, folder, found, progress or Progress(), checkpoints or CheckpointInterval())
+
+
+def _run(spec: RunSpec, folder: Path, found: Run | None, progress: Progress, interval: CheckpointInterval) -> Run:
     clock = time.perf_counter()
-    started = {"pid": os.getpid(), "host": socket.gethostname(), "started": _now()}
+    log = LoggedProgress(folder / _LOG, progress)
+    store = CheckpointStore(folder / _CHECKPOINTS)
+    checkpoint = None if found is None else _rewound(folder, store, log.say)
     writer = RunWriter(folder)
-    writer.write_config(dataclasses.asdict(spec))  # before anything slow, such as importing TensorFlow
-    writer.write_status("running", **started)
-    log = LoggedProgress(folder / "log.txt", progress or Progress())
+    if checkpoint is None:
+        writer.write_config(spec.as_config())  # before anything slow, such as importing TensorFlow
+    else:
+        log.say(f"Going on from step {checkpoint.step}.")
+        clock -= checkpoint.state["seconds"]
+    status = RunStatus(writer)
     log.say(f"Loading {spec.dataset}.")
     try:
-        trial = _prepare(spec, folder)
-    except BaseException:
-        shutil.rmtree(folder)  # nothing was recorded, and the same command, mended, must be free to run
+        trial = prepare_trial(spec, folder)
+        if found is None or checkpoint is None:
+            writer.write_config(spec.as_config() | trial.resolved())
+            writer.write_meta(provenance() | trial.inputs())
+        else:
+            writer.write_meta(_checked_meta(found, trial, checkpoint, log.say))
+    except BaseException as error:
+        if checkpoint is None:
+            shutil.rmtree(folder)  # nothing was recorded, and the same command, mended, must be free to run
+        else:
+            status.ended_by(error)
         raise
-    writer.write_config(dataclasses.asdict(spec) | _resolved(trial))
-    writer.write_meta(provenance() | _inputs(trial))
     log.say(
         f"Training {trial.model.name} ({trial.model.count_params():,} parameters) on {len(trial.dataset.train):,} "
         f"examples: {spec.epochs} epochs of {trial.steps_per_epoch} steps."
     )
-    timings: dict[str, Any] = {}
     try:
-        diverged = _train(trial, log, timings)
+        diverged = train(trial, log, status.timings, Saving(store, interval, checkpoint, clock))
         finished = load_run(folder)
         log.say("Drawing the figures.")
-        _draw(finished, log)
+        draw_figures(finished, log)
     except BaseException as error:
-        status = "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed"
-        reason = f"{type(error).__name__}: {error}"
-        writer.write_status(status, **started, ended=_now(), error=reason, **timings)
-        log.say(f"The run was {status}; what it recorded is in {folder}.")
+        log.say(f"The run was {status.ended_by(error)}; what it recorded is in {folder}.")
         raise
-    timings["seconds"] = round(time.perf_counter() - clock, 3)
-    writer.write_status("diverged" if diverged else "completed", **started, ended=_now(), **timings)
+    status.timings["seconds"] = round(time.perf_counter() - clock, 3)
+    status.ended("diverged" if diverged else "completed")
+    shutil.rmtree(store.folder, ignore_errors=True)  # there is nothing to go on with
     return load_run(folder)
 
 
-@dataclass(frozen=True)
-class _Trial:
-    """The parts of a run, ready to train."""
+def _begun(spec: RunSpec, folder: Path) -> Run | None:
+    """The run of the same specification that was begun in `folder`, or None where nothing was.
 
-    spec: RunSpec
-    folder: Path
-    dataset: Dataset
-    probe: Probe
-    model: keras.Model
-    stiffness: StiffnessCallback
-    stop: StopAtTrainingLoss | None
-    steps_per_epoch: int
-    measured_steps: list[int]
-
-
-def _prepare(spec: RunSpec, folder: Path) -> _Trial:
-    _require_tensorflow_backend()
-    from tfstiff.datasets import load, prepare
-
-    raw = load(spec.dataset, data_dir=spec.data_dir, offline=spec.offline)
-    options = {name: getattr(spec, name) for name in ("centering", "train_examples", "permute_labels", "seed")}
-    dataset = prepare(raw, **options)
-    if dataset.num_classes is None:
+    Raises:
+        InvalidInput: The folder holds something else.
+    """
+    if not folder.exists() or (folder.is_dir() and is_blank(folder)):
+        return None
+    found = load_run(folder) if (folder / "records").is_dir() else None
+    differing = None
+    if found is not None and found.spec:
+        differing = _differing(RunSpec.from_config(found.spec).as_config(), spec.as_config())
+    if found is None or differing is None or differing:
         raise InvalidInput(
-            "A run trains a classifier, and this data set has regression targets.",
-            received=spec.dataset,
-            remedy="Use StiffnessCallback in a model.fit of your own.",
+            f"{folder} holds something else.",
+            expected="a new or empty folder, or one of a run of the same specification",
+            received=f"a run that differs in {'; '.join(differing)}" if differing else "no run",
+            remedy="Choose another output folder.",
         )
-    import keras
-
-    from tfstiff import models
-    from tfstiff.callback import StiffnessCallback
-    from tfstiff.gradients.loss import check_model
-    from tfstiff.measuring import check_labels
-    from tfstiff.probe import Probe
-    from tfstiff.stop_at_loss import StopAtTrainingLoss
-    from tfstiff.training import steps_per_execution
-
-    train, validation = dataset.train, dataset.validation
-    probe = Probe.from_arrays(
-        (train.x, train.y),
-        (validation.x, validation.y),
-        size=spec.probe_size,
-        seed=spec.seed,
-        class_names=dataset.class_names,
-        ids=(train.ids, validation.ids),
-    )
-    keras.utils.set_random_seed(spec.seed)
-    if spec.deterministic:
-        import tensorflow as tf
-
-        tf.config.experimental.enable_op_determinism()
-    model = models.build(spec.arch, train.x.shape[1:], dataset.num_classes, spec.hidden)
-    model.compile(
-        keras.optimizers.Adam(spec.learning_rate),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-        steps_per_execution=steps_per_execution(spec.stop_interval if spec.stop_at_loss else None),
-    )
-    check_model(model, train.x)
-    check_labels(model, probe)
-    steps_per_epoch = -(-len(train) // spec.batch_size)
-    steps = spec.measured_steps(steps_per_epoch)
-    stiffness = StiffnessCallback(
-        probe, at_steps(steps), log_dir=folder, publish=_published(spec), **spec.measure_options()
-    )
-    stop = None
-    if spec.stop_at_loss:
-        stop = StopAtTrainingLoss(
-            train.x,
-            train.y,
-            spec.stop_at_loss,
-            stiffness=stiffness,
-            interval=spec.stop_interval,
-            size=spec.stop_examples,
-            seed=spec.seed,
-        )
-    return _Trial(spec, folder, dataset, probe, model, stiffness, stop, steps_per_epoch, steps)
+    return found
 
 
-def _published(spec: RunSpec) -> list[str]:
-    """The scalars of the specification's pair sets, without those of metrics that it leaves out."""
-    left_out = tuple(f"stiffness_{metric}_" for metric in METRICS if metric not in spec.metrics)
-    return [name for name in scalar_names(True, spec.pair_sets) if not name.startswith(left_out)]
+def is_blank(folder: Path) -> bool:
+    """Whether nothing is there, or only what a run that was killed at once leaves behind."""
+    files = (path for path in folder.rglob("*") if not path.is_dir())
+    return all(path.name in (LOCK, _LOG) or path.name.startswith(".tmp-") for path in files)
 
 
-def _require_tensorflow_backend() -> None:
-    try:
-        import keras
+def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What is otherwise now than it was, in words. What was not written then is not compared."""
+    return [
+        f"{name}: {before[name]!r}, now {value!r}"
+        for name, value in now.items()
+        if name in before and before[name] != value
+    ]
 
-        backend = keras.backend.backend()
-    except ModuleNotFoundError as error:  # Keras imports the backend that it is set to
-        backend = error.name or "unknown"
-    if backend != "tensorflow":
+
+def _rewound(folder: Path, store: CheckpointStore, say: Callable[[str], object]) -> Checkpoint | None:
+    """The newest checkpoint that can be gone on from, with the folder as it was then; without one, an empty folder."""
+    for checkpoint in store.whole(say):
+        try:
+            RunWriter(folder).rewind(checkpoint.step, checkpoint.state["sizes"])
+        except RecordCorrupt as error:
+            say(f"Warning: The checkpoint of step {checkpoint.step} cannot be gone on from. {error}")
+        else:
+            store.remove_after(checkpoint.step)
+            return checkpoint
+    say("There is no checkpoint to go on from, so the run begins anew.")
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in (LOCK, _LOG):
+            path.unlink()
+    return None
+
+
+def _checked_meta(found: Run, trial: Trial, checkpoint: Checkpoint, say: Callable[[str], object]) -> dict[str, Any]:
+    """The provenance of a run that goes on; tells what has changed.
+
+    Raises:
+        InvalidInput: What determines the run has.
+    """
+    found_now = json.loads(json.dumps(provenance() | trial.inputs()))
+    before = found.meta
+    decisive = [
+        *_differing(found.spec, json.loads(json.dumps(trial.resolved()))),
+        *_differing(before["dataset"].get("splits", {}), found_now["dataset"].get("splits", {})),
+        *_differing({"probe": before["probe"]["sha256"]}, {"probe": found_now["probe"]["sha256"]}),
+    ]
+    if decisive:
         raise InvalidInput(
-            "Keras is set to another backend.",
-            expected="tensorflow",
-            received=backend,
-            remedy="Set the environment variable KERAS_BACKEND=tensorflow, or change ~/.keras/keras.json.",
+            f"The run in {found.folder} cannot go on, since what it was begun with has changed.",
+            received="; ".join(decisive),
+            remedy="Bring back the data, the model's code or the version of tfstiff, or begin again in another folder.",
         )
+    changed = [
+        *_differing(before["packages"], found_now["packages"]),
+        *_differing({name: before[name] for name in _MACHINE}, {name: found_now[name] for name in _MACHINE}),
+    ]
+    if changed:
+        say(f"Warning: the run was begun with something else, so it may end otherwise. {'; '.join(changed)}.")
+    segment = {"step": checkpoint.step, "time": now(), "changed": changed}
+    return {**before, "resumed": [*before.get("resumed", []), segment]}
 
 
-def _train(trial: _Trial, progress: Progress, timings: dict[str, Any]) -> bool:
-    """Trains and measures; fills in `timings`; returns whether training diverged."""
-    from tfstiff.training import Batches, ExactSteps, Reporter
-
-    train = trial.dataset.train
-    batches = Batches(train.x, train.y, trial.spec.batch_size, trial.spec.seed)
-    reporter = Reporter(trial.stiffness, progress, RunWriter(trial.folder))
-
-    def reached(done: int) -> None:
-        trial.stiffness.on_train_batch_end(done - 1)
-        reporter.report()
-
-    exact = ExactSteps(trial.measured_steps, reached)
-    progress.begin(trial.spec.epochs, trial.steps_per_epoch)
-    start = time.perf_counter()
-    try:
-        trial.model.fit(
-            batches.dataset,
-            epochs=trial.spec.epochs,
-            shuffle=False,
-            verbose=0,
-            callbacks=[batches, exact, trial.stiffness, *([trial.stop] if trial.stop else []), reporter],
-        )
-    finally:
-        progress.end()
-        fitting, measuring = time.perf_counter() - start, sum(trial.stiffness.seconds)
-        images = min(reporter.steps * trial.spec.batch_size, trial.spec.epochs * len(train))
-        timings["seconds_in_fit"] = round(fitting, 3)
-        timings["seconds_measuring"] = round(measuring, 3)
-        timings["images_per_second"] = round(images / (fitting - measuring), 1)
-    if trial.stop is not None and trial.stop.waiting:
-        progress.say(
-            f"Not reached: training losses of {', '.join(map(str, trial.stop.waiting))}; "
-            f"the lowest was {min(loss for _, loss in trial.stop.evaluations):.4g}."
-        )
-    return reporter.diverged
-
-
-def _draw(finished: Run, progress: Progress) -> None:
+def draw_figures(finished: Run, progress: Progress) -> None:
+    """Draws the figures of a run into its folder, if anything was measured."""
     from tfstiff.figures import draw
 
     if finished.measurements:
         draw(finished, formats=("png",), say=progress.say)  # `tfstiff plot` makes the others
 
 
-def _resolved(trial: _Trial) -> dict[str, Any]:
-    """What the specification leaves open, as the data decided it. Training may stop before the last measured steps."""
-    stopping = {} if trial.stop is None else {"num_stop_examples": trial.stop.num_examples}
-    return {
-        **stopping,
-        "optimizer": "adam",
-        "loss": "sparse_categorical_crossentropy",
-        "steps_per_epoch": trial.steps_per_epoch,
-        "steps_per_execution": trial.model.steps_per_execution,
-        "measured_steps": trial.measured_steps,
-        "num_train_examples": len(trial.dataset.train),
-        "num_parameters": int(trial.model.count_params()),
-    }
-
-
-def _inputs(trial: _Trial) -> dict[str, Any]:
-    """Provenance of what the run worked on."""
-    import tensorflow as tf
-
-    return {
-        "devices": [device.name for device in tf.config.list_physical_devices()],
-        "dataset": trial.dataset.provenance,
-        "probe": {
-            "train_examples": len(trial.probe.train),
-            "validation_examples": len(trial.probe.validation),
-            "sha256": trial.probe.sha256(),
-        },
-    }
-
-
-def _claim(spec: RunSpec, folder: Path) -> Run | None:
-    """Makes sure that a run may begin in `folder`; returns the run where the same specification was completed there."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return None
-    found = load_run(folder) if (folder / "records").is_dir() else None
-    wanted = json.loads(json.dumps(dataclasses.asdict(spec)))
-    if found is None or {name: found.spec.get(name) for name in wanted} != wanted:
-        raise InvalidInput(
-            f"{folder} holds something else.",
-            expected="a new or empty folder, or one of a run of the same specification",
-            remedy="Choose another output folder.",
-        )
-    if found.status in ("completed", "diverged"):
-        return found
-    if found.is_running:
-        raise InvalidInput(
-            f"Another process is running in {folder}.", remedy="Wait for it, or choose another output folder."
-        )
-    shutil.rmtree(folder)
-    return None
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _is_of_here(found: Run) -> bool:
+    return found.state.get("host") == socket.gethostname()

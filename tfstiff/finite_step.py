@@ -16,7 +16,7 @@ from tfstiff.errors import InvalidInput
 from tfstiff.gradients import gradient_gram, per_example_gradients
 from tfstiff.gradients.loss import check_model, num_parameters, predict, resolve_loss
 from tfstiff.gradients.tracing import coarsest_dtype, compiled, traceable
-from tfstiff.measuring import check_labels
+from tfstiff.labels import check_labels
 from tfstiff.probe import Probe
 from tfstiff.records import PAIR_SETS
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tfstiff.datasets.groupings import BUILT_IN, chosen_grouping
 from tfstiff.errors import InvalidInput
 from tfstiff.presets import preset
-from tfstiff.records import METRICS, PAIR_SETS
+from tfstiff.records import METRICS, PAIR_SETS, scalar_names
 from tfstiff.schedules import Schedule, as_schedule, log_fractions
-from tfstiff.stiffness.estimate import CRITICAL_LENGTH_METHODS
+from tfstiff.stiffness.estimate import CRITICAL_LENGTH_METHODS, check_critical_length
 from tfstiff.stiffness.loss_level import checked_levels
+from tfstiff.stiffness.overfitting import chosen_monitor
 from tfstiff.stiffness.pairs import COMPARED, DISTANCES
+from tfstiff.strategies import STRATEGIES
 
 # What a setting may be, where it is one of a few.
 CHOICES = {
@@ -23,11 +27,12 @@ CHOICES = {
     "distance_pairs": COMPARED,
     "critical_length_method": CRITICAL_LENGTH_METHODS,
     "critical_length_metric": METRICS,
+    "strategy": STRATEGIES,
 }
 _SEVERAL_OF = {"pair_sets": PAIR_SETS, "metrics": METRICS}
-_MEASURE_OPTIONS = (  # attributes that `measure` has under the same names
+MEASURE_OPTIONS = (  # attributes that `measure` has under the same names
     *("method", "precision", "per_layer", "keep_gram", "memory_limit", "pair_sets"),
-    *("distance", "space", "distance_pairs", "critical_length_method", "critical_length_metric"),
+    *("distance", "space", "distance_pairs", "critical_length_method", "critical_length_metric", "groups"),
 )
 
 
@@ -54,19 +59,29 @@ class RunSpec:
             see `StopAtTrainingLoss`. None where empty.
         stop_interval: Batches between evaluations of that loss.
         stop_examples: Training examples that it is of, or all where there are no more.
+        stop_when_stiffness_drops: Measurements in a row below its maximum, each for sure, at which training stops; see
+            `StopWhenStiffnessDrops`. Never where 0.
+        stiffness_monitor: The stiffness in which that drop, and the onset of overfitting, is looked for: a name in
+            `Measurement.scalars()`. None means the cosine within classes of `train_val`, where it is measured.
+        min_stiffness_drop: By how much it has to be below, besides.
         pair_sets: Which of `train_train`, `train_val` and `val_val` are measured.
         metrics: Which of `sign` and `cosine` go into Keras' logs and into tables; records hold both.
         distance: Between two examples: `cosine` (1 − cos), `cosine_similarity` (cos), `l1` or `l2`.
         space: Where distances are measured: `input`, a layer's name (its output) or `all` (input and every layer).
         distance_pairs: Pairs compared by distance: of the same class (`within`), of different ones (`between`), or
             `all`.
-        critical_length_method: How ξ is found: `linear`, `linear_binned`, `first_crossing` or `isotonic`.
+        critical_length_method: How ξ is found: `linear`, `fixed_effects`, `linear_binned`, `first_crossing` or
+            `isotonic`.
         critical_length_metric: The stiffness of which ξ is the zero: `cosine` or `sign`.
+        groups: Groups of classes whose blocks in the class matrix are compared: `auto` (CIFAR's built-in ones, and of
+            other data sets none), `none`, or what `measure` takes. What is read from a file or text stands here itself.
         method: How gradients are computed; see `gradient_gram`.
         precision: In which gradients are computed: `float32`, `float64`, or `policy`, that of the layers.
         per_layer: Whether each layer's gradients are measured by themselves too.
+        strategy: `none`, or `mirrored`: a copy of the model on each GPU of this machine.
         deterministic: Whether TensorFlow is told to use deterministic operations only.
         keep_gram: Whether records keep the products of all gradients.
+        keep_models: Whether the weights at each measurement are kept, for `Run.model_at`.
         memory_limit: Bytes that a measurement's gradients may take; None means half of what is free. How they are
             divided changes records by rounding, so it matters to equal runs only where memory is short.
         data_dir: Folder of prepared TFDS data sets; None means TFDS's own.
@@ -91,6 +106,9 @@ class RunSpec:
     stop_at_loss: tuple[float, ...] = ()
     stop_interval: int = 16
     stop_examples: int = 1000
+    stop_when_stiffness_drops: int = 0
+    stiffness_monitor: str | None = None
+    min_stiffness_drop: float = 0.0
     pair_sets: tuple[str, ...] = PAIR_SETS
     metrics: tuple[str, ...] = METRICS
     distance: str = "cosine"
@@ -98,11 +116,14 @@ class RunSpec:
     distance_pairs: str = "within"
     critical_length_method: str = "linear"
     critical_length_metric: str = "cosine"
+    groups: str | Mapping[str, Sequence[str]] = "auto"
     method: str = "auto"
     precision: str = "float32"
     per_layer: bool = False
+    strategy: str = "none"
     deterministic: bool = False
     keep_gram: bool = False
+    keep_models: bool = False
     memory_limit: int | None = None
     data_dir: str | None = None
     offline: bool = False
@@ -138,6 +159,25 @@ class RunSpec:
             object.__setattr__(self, name, _checked_subset(name, getattr(self, name), choices))
         if not isinstance(self.space, str) or not self.space:
             raise InvalidInput("Unknown space.", expected="input, all, or the name of a layer", received=self.space)
+        check_critical_length(
+            self.critical_length_method, self.critical_length_metric, self.distance, self.distance_pairs
+        )
+        grouping = chosen_grouping(self.groups)
+        if grouping is not None and not (isinstance(self.groups, str) and self.groups in BUILT_IN):
+            object.__setattr__(self, "groups", {name: list(classes) for name, classes in grouping.items()})
+        self._check_stiffness_drop()
+
+    def _check_stiffness_drop(self) -> None:
+        patience, least = self.stop_when_stiffness_drops, self.min_stiffness_drop
+        if not isinstance(patience, int) or isinstance(patience, bool) or patience < 0:
+            raise InvalidInput(
+                "The patience with a drop of stiffness must be a whole number of measurements.",
+                expected="1 or more, or 0 to go on training",
+                received=patience,
+            )
+        if not (isinstance(least, numbers.Real) and 0 <= least < math.inf):
+            raise InvalidInput("The least drop of stiffness must be a number from 0 on.", received=least)
+        chosen_monitor(self.stiffness_monitor, scalar_names(True, self.pair_sets, has_groups=self.groups != "none"))
 
     @classmethod
     def from_preset(cls, name: str, **changes: Any) -> RunSpec:
@@ -152,10 +192,27 @@ class RunSpec:
         """
         return cls(**{**preset(name).settings, **changes})
 
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> RunSpec:
+        """The specification in a run's config.json. What an older version did not write has its default.
+
+        Raises:
+            InvalidInput: A value cannot be used.
+        """
+        names = {field.name for field in dataclasses.fields(cls)}
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in config.items() if name in names
+        }
+        return cls(**given)
+
+    def as_config(self) -> dict[str, Any]:
+        """The specification as config.json gives it back."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
     def measure_options(self) -> dict[str, Any]:
         """The options of `measure` that differ from its defaults."""
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
-        return {name: value for name in _MEASURE_OPTIONS if (value := getattr(self, name)) != defaults[name]}
+        return {name: value for name in MEASURE_OPTIONS if (value := getattr(self, name)) != defaults[name]}
 
     def measured_steps(self, steps_per_epoch: int) -> list[int]:
         """The steps at which a run of this specification measures, 0 being initialisation.

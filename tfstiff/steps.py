@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 
 def num_updates(model: keras.Model) -> int:
     """Updates that the optimizer of `model` has applied; -1 where there is none."""
     optimizer = getattr(model, "optimizer", None)
-    return -1 if optimizer is None else int(optimizer.iterations)
+    return -1 if optimizer is None else int(number_in(optimizer.iterations))
+
+
+def number_in(value: Any) -> float:
+    """The number in a variable, one of several mirrored devices too, or in a tensor, or the number itself."""
+    value = value.value if isinstance(value, keras.Variable) else value
+    return value.numpy() if hasattr(value, "numpy") else value
 
 
 def steps_done(callback: keras.callbacks.Callback, batch: int, updates_before: int) -> int:

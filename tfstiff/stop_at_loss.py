@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -126,6 +127,26 @@ class StopAtTrainingLoss(keras.callbacks.Callback):
         self._step = 0
         self.evaluations, self.reached = [], []
 
+    def state(self) -> dict[str, Any]:
+        """What was found so far, and how far the fit is, for `restore` in another process."""
+        return {
+            "step": self._step,
+            "epoch_began": self._epoch_began,
+            "done": self._done,
+            "updates_then": self._updates_then,
+            "evaluations": self.evaluations,
+            "reached": [dataclasses.asdict(one) for one in self.reached],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on where another process was, in place of `on_train_begin` and the first `on_epoch_begin`."""
+        self.on_train_begin()
+        self._function = self._traced()
+        self._step, self._epoch_began, self._done = state["step"], state["epoch_began"], state["done"]
+        self._updates_then = state["updates_then"]
+        self.evaluations = [(step, loss) for step, loss in state["evaluations"]]
+        self.reached = [LossReached(**one) for one in state["reached"]]
+
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Evaluates before the first batch."""
         if self._function is None:
@@ -135,7 +156,7 @@ class StopAtTrainingLoss(keras.callbacks.Callback):
                     expected="callbacks=[stiffness, stop]",
                 )
             check_model(self.model, self._chunks[0][0])
-            self._function = tf.function(self._losses, reduce_retracing=True, autograph=False)
+            self._function = self._traced()
             self._evaluate()
         self._epoch_began, self._done = self._step, 0
         self._updates_then = num_updates(self.model)
@@ -169,6 +190,9 @@ class StopAtTrainingLoss(keras.callbacks.Callback):
     def waiting(self) -> tuple[float, ...]:
         """The thresholds not reached so far."""
         return self.thresholds[len(self.reached) :]
+
+    def _traced(self) -> Any:
+        return tf.function(self._losses, reduce_retracing=True, autograph=False)
 
     @compiled()
     def _training_loss(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfstiff.callback import StiffnessCallback
-from tfstiff.progress import Progress
+from tfstiff.progress import Progress, describe_event
 from tfstiff.records import RunWriter
 
 # Steps that Keras runs in one call. Small batches are bound by dispatch: from 1 to 8 to 32 the fully connected network
@@ -74,12 +74,24 @@ class ExactSteps(keras.callbacks.Callback):
     Args:
         steps: Numbers of steps since the beginning of training.
         reached: Called with the number of steps done in the current epoch.
+        trained: Steps that were trained by an earlier process, up to the end of an execution. Their batches are taken
+            from the data, to come to the place in its order, and not trained on.
+        logs: What that process' last execution returned.
     """
 
-    def __init__(self, steps: Iterable[int], reached: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        steps: Iterable[int],
+        reached: Callable[[int], None],
+        *,
+        trained: int = 0,
+        logs: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         self._steps = frozenset(steps)
         self._reached = reached
+        self._trained = trained
+        self._logs = dict(logs or {})
         self._begun = 0  # steps done before the current epoch
         self._done = 0  # steps done in it
 
@@ -106,6 +118,11 @@ class ExactSteps(keras.callbacks.Callback):
     def _execute(self, iterator: Any) -> Any:
         count = min(self._together, self.params["steps"] - self._done)
         last = self._begun + self._done + count
+        if last <= self._trained:
+            for _ in range(count):
+                next(iterator)
+            self._done += count
+            return self._logs
         if not any(step in self._steps for step in range(last - count + 1, last)):
             self._done += count
             return self._call(self._together, iterator)
@@ -147,12 +164,28 @@ class Reporter(keras.callbacks.Callback):
         self._reported = 0
         self._events_reported = 0
 
+    def state(self) -> dict[str, Any]:
+        """How far it is, for `restore` in another process."""
+        return {
+            "epoch": self._epoch,
+            "began": self._began,
+            "steps": self.steps,
+            "seconds": time.perf_counter() - self._clock,
+            "diverged": self.diverged,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on where another process was, whose measurements and events `stiffness` has."""
+        self._epoch, self._began, self.steps = state["epoch"], state["began"], state["steps"]
+        self._clock = time.perf_counter() - state["seconds"]
+        self.diverged = state["diverged"]
+        self._reported, self._events_reported = len(self._stiffness.history), len(self._stiffness.events)
+
     def report(self) -> None:
-        """Tells the measurements made, and the training losses reached, since the last call."""
+        """Tells the measurements made, and what happened beside them, since the last call."""
         for event in self._stiffness.events[self._events_reported :]:
-            self._progress.say(
-                f"Training loss {event['threshold']:g} reached at step {event['step']}: {event['training_loss']:.4g}."
-            )
+            if text := describe_event(event):
+                self._progress.say(text)
         self._events_reported = len(self._stiffness.events)
         for index in range(self._reported, len(self._stiffness.history)):
             self._progress.measured(self._stiffness.history[index], self._stiffness.seconds[index])

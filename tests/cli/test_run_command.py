@@ -3,6 +3,7 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from tfstiff_cli import main
 from tfstiff import RunSpec, load_run
 from tfstiff.errors import InvalidInput
 from tfstiff.presets import PRESETS
+from tfstiff.records import RunWriter
 from tfstiff.training import Reporter
 
 SMALL = ("--hidden", "8", "--epochs", "2", "--batch-size", "4", "--probe-size", "9:6", "--lr", "0.01")
@@ -38,7 +40,7 @@ def as_in_a_process_of_its_own(tmp_path, monkeypatch):
 
 @pytest.fixture
 def no_figures(monkeypatch):
-    monkeypatch.setattr("tfstiff.experiment._draw", lambda *_: None)
+    monkeypatch.setattr("tfstiff.experiment.draw_figures", lambda *_: None)
 
 
 def tfstiff(*arguments):
@@ -250,6 +252,66 @@ def test_sigterm_ends_a_run_orderly(monkeypatch, no_figures):
     assert load_run("out").status == "interrupted"
 
 
+def kill_at(monkeypatch, step, number):
+    """Sends the process a signal after a step, once."""
+    told = Reporter.on_train_batch_end
+    sent = []
+
+    def killed(self, batch, logs=None):
+        told(self, batch, logs)
+        if self.steps >= step and not sent:
+            sent.append(os.kill(os.getpid(), number))
+
+    monkeypatch.setattr(Reporter, "on_train_batch_end", killed)
+
+
+def test_an_interrupted_run_goes_on(monkeypatch, no_figures):
+    options = ("--stop-at-loss", "0.01", "--stop-interval", "5", "--schedule", "epoch")
+    assert run("--out", "alone", *options).exit_code == 0
+    kill_at(monkeypatch, 5, signal.SIGINT)
+    result = run("--out", "out", *options)
+    assert result.exit_code == 130
+    assert "Ending after this step" in result.stderr
+    assert load_run("out").status == "interrupted"
+    kill_at(monkeypatch, 15, signal.SIGTERM)
+    result = tfstiff("run", "--resume", "out", "--checkpoint-every", "never")
+    assert result.exit_code == 143
+    assert "Going on from step 5" in result.stderr
+    result = tfstiff("run", "--resume", "out", "--epochs", "2")  # as it was begun with
+    assert result.exit_code == 0, result.output
+    assert "Going on from step 15" in result.stderr
+    assert "out/history.csv" in result.stdout
+    for name in ("history.csv", "scalars.jsonl", "events.jsonl"):
+        with open(f"alone/{name}") as one, open(f"out/{name}") as two:
+            assert one.read() == two.read()
+    assert [part["step"] for part in load_run("out").meta["resumed"]] == [5, 15]
+    again = tfstiff("run", "--resume", "out")
+    assert again.exit_code == 0
+    assert again.stdout == result.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--resume", "nowhere"), "not a run folder"),
+        (("--resume", "blank"), "config.json"),
+        (("--resume", "begun", "--lr", "0.5"), "learning_rate=0.01"),
+        (("--resume", "begun", "--out", "other"), "leave out --out"),
+        (("--resume", "begun", "--preset", "v1"), "leave out --out and --preset"),
+        (("--checkpoint-every", "0"), "above 0"),
+        (("--checkpoint-every", "often"), "30s, 5min"),
+    ],
+)
+def test_mistakes_in_going_on(monkeypatch, options, told):
+    monkeypatch.setattr("keras.Model.fit", lambda *_, **__: pytest.fail("training began"))
+    os.makedirs("blank/records")
+    RunWriter("begun").write_config(RunSpec("npz:mine.npz", learning_rate=0.01).as_config())
+    result = tfstiff("run", *options)
+    assert result.exit_code == 2, result.output
+    assert told in result.stderr
+    assert left_behind() == ["begun", "blank"]
+
+
 def test_a_run_that_diverges():
     result = run("--out", "out", "--lr", "1e30", "--schedule", "1")
     assert result.exit_code == 0, result.output
@@ -268,12 +330,13 @@ def test_stopping_at_losses(no_figures):
     result = run("--out", "out", "--epochs", "60", *options)
     assert result.exit_code == 0, result.stderr
     found = load_run("out")
-    assert [event["threshold"] for event in found.events] == [1.0, 0.6]
-    assert [m.step for m in found.measurements] == [0, *(event["step"] for event in found.events)]
+    events = [event for event in found.events if event["event"] == "training_loss_reached"]
+    assert [event["threshold"] for event in events] == [1.0, 0.6]
+    assert [m.step for m in found.measurements] == [0, *(event["step"] for event in events)]
     assert (found.spec["stop_at_loss"], found.spec["stop_interval"], found.spec["stop_examples"]) == ([1.0, 0.6], 5, 30)
     assert found.spec["num_stop_examples"] == 30
     assert "out/events.jsonl" in result.stdout.splitlines()
-    assert "Training loss 0.6 reached at step" in result.stderr
+    assert "training loss 0.6 reached, with" in result.stderr
 
 
 def test_permuted_labels(no_figures):
@@ -380,3 +443,58 @@ def test_an_architecture_of_ones_own(own_module, no_figures):
 def test_architectures_that_cannot_be_used(own_module, name, code):
     assert run_own(name).exit_code == code
     assert not os.path.exists("out")
+
+
+def test_groups_of_classes_and_onsets_are_shown_and_recorded(no_figures):
+    result = run("--out", "out", "--schedule", "epoch", "--groups", "even=0,2;odd=1", "--stop-when-stiffness-drops")
+    assert result.exit_code == 0, result.stderr
+    found = load_run("out")
+    assert found.spec["groups"] == found.spec["class_groups"] == {"even": ["0", "2"], "odd": ["1"]}
+    assert found.spec["stop_when_stiffness_drops"] == 3
+    assert RunSpec.from_config(found.spec).groups == {"even": ["0", "2"], "odd": ["1"]}
+    assert found.measurements[0].groups == {"even": ("0", "2"), "odd": ("1",)}
+    blocks = found.measurements[-1]["train_val"].sign.blocks
+    shown = tfstiff("show", "out").stdout
+    for text in (result.stdout, shown):
+        assert "Blocks of classes, train_val" in text
+        assert f"{blocks.same_group:.3f}±" in text
+        assert "even: 0, 2; odd: 1" in text
+        assert "Onset of overfitting" in text
+        assert "cosine within train val turns down" in text
+    document = json.loads(tfstiff("show", "out", "--json").stdout)
+    assert document["groups"] == found.spec["groups"]
+    assert document["measurements"][-1]["block_p_value_sign_train_val"] == blocks.p_value
+    assert document["onsets"]["rules"].keys() == found.events[-1]["rules"].keys()
+    assert "stiffness_sign_block_contrast_train_val" in Path("out/history.csv").read_text()
+    assert found.events[-1]["event"] == "overfitting_onsets"
+
+
+def test_a_drop_of_stiffness_stops_training(no_figures):
+    """Of a stiffness that surely falls: any drop will do, at once."""
+    options = ("--stop-when-stiffness-drops", "1", "--stiffness-monitor", "cosine_within_val_val", "--epochs", "30")
+    result = run("--out", "out", "--schedule", "epoch", *options)
+    assert result.exit_code == 0, result.stderr
+    found = load_run("out")
+    dropped = [event for event in found.events if event["event"] == "stiffness_dropped"]
+    assert len(dropped) == 1
+    assert dropped[0]["monitor"] == "stiffness_cosine_within_val_val"
+    assert found.measurements[-1].step == dropped[0]["step"] < 300
+    assert f"step {dropped[0]['step']}: stiffness_cosine_within_val_val has fallen" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--groups", "one=0,9"), "are not classes"),
+        (("--groups", "nothing.json"), "cannot be read"),
+        (("--stiffness-monitor", "val_loss"), "Unknown scalar"),
+        (("--min-stiffness-drop", "-1"), "from 0 on"),
+        (("--stop-when-stiffness-drops", "0"), "stop-when-stiffness-drops"),
+        (("--xi-method", "fixed_effects", "--distance-pairs", "all"), "fixed effects"),
+    ],
+)
+def test_science_that_cannot_be_done_is_told_before_anything_is_left(options, message):
+    result = run("--out", "out", *options)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert left_behind() == []

@@ -1,0 +1,137 @@
+"""Kills runs with SIGKILL at random moments, resumes them, and compares what they come to with a run left alone.
+
+    python benchmarks/kills.py --kills 20
+
+The network has dropout, noise and batch normalisation, and the run waits for training losses, so that every kind of
+state matters. A run may be killed several times before it ends. Everything that a run leaves behind must be equal, bit
+for bit, but for clocks: records, weights at each measurement, logs, events, settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+NETWORK = """
+import keras
+
+def build(input_shape, num_classes):
+    layers = keras.layers
+    return keras.Sequential([
+        keras.Input(input_shape), layers.Flatten(), layers.GaussianNoise(0.01), layers.Dense(100),
+        layers.BatchNormalization(), layers.ReLU(), layers.Dropout(0.3), layers.Dense(num_classes),
+    ], name="noisy")
+"""
+AGAIN = 0.4  # of the resumed runs are killed again
+EXACT = ("config.json", "history.csv", "scalars.jsonl", "events.jsonl", "probe.npz")
+
+
+def command(folder: Path, options: list[str]) -> list[str]:
+    """Resumes the run in `folder`, or begins it where it was killed before it had begun."""
+    run = [sys.executable, "-c", "from tfstiff_cli import main; main()", "run", "--checkpoint-every", "16"]
+    has_begun = (folder / "config.json").exists()
+    return [*run, "--resume", str(folder)] if has_begun else [*run, *options, "--out", str(folder)]
+
+
+def started(folder: Path, options: list[str]) -> tuple[subprocess.Popen[bytes], float]:
+    """The process, and when its run had begun, after TensorFlow's import or before."""
+    with (folder.parent / f"{folder.name}.txt").open("ab") as file:
+        process = subprocess.Popen(command(folder, options), cwd=folder.parent, stdout=file, stderr=file)
+    status, before = folder / "status.json", None
+    if status.exists():
+        before = status.stat().st_mtime_ns
+    while process.poll() is None and not (status.exists() and status.stat().st_mtime_ns != before):
+        time.sleep(0.01)
+    return process, time.perf_counter()
+
+
+def weights(path: Path) -> dict[str, np.ndarray]:
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def are_equal(one: Path, two: Path) -> bool:
+    if one.suffix != ".h5":
+        return one.read_bytes() == two.read_bytes()
+    a, b = weights(one), weights(two)
+    return a.keys() == b.keys() and all(a[name].tobytes() == b[name].tobytes() for name in a)
+
+
+def differences(one: Path, two: Path) -> list[str]:
+    """Names of what is not equal, bit for bit."""
+    found = [name for name in EXACT if (one / name).read_bytes() != (two / name).read_bytes()]
+    for folder in ("records", "models"):
+        names = {path.name for path in (one / folder).iterdir()} | {path.name for path in (two / folder).iterdir()}
+        for name in sorted(names):
+            paths = (one / folder / name, two / folder / name)
+            if not all(path.exists() for path in paths) or not are_equal(*paths):
+                found.append(f"{folder}/{name}")
+    steps = [[row.split(",")[0] for row in (run / "timings.csv").read_text().split()] for run in (one, two)]
+    return found + (["timings.csv"] if steps[0] != steps[1] else [])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20, help="until then, runs are killed")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--default-mode", action="store_true", help="without --deterministic")
+    parser.add_argument("--out", type=Path, help="keep the runs there")
+    choices = parser.parse_args()
+    draw = random.Random(choices.seed)
+    out = choices.out or Path(tempfile.mkdtemp())
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "noisy_network.py").write_text(NETWORK)
+    options = ["--arch", "noisy_network:build", "--epochs", "2", "--train-examples", "4000", "--probe-size", "60"]
+    options += ["--lr", "3e-3", "--schedule", "0,0.1,0.5,1,2", "--keep-models"]
+    options += ["--stop-at-loss", "1.0,0.5,0.01", "--offline", *([] if choices.default_mode else ["--deterministic"])]
+
+    alone, begun = started(out / "alone", options)
+    alone.wait()
+    lasted = time.perf_counter() - begun
+    print(f"left alone: {lasted:.1f} s", flush=True)
+    kills, runs, equal, resumed = 0, 0, 0, []
+    while kills < choices.kills:
+        folder = out / f"killed-{runs}"
+        here = 0
+        while True:
+            process, begun = started(folder, options)
+            if kills < choices.kills and (here == 0 or draw.random() < AGAIN):
+                moment = begun + draw.uniform(0, lasted)
+                while process.poll() is None and time.perf_counter() < moment:
+                    time.sleep(0.005)
+                if process.poll() is None:
+                    process.kill()
+                    kills, here = kills + 1, here + 1
+            code = process.wait()
+            if code == 0:
+                if not here:  # the machine is faster now
+                    lasted = min(lasted, time.perf_counter() - begun)
+                break
+            if code != -9:
+                sys.exit(f"{folder} ended with {code}: see {folder}.txt")
+        meta = json.loads((folder / "meta.json").read_text())
+        steps = [segment["step"] for segment in meta.get("resumed", [])]
+        found = differences(out / "alone", folder)
+        runs, equal = runs + 1, equal + (not found)
+        resumed += steps
+        print(f"{folder.name}: {here} kills, resumed from steps {steps}, {found or 'equal'}", flush=True)
+    print(f"{kills} kills in {runs} runs, {len(resumed)} of them resumed from a checkpoint; {equal} of {runs} equal.")
+    if choices.out is None:
+        shutil.rmtree(out)
+    sys.exit(equal != runs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""What a command prints of a run that it has made: the tables, then the files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tfstiff.records import METRICS, Run
+
+from .onset_table import print_onsets
+from .tables import event_notes, print_blocks, print_measurements
+
+
+def print_finished(run: Run) -> None:
+    """Prints a run's measurements, what happened beside them, and the paths of its files."""
+    metrics = run.spec.get("metrics", METRICS)
+    print_measurements(run.measurements, metrics=metrics)
+    for line in event_notes(run.events):
+        click.echo(line)
+    print_blocks(run.measurements, metrics=metrics)
+    print_onsets(run.measurements, run.spec.get("stiffness_monitor"))
+    click.echo()
+    for path in _written(run.folder):
+        click.echo(path)
+
+
+def _written(folder: Path) -> list[Path]:
+    files = [folder / name for name in ("config.json", "history.csv", "events.jsonl", "records", "models")]
+    return [path for path in files if path.exists()] + sorted(folder.glob("figures/*.png"))

@@ -1,0 +1,164 @@
+"""`tfstiff measure`: the stiffness of models that are trained already."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+import warnings
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from tfstiff._quiet import import_tensorflow
+from tfstiff.model_files import WEIGHTS, model_files
+from tfstiff.records import load_run
+from tfstiff.run_data import INPUTS, STANDARDIZED
+from tfstiff.run_spec import MEASURE_OPTIONS, RunSpec
+
+from .finished import print_finished
+from .options import hidden_option
+from .progress import PlainProgress
+from .run import command as run_command
+
+if TYPE_CHECKING:
+    from tfstiff.distributed.on_ray import RayTasks
+
+_OWN_RAY = "own"
+# Options of `tfstiff run` that say what is measured, and on which examples.
+_SHARED = (
+    *("preset", "seed", "probe_size", "centering", "train_examples", "permute_labels", "metrics"),
+    *("data_dir", "offline", *MEASURE_OPTIONS),
+)
+
+
+@click.command("measure")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--dataset",
+    help="A name that `tfstiff data list` shows, npz:PATH, or spherical_harmonics:OPTIONS.  "
+    "[default, for a run's folder: that of the run]",
+)
+@click.option(
+    "--inputs",
+    type=click.Choice(INPUTS),
+    default=STANDARDIZED,
+    show_default=True,
+    help="What the model takes: inputs of zero mean, unit variance and unit length, as `tfstiff run` trains on; the "
+    "stored values; or those of 8-bit images divided by 255.",
+)
+@click.option(
+    "--arch",
+    help="The network that the weights are of: fc, cnn, fc-v1, cnn-v1, resnet20, or package.module:function of your "
+    "own (its code is run). Needed for files of weights.",
+)
+@hidden_option
+@click.option("--loss", metavar="NAME", help="A loss of Keras.  [default: the model's own, else cross-entropy]")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Spread each measurement over N processes, each with a GPU if there are any. Pays for large probes.  "
+    "[default: this process]",
+)
+@click.option(
+    "--ray",
+    "address",
+    is_flag=False,
+    flag_value=_OWN_RAY,
+    metavar="[ADDRESS]",
+    help="Spread each measurement over N tasks of that Ray cluster (auto: the one that runs here), or of one of its "
+    "own; with --jobs N.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The folder for the measurements, a new one, or one to go on with.  "
+    "[default: runs/<model>-on-<data set>-<time>]",
+)
+@click.pass_context
+def command(  # one for each option
+    ctx: click.Context,
+    model: Path,
+    arch: str | None,
+    inputs: str,
+    loss: str | None,
+    jobs: int | None,
+    address: str | None,
+    out: Path | None,
+    **options: Any,
+) -> None:
+    """Measure the stiffness of a saved model, without training.
+
+    MODEL is a file .keras, a file .weights.h5 (with --arch), or a folder of such files,
+    which are measured in the order of the numbers in their names; or the folder of a run
+    with --keep-models, on whose data set, and as in that run, the models are measured
+    where nothing else is asked for. No code that a file holds is run. The result is a
+    run's folder, for `show`, `plot` and `report`. The same command with the same --out
+    goes on where it was stopped, with --jobs or --ray within a measurement too.
+
+    \b
+    Examples:
+      tfstiff measure mine.keras --dataset cifar10 --inputs unit
+      tfstiff measure checkpoints/ --arch cnn --dataset npz:mine.npz --probe-size 1000
+      tfstiff measure runs/mine --dataset fashion_mnist --space all
+      tfstiff measure mine.keras --dataset cifar10 --probe-size 20000:10000 --jobs 8 --out runs/large
+    """  # noqa: D301  # click wants the character \b itself
+    is_run = (model / "records").is_dir()
+    given = {
+        name: value
+        for name, value in options.items()
+        if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT and name != "preset"
+    }
+    if is_run and ctx.get_parameter_source("preset") is not ParameterSource.DEFAULT:
+        raise click.UsageError("The settings are those of the run: leave out --preset.")
+    if not is_run and options["dataset"] is None:
+        raise click.UsageError("Say on which data set the model is to be measured: --dataset NAME.")
+    files = model_files(model)
+    config = load_run(model).spec if is_run else {}
+    spec = replace(RunSpec.from_config(config), **given) if is_run else RunSpec.from_preset(options["preset"], **given)
+    folder = out or _default_folder(model, spec)
+    if address is not None and jobs is None:
+        raise click.UsageError("Say over how many tasks of Ray a measurement is to be spread: --jobs N.")
+    sys.path.insert(0, "")  # a user's own module, named by --arch, lies where the command is run
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    progress = PlainProgress()
+    progress.say(f"Run folder: {folder}")
+    import_tensorflow()
+    from tfstiff.experiment import draw_figures
+    from tfstiff.measure_saved import SavedModels, measure_saved
+
+    saved = SavedModels(
+        files,
+        arch if arch or not is_run else spec.arch,
+        spec.hidden if arch or is_run else None,
+        config.get("input_shape"),
+        config.get("num_classes"),
+        spec.learning_rate if is_run else float("nan"),
+        loss,
+    )
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: progress.say(f"Warning: {message}")
+        processes = jobs if address is None or jobs is None else _ray_tasks(address, jobs)
+        finished = measure_saved(saved, spec, folder, inputs=inputs, processes=processes, progress=progress)
+        draw_figures(finished, progress)
+    print_finished(finished)
+
+
+command.params[-1:-1] = [option for option in run_command.params if option.name in _SHARED]  # before --out
+
+
+def _ray_tasks(address: str, jobs: int) -> RayTasks:
+    from tfstiff.distributed.on_ray import RayTasks
+
+    return RayTasks(None if address == _OWN_RAY else address, jobs=jobs)
+
+
+def _default_folder(model: Path, spec: RunSpec) -> Path:
+    parts = (model.resolve().name.removesuffix(WEIGHTS).removesuffix(".keras"), Path(spec.dataset).stem)
+    names = [re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip("-.") for part in parts]
+    return Path("runs") / f"{'-on-'.join(names)}-{datetime.now():%Y%m%d-%H%M%S}"
