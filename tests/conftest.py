@@ -1,3 +1,4 @@
+import gc
 import os
 
 from hypothesis import settings
@@ -8,3 +9,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before anything imports Te
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+
+def pytest_collection_finish():
+    """Spares the collector what TensorFlow's modules hold, which it would look through again and again."""
+    gc.collect()
+    gc.freeze()

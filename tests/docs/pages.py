@@ -10,11 +10,9 @@ _BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 def blocks(page, *languages):
     """(language, further words, text) of each fenced block in one of these languages, in order."""
-    found = [
-        (*(info.split(maxsplit=1) + ["", ""])[:2], text)
-        for info, text in _BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
-    ]
-    return [block for block in found if block[0] in languages]
+    found = _BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
+    split = [(*info.partition(" ")[::2], text) for info, text in found]
+    return [block for block in split if block[0] in languages]
 
 
 def commands(text):

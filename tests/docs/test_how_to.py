@@ -1,4 +1,4 @@
-"""The Python and the commands of the how-to pages, as they stand there, each page in a folder of its own."""
+"""The Python and the commands of the how-to pages and of README.md, each page in a folder of its own."""
 
 import glob
 import json
@@ -18,6 +18,7 @@ from tfstiff_cli import main
 
 import tfstiff
 from tfstiff.distributed.worker import compute_part
+from tfstiff.gradients import operations
 
 ELSEWHERE = {"clusters", "experiment-trackers"}  # in need of a cluster; tested beside what it is about
 
@@ -63,7 +64,7 @@ def names(tmp_path, monkeypatch):
 def follow(page, names):
     """Runs a page from its beginning to its end; returns what each command printed."""
     outputs = {}
-    for language, kind, text in blocks(f"docs/how-to/{page}.md", "python", "sh"):
+    for language, kind, text in blocks(page, "python", "sh"):
         if kind.startswith("file="):
             Path(kind.removeprefix("file=")).write_text(text)
         elif language == "python":
@@ -83,10 +84,18 @@ def save_npz(names):
     np.savez("mine.npz", **arrays)
 
 
+def test_readme(names, monkeypatch):
+    monkeypatch.setattr(operations, "_RULES", dict(operations._RULES))
+    names |= {"x": names["x_val"][:20], "y": names["y_val"][:20]}
+    follow("README.md", names)
+    assert names["latest"] is names["stiffness"].history[-1]["train_val"]
+    np.testing.assert_allclose(names["G"] @ names["G"].T, names["K"], rtol=1e-4, atol=1e-5)
+
+
 def test_own_model(names):
     for half in ("train", "val"):
         names |= {f"words_{half}": names[f"x_{half}"][:, :6], f"numbers_{half}": names[f"x_{half}"][:, 6:9]}
-    follow("own-model", names)
+    follow("docs/how-to/own-model.md", names)
     assert names["K"].shape == (50, 50)
     np.testing.assert_allclose(names["G"] @ names["G"].T, names["K"], rtol=1e-4, atol=1e-5)
     assert tfstiff.load_run("runs/mine").measurements[-1].epoch == 3
@@ -97,7 +106,7 @@ def test_own_model(names):
 
 
 def test_own_data(names):
-    outputs = follow("own-data", names)
+    outputs = follow("docs/how-to/own-data.md", names)
     assert names["probe"].train.x.shape == (100, 12)
     assert len(names["stiffness"].history) == 2
     assert tfstiff.load_run("runs/mine").measurements[0].class_names == ("cat", "dog", "fox", "owl")
@@ -107,14 +116,14 @@ def test_own_data(names):
 
 def test_early_stopping(names):
     write_run(Path("runs/mine"), series(6, 3))
-    follow("early-stopping", names)
+    follow("docs/how-to/early-stopping.md", names)
     assert {one.threshold for one in names["stop"].reached} <= {1.3, 1.0}
     assert tfstiff.load_run("runs/drop").spec["stop_when_stiffness_drops"] == 4
 
 
 def test_learning_rates(names):
     write_run(Path("runs/mine"), series(12, 3))
-    outputs = follow("learning-rates", names)
+    outputs = follow("docs/how-to/learning-rates.md", names)
     assert names["found"]["epoch"].status == "ok"
     compared = next(text for command, text in outputs.items() if " compare " in command)
     assert "training loss 1.5" in compared
@@ -129,7 +138,7 @@ def mean_sign(gradients):
 
 def test_saved_models(names):
     save_npz(names)
-    follow("saved-models", names)
+    follow("docs/how-to/saved-models.md", names)
     (found,) = tfstiff.load_run("runs/measured").measurements
     ids = tfstiff.load_run("runs/measured").probe["train_ids"]
     chosen = [int(name.rpartition("_")[2]) for name in ids]
@@ -141,7 +150,7 @@ def test_saved_models(names):
 
 def test_large_probes(names, monkeypatch):
     monkeypatch.setattr("tfstiff.distributed.measure.LocalProcesses", InThisProcess)
-    follow("large-probes", names)
+    follow("docs/how-to/large-probes.md", names)
     whole = tfstiff.measure(names["model"], names["probe"])
     np.testing.assert_allclose(names["m"]["train_val"].cosine.matrix, whole["train_val"].cosine.matrix, atol=1e-5)
 
@@ -155,7 +164,7 @@ def test_sweeps(names, monkeypatch):
         assert result.exit_code == 0, result.output
         trials.append(len(json.loads(result.stdout)["trials"]))
     assert trials == [5 * 3 * 2, (2 + 2) * 3]
-    follow("sweeps", names)
+    follow("docs/how-to/sweeps.md", names)
     assert len(names["states"]) == 2 * 3
     assert {state.state for state in names["states"].values()} == {"completed"}
 

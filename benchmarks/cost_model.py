@@ -1,0 +1,106 @@
+"""What a measurement costs, as a model with three numbers fitted to times here, and what it foretells.
+
+    python benchmarks/cost_model.py                # fits fc and cnn, and compares what it foretells with a larger probe
+
+The time of n examples is `start + features · n + products · n²`. `features` is what the per-example features of one
+example take, `products` half of what a pair takes. The rate of matrix products that `products` amounts to, with the
+multiply-adds of a pair as `tfstiff bench --explain` counts them, tells how it carries over to another machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from typing import Any
+
+import numpy as np
+from scipy.optimize import nnls
+
+SIZES = (500, 1000, 2000, 4000)  # examples of both halves, to fit
+LARGER = {"fc": 16_000, "cnn": 8000}  # to foretell
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", default="fc,cnn", metavar="NAME,...")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    found = {name: fitted(name, LARGER.get(name, 8000)) for name in arguments.models.split(",")}
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+        return
+    print("| model | start, ms | features, µs an example | products, ns a pair | GFLOP/s | foretold, s | measured, s |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    for name, row in found.items():
+        print(
+            f"| {name} ({row['larger']:,} examples) | {1e3 * row['start']:.0f} | {1e6 * row['features']:.0f} "
+            f"| {1e9 * row['pair']:.1f} | {row['rate'] / 1e9:.0f} | {row['foretold']:.2f} | {row['measured']:.2f} |"
+        )
+
+
+def fitted(name: str, larger: int) -> dict[str, Any]:
+    """The model of one network, and its test on a larger probe."""
+    times = {size: seconds(name, size) for size in SIZES}
+    print(f"{name}: " + ", ".join(f"{size}: {value:.3f} s" for size, value in times.items()), file=sys.stderr)
+    n = np.array(SIZES, float)
+    design = np.stack([np.ones_like(n), n, n**2], 1)
+    observed = np.array(list(times.values()))
+    (start, features, products), _ = nnls(design / observed[:, None], np.ones_like(observed))  # relative errors
+    multiply_adds = multiply_adds_of_a_pair(name)
+    return {
+        "start": start,
+        "features": features,
+        "pair": 2 * products,
+        "rate": multiply_adds / products,  # two operations a multiply-add, half of all ordered pairs
+        "larger": larger,
+        "foretold": float(start + features * larger + products * larger**2),
+        "measured": seconds(name, larger),
+    }
+
+
+def seconds(name: str, count: int) -> float:
+    """The median time of a measurement of `count` examples, half of them of each split, after the first."""
+    import tensorflow as tf  # noqa: F401 - not at the top, so that --help is quick
+
+    import tfstiff
+
+    model, x, y = workload(name, count)
+    half = count // 2
+    probe = tfstiff.Probe.from_arrays((x[:half], y[:half]), (x[half:], y[half:]), size=None)
+    tfstiff.measure(model, probe)
+    times = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        tfstiff.measure(model, probe)
+        times.append(time.perf_counter() - begin)
+    return float(np.median(times))
+
+
+def workload(name: str, count: int) -> tuple[Any, np.ndarray, np.ndarray]:
+    """A built-in network and random examples."""
+    import keras
+
+    from tfstiff import models
+
+    rng = np.random.default_rng(0)
+    shape = (28, 28, 1) if name.startswith("fc") else (32, 32, 3)
+    keras.utils.set_random_seed(0)
+    model = models.build(name, shape, 10)
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model, rng.normal(size=(count, *shape)).astype("float32"), rng.integers(0, 10, count)
+
+
+def multiply_adds_of_a_pair(name: str) -> float:
+    """As the plan counts them: what twice as many examples cost above twice as much."""
+    from tfstiff.gradients import explain
+
+    half, full = 500, 1000
+    model, x, y = workload(name, full)
+    few, many = (sum(step.multiply_adds for step in explain(model, x[:n], y[:n])) for n in (half, full))
+    return (many - 2 * few) / half**2
+
+
+if __name__ == "__main__":
+    main()
