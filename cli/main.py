@@ -46,6 +46,8 @@ class _LazyGroup(click.Group):
         except TfstiffError as error:
             click.echo(f"Error: {error}", err=True)
             sys.exit(error.exit_code)
+        except BrokenPipeError:  # who reads has read enough; click ends quietly
+            raise
         except OSError as error:  # a full disk, a folder that cannot be written
             click.echo(f"Error: {error}", err=True)
             sys.exit(1)

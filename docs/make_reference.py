@@ -79,7 +79,7 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...] | None], ...] = (
 def cli_page() -> str:
     """The help of every command."""
     parts = ["# Commands", "What `--help` says of each. `make docs` writes this page."]
-    for path, text in _helps(click.Context(main, info_name="tfstiff", terminal_width=_WIDTH)):
+    for path, text in _helps(click.Context(main, info_name="tfstiff", terminal_width=_WIDTH, **main.context_settings)):
         parts += [f"## {path}", f"```text\n{text.rstrip()}\n```"]
     return "\n\n".join(parts) + "\n"
 
@@ -90,7 +90,7 @@ def _helps(context: click.Context) -> list[tuple[str, str]]:
         for name in context.command.list_commands(context):
             command = context.command.get_command(context, name)
             if command is not None:
-                found += _helps(click.Context(command, parent=context, info_name=name))
+                found += _helps(click.Context(command, parent=context, info_name=name, **command.context_settings))
     return found
 
 

@@ -22,7 +22,7 @@ def commands(path):
 def parsed(command):
     """Reads the arguments as the command would, and does nothing."""
     group, arguments = main, shlex.split(command)[1:]
-    with click.Context(main) as parent:
+    with click.Context(main, **main.context_settings) as parent:
         while isinstance(group, click.Group):
             name = arguments.pop(0)
             group = group.get_command(parent, name)
