@@ -21,14 +21,13 @@ from tfstiff.run_data import INPUTS, STANDARDIZED
 from tfstiff.run_spec import MEASURE_OPTIONS, RunSpec
 
 from .finished import print_finished
-from .options import hidden_option
+from .options import given_address, hidden_option, ray_option
 from .progress import PlainProgress
 from .run import command as run_command
 
 if TYPE_CHECKING:
     from tfstiff.distributed.on_ray import RayTasks
 
-_OWN_RAY = "own"
 # Options of `tfstiff run` that say what is measured, and on which examples.
 _SHARED = (
     *("preset", "seed", "probe_size", "centering", "train_examples", "permute_labels", "metrics"),
@@ -65,14 +64,9 @@ _SHARED = (
     help="Spread each measurement over N processes, each with a GPU if there are any. Pays for large probes.  "
     "[default: this process]",
 )
-@click.option(
-    "--ray",
-    "address",
-    is_flag=False,
-    flag_value=_OWN_RAY,
-    metavar="[ADDRESS]",
-    help="Spread each measurement over N tasks of that Ray cluster (auto: the one that runs here), or of one of its "
-    "own; with --jobs N.",
+@ray_option(
+    "Spread each measurement over N tasks of that Ray cluster (auto: the one that runs here), or of one of its own; "
+    "with --jobs N."
 )
 @click.option(
     "--out",
@@ -155,7 +149,7 @@ command.params[-1:-1] = [option for option in run_command.params if option.name 
 def _ray_tasks(address: str, jobs: int) -> RayTasks:
     from tfstiff.distributed.on_ray import RayTasks
 
-    return RayTasks(None if address == _OWN_RAY else address, jobs=jobs)
+    return RayTasks(given_address(address), jobs=jobs)
 
 
 def _default_folder(model: Path, spec: RunSpec) -> Path:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import click
 
 from tfstiff.run_spec import RunSpec
 
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 METHODS = ("auto", "structured", "vectorized", "jacobian", "loop")
 
 
@@ -24,6 +28,19 @@ arch_option = click.option(
     show_default=True,
     help="fc, cnn, fc-v1, cnn-v1, resnet20, or package.module:function of your own (its code is run).",
 )
+OWN_RAY = "own"  # what `--ray` without an address stands for
+
+
+def ray_option(text: str) -> Callable[[_Command], _Command]:
+    """`--ray [ADDRESS]`; `given_address` reads what it gives."""
+    return click.option("--ray", "address", is_flag=False, flag_value=OWN_RAY, metavar="[ADDRESS]", help=text)
+
+
+def given_address(address: str) -> str | None:
+    """The address of a cluster; None for one of its own."""
+    return None if address == OWN_RAY else address
+
+
 hidden_option = click.option(
     "--hidden", callback=_widths, metavar="WIDTHS", help="Hidden widths of fc and fc-v1: 500,300,100."
 )

@@ -28,12 +28,12 @@ from tfstiff.sweeps import (
 )
 from tfstiff.sweeps.identity import settings_hash
 
+from .options import given_address, ray_option
 from .sweep_progress import choose_sweep_progress, states_table
 from .sweep_settings import run_options, specs_of
 from .tables import plain_table, print_whole
 
 SOME_FAILED = 5
-_OWN_RAY = "own"
 
 
 @click.command("sweep")
@@ -60,14 +60,7 @@ _OWN_RAY = "own"
     metavar="N",
     help="Begin a trial again whose process died, N times; never one that failed.  [default: 1; with --ray 3]",
 )
-@click.option(
-    "--ray",
-    "address",
-    is_flag=False,
-    flag_value=_OWN_RAY,
-    metavar="[ADDRESS]",
-    help="Run the trials as tasks of that Ray cluster (auto: the one that runs here), or of one of its own.",
-)
+@ray_option("Run the trials as tasks of that Ray cluster (auto: the one that runs here), or of one of its own.")
 @click.option("--gpus-per-trial", type=click.FloatRange(0), metavar="X", default=0.0, help="Under Ray.  [default: 0]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
@@ -162,7 +155,7 @@ def _executor(
     from tfstiff.cluster.ray_cluster import cluster_address
     from tfstiff.sweeps.on_ray import RayExecutor
 
-    found = cluster_address(None if address == _OWN_RAY else address)
+    found = cluster_address(given_address(address))
     if jobs is not None and found is not None:
         raise click.UsageError("A cluster decides how many trials run at a time; use --threads and --gpus-per-trial.")
     return RayExecutor(found, jobs=jobs, threads=threads, gpus=gpus, **options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 
 import psutil
 
@@ -35,6 +36,23 @@ def default_jobs(num_trials: int) -> int:
     gpus = len(visible_gpus())
     by_memory = psutil.virtual_memory().available // _TRIAL_BYTES
     return max(1, min(gpus or available_cores(), by_memory, num_trials))
+
+
+def process_environment(slot: int, jobs: int, threads: int, gpus: Sequence[str]) -> dict[str, str]:
+    """The environment variables that one of several processes of TensorFlow gets: caps of threads, and its GPU.
+
+    Args:
+        slot: Its place among those that work at a time.
+        jobs: How many work at a time.
+        threads: Of each.
+        gpus: Those that they share, as `visible_gpus` names them.
+    """
+    variables = thread_caps(threads)
+    if gpus:
+        variables["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
+        if jobs > len(gpus):
+            variables["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
+    return variables
 
 
 def thread_caps(threads: int) -> dict[str, str]:

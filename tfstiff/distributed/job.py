@@ -93,17 +93,24 @@ class Job:
 
 
 def write_job(
-    folder: Path, model: keras.Model, probe: Probe, loss: Any, options: Mapping[str, Any], *, division: Division
+    folder: Path,
+    model: keras.Model,
+    probe: Probe,
+    loss: Any,
+    options: Mapping[str, Any],
+    *,
+    name: str,
+    division: Division,
 ) -> Job:
-    """Writes a job, with no part done.
+    """Writes a job, with no part done. `name` is its `fingerprint`.
 
     Raises:
         UnsupportedModel: The model or its loss cannot be built again by another process.
         OSError: The folder cannot be written.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    for name in ("arrays", "parts"):
-        (folder / name).mkdir(parents=True)
+    for part in ("arrays", "parts"):
+        (folder / part).mkdir(parents=True)
     _write_model(folder, model, probe, loss)
     halves = [_members(half) for half in (probe.train, probe.validation)]
     leaves = keras.tree.flatten(halves)
@@ -114,7 +121,7 @@ def write_job(
         {"num": len(leaves), "halves": description_of(halves), "class_names": list(probe.class_names)},
     )
     content = {
-        "fingerprint": fingerprint(model, probe, loss, options),
+        "fingerprint": name,
         "options": dict(options),
         "division": asdict(division),
     }

@@ -76,10 +76,11 @@ def measure_in_parts(
             raise InvalidInput(f"{name}={refused} needs every pair, and parts keep sums alone.", remedy="Leave it out.")
     limit = (options.pop("memory_limit", None) or default_limit()) // processes.jobs
     what, folder = (model, probe, loss, options), Path(folder)
-    job = begun_job(folder, fingerprint(*what))
+    name = fingerprint(*what)
+    job = begun_job(folder, name)
     memory = None if job is None else job.division.memory
     task = MeasurementTask(model, probe, loss=loss, memory=memory, memory_limit=limit, **options)
-    job = job or write_job(folder, *what, division=_division(task, processes.jobs))
+    job = job or write_job(folder, *what, name=name, division=_division(task, processes.jobs))
     missing, total = job.missing(), job.division.num_parts
     report = progress or (lambda done, total: None)
     report(total - len(missing), total)

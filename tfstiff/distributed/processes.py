@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from tfstiff.cluster.resources import available_cores, thread_caps, visible_gpus
+from tfstiff.cluster.resources import available_cores, process_environment, visible_gpus
 from tfstiff.errors import PartFailed
 
 _ATTEMPTS = 2  # at a part, where the process that sums it dies
@@ -59,10 +59,9 @@ class LocalProcesses:
                 worker.end()
 
     def _environment(self, slot: int) -> dict[str, str]:
-        variables = thread_caps(max(1, available_cores() // self.jobs))
-        if self._gpus:
-            variables |= {"CUDA_VISIBLE_DEVICES": self._gpus[slot % len(self._gpus)]}
-        return os.environ | variables | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        threads = max(1, available_cores() // self.jobs)
+        own = process_environment(slot, self.jobs, threads, self._gpus)
+        return os.environ | own | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 class _Worker:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tfstiff.cluster.resources import available_cores, thread_caps, visible_gpus
+from tfstiff.cluster.resources import available_cores, process_environment, visible_gpus
 from tfstiff.sweeps.executor import Outcomes
 from tfstiff.sweeps.folder import Sweep
 from tfstiff.sweeps.state import TrialState
@@ -84,12 +84,7 @@ class LocalExecutor:
         return [sys.executable, "-m", "tfstiff.sweeps.trial_process", str(sweep.folder), trial.name, self._driver]
 
     def _environment(self, slot: int) -> dict[str, str]:
-        variables = thread_caps(self.threads)
-        if self._gpus:
-            variables["CUDA_VISIBLE_DEVICES"] = self._gpus[slot % len(self._gpus)]
-            if self.jobs > len(self._gpus):
-                variables["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
-        return variables
+        return process_environment(slot, self.jobs, self.threads, self._gpus)
 
     def _ended(self, sweep: Sweep, one: _Running) -> TrialState | None:
         """The state that a trial ended with; None where its process died and it is to be begun again."""
