@@ -37,7 +37,7 @@ def convolutions(draw):
     stretched = draw(st.sampled_from(["strides", "neither", "dilation_rate"][: 2 if rank == 3 else 3]))
     factors = draw(st.tuples(*[st.integers(1, 3)] * rank))
     groups = draw(st.integers(1, 1 if rank == 3 else 2))
-    size_in, size_out = draw(st.integers(1, 3)), draw(st.integers(1, 4))
+    size_in, size_out = draw(st.integers(1, 6)), draw(st.integers(1, 4))
     dilation = factors if stretched == "dilation_rate" else (1,) * rank
     extent = [(size - 1) * step + 1 for size, step in zip(kernel, dilation, strict=True)]
     shape = tuple(size + draw(st.integers(0, 3)) for size in extent)
@@ -70,23 +70,34 @@ SHAPES = {
 KERNELS = {"2-D": (3, 2), "2-D, one row": (1, 4), "1-D": (3,), "3-D": (2, 3, 2)}
 
 
-@pytest.mark.parametrize("shifts_gradient", [False, True])
+@pytest.mark.parametrize("form", ["slices", "patches"])
 @pytest.mark.parametrize("name", SHAPES)
 @pytest.mark.parametrize("is_transposed", [False, True])
-def test_both_forms(name, shifts_gradient, is_transposed, monkeypatch):
-    """Whichever is cheaper; the gradient can be shifted only where strides are 1."""
-    calls = []
+def test_both_forms(name, form, is_transposed, monkeypatch):
+    """Whichever is cheaper; slices serve only strides of 1."""
+    used = {"slices": 0, "patches": 0}
+    for counted, method in (("slices", "_by_slices"), ("patches", "patches")):
+        original = getattr(convolution._Window, method)
 
-    def chosen(*_):
-        calls.append(1)
-        return shifts_gradient
+        def counting(*arguments, counted=counted, original=original):
+            used[counted] += 1
+            return original(*arguments)
 
-    monkeypatch.setattr(convolution._Window, "_shifts_gradient", chosen)
+        monkeypatch.setattr(convolution._Window, method, counting)
+    monkeypatch.setattr(convolution, "_FEW_CHANNELS", 100 if form == "slices" else 0)
     kernel = KERNELS[name]
     made = (BACKWARD if is_transposed else FORWARD)[len(kernel)]
     for padding in ("same", "valid"):
         gradients_agree((*SHAPES[name], 2), made(3, kernel, padding=padding, activation="tanh"))
-    assert calls
+    assert [one for one, times in used.items() if times] == [form]
+
+
+@pytest.mark.parametrize("strides", [1, 2])
+@pytest.mark.parametrize("multiplier", [1, 3])
+@pytest.mark.parametrize("bytes_together", [1, 2000, None])
+def test_depthwise_in_parts(strides, multiplier, bytes_together):
+    layer = layers.DepthwiseConv2D(3, strides=strides, depth_multiplier=multiplier, padding="same", activation="tanh")
+    gradients_agree((6, 5, 4), layer, bytes_together=bytes_together)
 
 
 @pytest.mark.parametrize("count", [1, 7])

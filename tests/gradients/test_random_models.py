@@ -54,16 +54,17 @@ def convolution(draw, shape):
     if len(shape) != 3:
         return draw(dense(shape))
     dilation = draw(st.sampled_from([1, 1, 1, 2]))
+    # On a CPU, TensorFlow 2.21 reads beyond an image of one column and one channel where the stride along it is not 1.
+    strides = [draw(st.integers(1, 3 if size > 1 else 1)) for size in shape[:2]] if dilation == 1 else [1, 1]
     options = {
         "filters": draw(st.integers(1, 4)),
         "kernel_size": (draw(st.integers(1, 4)), draw(st.integers(1, 4))),
-        "strides": (draw(st.integers(1, 3)), draw(st.integers(1, 3))) if dilation == 1 else 1,
+        "strides": strides,
         "padding": draw(st.sampled_from(["same", "valid"])),
         "use_bias": draw(st.booleans()),
         "activation": draw(ACTIVATIONS),
         "dilation_rate": dilation,
     }
-    strides = np.broadcast_to(options["strides"], 2)
     if options["padding"] == "same":
         size = [-(-shape[axis] // strides[axis]) for axis in range(2)]
     else:

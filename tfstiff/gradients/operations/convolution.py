@@ -1,14 +1,19 @@
-"""Convolutions: per-example kernel gradients, by one batched matrix product for each row of the kernel."""
+"""Convolutions: the gradient of a kernel for one example is its patches times its output gradients."""
 
 from __future__ import annotations
 
 import itertools
 import math
 
+import numpy as np
 import tensorflow as tf
 
 from tfstiff.gradients.forming import formed_in_parts
 from tfstiff.gradients.operations import NoRule, Use, register
+
+# Patches are gathered by copying the channels at one place of the image at a time, which are too few bytes where there
+# are this many or fewer; then slices of whole planes are faster, but for strides, at which slices are ten times slower.
+_FEW_CHANNELS = 4
 
 
 @register("Conv2D", "Conv3D")
@@ -35,14 +40,16 @@ def depthwise_convolution(use: Use) -> tf.Tensor:
     *kernel, channels, multiplier = use.weight_shape
     window = _Window(use.operation, kernel)
     image, gradient = window.channels_last(use.data), window.channels_last(use.output_gradient)
-    out = gradient.shape[1:-1].as_list()
-    image = window.padded(image, out)
-    gradient = tf.reshape(gradient, [-1, *out, channels, multiplier])
-    entries = [
-        tf.reduce_sum(window.shifted(image, offset, out)[..., None] * gradient, [1, 2])
-        for offset in itertools.product(*map(range, kernel))
-    ]
-    return use.sum_over_rows(tf.reshape(tf.stack(entries, 1), [-1, *kernel, channels, multiplier]), use.output)
+
+    def form(image: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+        patches = window.patches(image, gradient.shape[1:-1].as_list())
+        by_channel = tf.reshape(gradient, [-1, patches.shape[1], 1, channels, multiplier])
+        return tf.reduce_sum(patches[..., None] * by_channel, 1)
+
+    size = math.prod(use.weight_shape)
+    num_bytes = math.prod(gradient.shape[1:]) * math.prod(kernel) * image.dtype.size
+    formed = formed_in_parts(form, (image, gradient), num_bytes, size)[:, :size]
+    return use.sum_over_rows(tf.reshape(formed, [-1, *use.weight_shape]), use.output)
 
 
 def _kernel_gradients(use: Use, image: tf.Tensor, gradient: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
@@ -70,9 +77,9 @@ def _kernel_gradients(use: Use, image: tf.Tensor, gradient: tf.Tensor, like: tf.
 
 def _formed(window: _Window, image: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
     """The kernel gradients of each row, flat; see `formed_in_parts`."""
-    num_bytes = window.count_copies(image.shape, gradient.shape) * image.dtype.size
-    size = math.prod(window.kernel) * image.shape[-1] * gradient.shape[-1]
-    return formed_in_parts(window.kernel_gradients, (image, gradient), num_bytes, size)
+    entries = math.prod(window.kernel) * image.shape[-1]
+    num_bytes = math.prod(gradient.shape[1:-1]) * entries * image.dtype.size
+    return formed_in_parts(window.kernel_gradients, (image, gradient), num_bytes, entries * gradient.shape[-1])
 
 
 class _Window:
@@ -98,76 +105,54 @@ class _Window:
         return tf.transpose(tensor, [0, *range(2, tensor.shape.rank), 1])
 
     def kernel_gradients(self, image: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-        """(rows, *kernel, channels in, channels out), by products of shifted copies laid side by side.
+        """(rows, *kernel, channels in, channels out): patches times output gradients, summed over positions."""
+        out, channels = gradient.shape[1:-1].as_list(), image.shape[-1]
+        gradient = tf.reshape(gradient, [-1, math.prod(out), gradient.shape[-1]])
+        if channels <= _FEW_CHANNELS and all(stride == 1 for stride in self._strides):
+            product = self._by_slices(image, gradient, out)
+        else:
+            patches = tf.reshape(self.patches(image, out), [-1, math.prod(out), math.prod(self.kernel) * channels])
+            product = tf.matmul(patches, gradient, transpose_a=True)
+        return tf.reshape(product, [-1, *self.kernel, channels, gradient.shape[-1]])
 
-        Along the last axis copies of the image are laid side by side. Along the others, either the image is shifted
-        again, with one product for each shift; or the gradient is shifted against the image, all shifts side by side
-        in one product: what makes the smaller copies. A copy of the image for each kernel entry, as `extract_patches`
-        makes, costs more to write than it saves.
+    def patches(self, image: tf.Tensor, out: list[int]) -> tf.Tensor:
+        """(rows, positions, kernel entries, channels): what each kernel entry meets at each output position."""
+        image = self._padded(image, out)
+        sizes, rank = image.shape[1:-1].as_list(), len(out)
+        places = []
+        for axis, (steps, entries) in enumerate(zip(out, self.kernel, strict=True)):
+            along = np.add.outer(np.arange(steps) * self._strides[axis], np.arange(entries) * self._dilations[axis])
+            places.append(np.expand_dims(along, [other for other in range(2 * rank) if other % rank != axis]))
+        index = np.ravel_multi_index(np.broadcast_arrays(*places), sizes).reshape(math.prod(out), -1)
+        return tf.gather(tf.reshape(image, [-1, math.prod(sizes), image.shape[-1]]), index, axis=1)
+
+    def _by_slices(self, image: tf.Tensor, gradient: tf.Tensor, out: list[int]) -> tf.Tensor:
+        """The same product for strides of 1, a part of the kernel at a time, from slices of each channel's plane.
+
+        Planes shifted along the last axis are laid beside each other; along the others there is one product a shift.
         """
-        out = gradient.shape[1:-1].as_list()
-        image = self.padded(image, out)
-        side_by_side = tf.concat(
-            [self.shifted_along(image, -1, offset, out) for offset in range(self.kernel[-1])], axis=-1
-        )
-        if self._shifts_gradient(image.shape[-1], gradient.shape[-1]):
-            return self._by_shifted_gradients(side_by_side, gradient)
-        positions = tf.reshape(gradient, [-1, math.prod(out), gradient.shape[-1]])
-        rows = []
-        for offsets in itertools.product(*map(range, self.kernel[:-1])):
-            patch = side_by_side
-            for axis, offset in enumerate(offsets):
-                patch = self.shifted_along(patch, axis, offset, out)
-            patch = tf.reshape(patch, [-1, positions.shape[1], side_by_side.shape[-1]])
-            rows.append(tf.matmul(patch, positions, transpose_a=True))
-        return tf.reshape(tf.stack(rows, 1), [-1, *self.kernel, image.shape[-1], gradient.shape[-1]])
+        rank = len(out)
+        planes = tf.transpose(self._padded(image, out), [0, rank + 1, *range(1, rank + 1)])
+        shifted = tf.stack([self._shifted(planes, rank - 1, entry, out) for entry in range(self.kernel[-1])], 1)
+        products = []
+        for offset in itertools.product(*map(range, self.kernel[:-1])):
+            patches = shifted
+            for axis, entry in enumerate(offset):
+                patches = self._shifted(patches, axis, entry, out)
+            patches = tf.reshape(patches, [-1, self.kernel[-1] * image.shape[-1], math.prod(out)])
+            products.append(tf.matmul(patches, gradient))
+        return tf.stack(products, 1)
 
-    def count_copies(self, image: tf.TensorShape, gradient: tf.TensorShape) -> int:
-        """Entries for each row of the largest copies that `kernel_gradients` holds at a time."""
-        channels_in, channels_out, positions = image[-1], gradient[-1], math.prod(gradient[1:-1])
-        shifted = channels_out if self._shifts_gradient(channels_in, channels_out) else self.kernel[-1] * channels_in
-        return positions * (self.kernel[-1] * channels_in + math.prod(self.kernel[:-1]) * shifted)
+    def _shifted(self, planes: tf.Tensor, axis: int, entry: int, out: list[int]) -> tf.Tensor:
+        """What the kernel's entry along a spatial axis, these being the last ones, meets where the stride is 1."""
+        start = entry * self._dilations[axis]
+        after = (slice(None),) * (len(out) - 1 - axis)
+        return planes[(..., slice(start, start + out[axis]), *after)]
 
-    def _shifts_gradient(self, channels_in: int, channels_out: int) -> bool:
-        is_dense = all(stride == 1 for stride in self._strides[:-1])
-        return is_dense and math.prod(self.kernel[:-1]) > 1 and channels_out <= self.kernel[-1] * channels_in
-
-    def _by_shifted_gradients(self, side_by_side: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-        """The gradient at position i belongs to image entries i + e·r: shifted by e·r it stands beside them."""
-        channels_in, channels_out = side_by_side.shape[-1] // self.kernel[-1], gradient.shape[-1]
-        copies = []
-        for offsets in itertools.product(*map(range, self.kernel[:-1])):
-            around = []
-            for axis, offset in enumerate(offsets):
-                first = offset * self._dilations[axis]
-                around.append([first, side_by_side.shape[axis + 1] - gradient.shape[axis + 1] - first])
-            copies.append(tf.pad(gradient, [[0, 0], *around, [0, 0], [0, 0]]))
-        positions = math.prod(side_by_side.shape[1:-1])
-        product = tf.matmul(
-            tf.reshape(side_by_side, [-1, positions, side_by_side.shape[-1]]),
-            tf.reshape(tf.concat(copies, -1), [-1, positions, len(copies) * channels_out]),
-            transpose_a=True,
-        )
-        product = tf.reshape(product, [-1, self.kernel[-1] * channels_in, len(copies), channels_out])
-        return tf.reshape(tf.transpose(product, [0, 2, 1, 3]), [-1, *self.kernel, channels_in, channels_out])
-
-    def padded(self, image: tf.Tensor, out: list[int]) -> tf.Tensor:
+    def _padded(self, image: tf.Tensor, out: list[int]) -> tf.Tensor:
         """`image` with the zeros around it that the operation's padding means."""
         around = [self._zeros(axis, image.shape[axis + 1], size) for axis, size in enumerate(out)]
-        return tf.pad(image, [[0, 0], *around, [0, 0]])
-
-    def shifted(self, image: tf.Tensor, offset: tuple[int, ...], out: list[int]) -> tf.Tensor:
-        """What the kernel entry at `offset` meets: (rows, *out, channels)."""
-        for axis, steps in enumerate(offset):
-            image = self.shifted_along(image, axis, steps, out)
-        return image
-
-    def shifted_along(self, image: tf.Tensor, axis: int, offset: int, out: list[int]) -> tf.Tensor:
-        """The same along one spatial axis."""
-        start, stride = offset * self._dilations[axis], self._strides[axis]
-        index = [slice(None)] * image.shape.rank
-        index[axis % len(out) + 1] = slice(start, start + (out[axis] - 1) * stride + 1, stride)
-        return image[tuple(index)]
+        return tf.pad(image, [[0, 0], *around, [0, 0]]) if any(map(any, around)) else image
 
     def _zeros(self, axis: int, size: int, out: int) -> list[int]:
         padding = self._operation.get_attr("padding")
