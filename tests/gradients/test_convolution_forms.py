@@ -109,7 +109,7 @@ def test_examples_in_parts(count, bytes_together, monkeypatch):
 
 def test_kernels_of_a_size_that_caches_dislike():
     """Then a few zeros are added to each row of the gradients; they must end with the rule."""
-    assert forming.padded_width(1024, tf.float32) > 1024
+    assert forming.padded_width(64, 16, tf.float32) > 1024
     size = (2, 2, 16, 16)  # 1024 entries
 
     def convolved(x, kernel):

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
-from tfstiff.gradients.forming import formed_in_parts
+from tfstiff.gradients.forming import sum_of_outers
 
 
 @dataclass(frozen=True)
@@ -99,12 +99,7 @@ def formed_outer(rows: tf.Tensor, columns: tf.Tensor, size: int) -> tf.Tensor:
         flat = tf.reshape(columns, [-1, columns.shape[-1]])
         gradient = tf.math.unsorted_segment_sum(flat, tf.reshape(segments, [-1]), size * count)
         return tf.reshape(gradient, [-1, size * columns.shape[-1]])
-    touched = (rows.shape[1] * (size + columns.shape[-1]) + size * columns.shape[-1]) * columns.dtype.size
-    return formed_in_parts(_product, (rows, columns), touched, size * columns.shape[-1])
-
-
-def _product(rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
-    return tf.matmul(rows, columns, transpose_a=True)
+    return sum_of_outers(rows, columns)
 
 
 def merge(factors: Sequence[Factor], num_examples: int) -> Factor:

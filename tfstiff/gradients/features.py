@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfstiff.gradients.factors import formed_outer
+from tfstiff.gradients.forming import in_parts
 
 Outers = tuple[tuple[tf.Tensor, tf.Tensor], ...]
 
@@ -111,7 +112,7 @@ def squared_norms(
     """(n,): the product of every gradient with itself; zeros, like the losses (n,), where there are no weights."""
     total = tf.zeros_like(losses)
     for block in formed:
-        total += tf.reduce_sum(block * block, 1)
+        total += in_parts(lambda rows: tf.reduce_sum(rows * rows, 1), [block], block.shape[1] * block.dtype.size)
     for rows, columns in outers:
         if rows.shape[1] == 1 and not rows.dtype.is_integer:
             total += tf.reduce_sum(rows * rows, [1, 2]) * tf.reduce_sum(columns * columns, [1, 2])

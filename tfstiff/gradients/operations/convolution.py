@@ -8,7 +8,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from tfstiff.gradients.forming import formed_in_parts
+from tfstiff.gradients.forming import in_parts, padded_width, sum_of_outers
 from tfstiff.gradients.operations import NoRule, Use, register
 
 # Patches are gathered by copying the channels at one place of the image at a time, which are too few bytes where there
@@ -44,12 +44,11 @@ def depthwise_convolution(use: Use) -> tf.Tensor:
     def form(image: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
         patches = window.patches(image, gradient.shape[1:-1].as_list())
         by_channel = tf.reshape(gradient, [-1, patches.shape[1], 1, channels, multiplier])
-        return tf.reduce_sum(patches[..., None] * by_channel, 1)
+        return tf.reshape(tf.reduce_sum(patches[..., None] * by_channel, 1), [-1, *use.weight_shape])
 
-    size = math.prod(use.weight_shape)
     num_bytes = math.prod(gradient.shape[1:]) * math.prod(kernel) * image.dtype.size
-    formed = formed_in_parts(form, (image, gradient), num_bytes, size)[:, :size]
-    return use.sum_over_rows(tf.reshape(formed, [-1, *use.weight_shape]), use.output)
+    formed = in_parts(form, (image, gradient), num_bytes, use.weight_shape)
+    return use.sum_over_rows(formed, use.output)
 
 
 def _kernel_gradients(use: Use, image: tf.Tensor, gradient: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
@@ -76,10 +75,11 @@ def _kernel_gradients(use: Use, image: tf.Tensor, gradient: tf.Tensor, like: tf.
 
 
 def _formed(window: _Window, image: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-    """The kernel gradients of each row, flat; see `formed_in_parts`."""
+    """The kernel gradients of each row, flat; see `sum_of_outers`."""
     entries = math.prod(window.kernel) * image.shape[-1]
     num_bytes = math.prod(gradient.shape[1:-1]) * entries * image.dtype.size
-    return formed_in_parts(window.kernel_gradients, (image, gradient), num_bytes, entries * gradient.shape[-1])
+    width = padded_width(entries, gradient.shape[-1], image.dtype)
+    return in_parts(window.kernel_gradients, (image, gradient), num_bytes, [width])
 
 
 class _Window:
@@ -105,15 +105,16 @@ class _Window:
         return tf.transpose(tensor, [0, *range(2, tensor.shape.rank), 1])
 
     def kernel_gradients(self, image: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-        """(rows, *kernel, channels in, channels out): patches times output gradients, summed over positions."""
+        """(rows, kernel entries × channels in × channels out): patches times output gradients, summed over positions.
+
+        A few zeros may stand behind them.
+        """
         out, channels = gradient.shape[1:-1].as_list(), image.shape[-1]
         gradient = tf.reshape(gradient, [-1, math.prod(out), gradient.shape[-1]])
         if channels <= _FEW_CHANNELS and all(stride == 1 for stride in self._strides):
-            product = self._by_slices(image, gradient, out)
-        else:
-            patches = tf.reshape(self.patches(image, out), [-1, math.prod(out), math.prod(self.kernel) * channels])
-            product = tf.matmul(patches, gradient, transpose_a=True)
-        return tf.reshape(product, [-1, *self.kernel, channels, gradient.shape[-1]])
+            return self._by_slices(image, gradient, out)
+        patches = self.patches(image, out)
+        return sum_of_outers(tf.reshape(patches, [-1, math.prod(out), math.prod(self.kernel) * channels]), gradient)
 
     def patches(self, image: tf.Tensor, out: list[int]) -> tf.Tensor:
         """(rows, positions, kernel entries, channels): what each kernel entry meets at each output position."""
@@ -131,7 +132,7 @@ class _Window:
 
         Planes shifted along the last axis are laid beside each other; along the others there is one product a shift.
         """
-        rank = len(out)
+        rank, width = len(out), self.kernel[-1] * image.shape[-1]
         planes = tf.transpose(self._padded(image, out), [0, rank + 1, *range(1, rank + 1)])
         shifted = tf.stack([self._shifted(planes, rank - 1, entry, out) for entry in range(self.kernel[-1])], 1)
         products = []
@@ -139,9 +140,11 @@ class _Window:
             patches = shifted
             for axis, entry in enumerate(offset):
                 patches = self._shifted(patches, axis, entry, out)
-            patches = tf.reshape(patches, [-1, self.kernel[-1] * image.shape[-1], math.prod(out)])
-            products.append(tf.matmul(patches, gradient))
-        return tf.stack(products, 1)
+            products.append(tf.matmul(tf.reshape(patches, [-1, width, math.prod(out)]), gradient))
+        size = math.prod(self.kernel) * image.shape[-1]
+        missing = padded_width(size, gradient.shape[-1], image.dtype) // gradient.shape[-1] - size
+        products.append(tf.zeros_like(products[0][:, :missing]))
+        return tf.reshape(tf.concat(products, 1), [-1, (size + missing) * gradient.shape[-1]])
 
     def _shifted(self, planes: tf.Tensor, axis: int, entry: int, out: list[int]) -> tf.Tensor:
         """What the kernel's entry along a spatial axis, these being the last ones, meets where the stride is 1."""
