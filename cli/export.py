@@ -8,7 +8,9 @@ import click
 
 from tfstiff.errors import InvalidInput, TfstiffError
 from tfstiff.export import DEFAULT_TABLES, TIDY_FORMATS, TIDY_TABLES, write_netcdf, write_tensorboard, write_tidy
-from tfstiff.records import Run, load_run
+from tfstiff.records import Run
+
+from .given_runs import open_runs
 
 
 @click.command("export")
@@ -66,7 +68,7 @@ def command(
     if tables and formats and not set(formats) & set(TIDY_FORMATS):
         raise click.UsageError("--table is of CSV and Parquet, and neither is asked for.")
     formats = formats or (() if tensorboard and not tables else ("csv",))
-    opened = [load_run(folder) for folder in dict.fromkeys(runs)]
+    opened = open_runs(runs)
     if out is not None and len({_name(run) for run in opened}) < len(opened):
         raise click.UsageError("Runs whose folders have the same name cannot share one --out folder.")
     exit_code = 0

@@ -11,7 +11,9 @@ import click
 from tfstiff.datasets.groupings import read_grouping
 from tfstiff.errors import TfstiffError
 from tfstiff.figures import FIGURES, FORMATS, draw
-from tfstiff.records import Run, load_run
+from tfstiff.records import Run
+
+from .given_runs import open_runs
 
 
 def _list_figures(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -91,7 +93,7 @@ def command(
       tfstiff plot runs/lr* --figure critical_length
       tfstiff plot --figure concept --out paper/
     """  # noqa: D301  # click wants the character \b itself
-    opened = [load_run(folder) for folder in runs]
+    opened = open_runs(runs)
     names = names or tuple(name for name, kind in FIGURES.items() if kind.takes in _default_kinds(opened))
     wanted: dict[str, list[str]] = {}
     for name in names:

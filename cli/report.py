@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from tfstiff.records import load_run
 from tfstiff.report import write_report
+
+from .given_runs import open_runs
 
 
 @click.command("report")
@@ -30,7 +31,7 @@ def command(runs: tuple[str, ...], out: Path | None, static: bool) -> None:
       tfstiff report runs/mine
       tfstiff report runs/lr-* --out comparison.html
     """  # noqa: D301  # click wants the character \b itself
-    opened = [load_run(folder) for folder in runs]
+    opened = open_runs(runs)
     for run in opened:
         for problem in run.problems:
             click.echo(f"Warning: {problem}", err=True)

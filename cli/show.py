@@ -10,9 +10,10 @@ import click
 
 from tfstiff.errors import RecordCorrupt
 from tfstiff.progress import shown_pair_set
-from tfstiff.records import METRICS, PAIR_SETS, Run, load_run, scalar_row
+from tfstiff.records import METRICS, PAIR_SETS, Run, scalar_row
 from tfstiff.records.atomic import finite
 
+from .given_runs import open_runs
 from .onset_table import onsets_document, print_onsets
 from .tables import event_notes, print_blocks, print_measurements
 
@@ -41,7 +42,7 @@ def command(ctx: click.Context, runs: tuple[str, ...], as_json: bool, pair_set: 
     """  # noqa: D301  # click wants the character \b itself
     damaged = False
     documents = []
-    for index, run in enumerate([load_run(folder) for folder in runs]):
+    for index, run in enumerate(open_runs(runs)):
         config, status, events, problems = _read(run)
         damaged = damaged or bool(problems)
         for problem in problems:

@@ -8,7 +8,7 @@ import math
 import shutil
 import time
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -150,10 +150,13 @@ def _measure_all(
     progress: Progress,
 ) -> None:
     last = -1
+    # Weights are read into one network, which is traced once and whose layers keep their names.
+    build = None if saved.arch is None else cache(partial(_build, saved, dataset))
+    say = cache(progress.say)  # what is so of all models is said once
     for file in saved.files:
-        model = _loaded(saved, file, dataset)
-        check_fit(model, dataset, progress.say)
-        loss = saved.loss if saved.loss is not None else loss_of(model, progress.say)
+        model = load_model(file.path, build)
+        check_fit(model, dataset, say)
+        loss = saved.loss if saved.loss is not None else loss_of(model, say)
         resolve_loss(model, loss)  # tells what is wrong with it
         own_probe = with_one_hot(probe, model) if takes_one_hot(model.loss if loss is None else loss) else probe
         updates = num_updates(model)
@@ -191,14 +194,12 @@ def _is_of_something_else(folder: Path) -> InvalidInput:
     )
 
 
-def _loaded(saved: SavedModels, file: ModelFile, dataset: Dataset) -> keras.Model:
-    if saved.arch is None:
-        return load_model(file.path)
+def _build(saved: SavedModels, dataset: Dataset) -> keras.Model:
     shape = saved.input_shape or dataset.train.x.shape[1:]
     outputs = saved.num_outputs or dataset.num_classes
     if outputs is None:
         raise InvalidInput("--arch builds classifiers, and this data set has regression targets.")
-    return load_model(file.path, partial(models.build, saved.arch, tuple(shape), outputs, saved.hidden))
+    return models.build(saved.arch, tuple(shape), outputs, saved.hidden)
 
 
 def _config(saved: SavedModels, spec: RunSpec, inputs: str, dataset: Dataset) -> dict[str, Any]:

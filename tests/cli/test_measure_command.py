@@ -115,6 +115,21 @@ def test_the_models_that_a_run_kept():
     assert (name, load_run("other").measurements[0].train.num_examples) == ("val_val", 12)
 
 
+def test_layers_have_the_same_names_in_every_record():
+    os.mkdir("kept")
+    for number in (1, 2):
+        model = network(keras.layers.Dense(4, "relu"), keras.layers.Dense(3), seed=number)
+        model.save_weights(f"kept/{number}.weights.h5")
+    how = ("--arch", "fc", "--hidden", "4", "--space", "all", "--per-layer", "--out", "out")
+    result = tfstiff("measure", "kept", *ON_DATA, *how)
+    assert result.exit_code == 0, result.output
+    first, second = load_run("out").measurements
+    assert list(first["train_val"].cosine.spaces) == list(second["train_val"].cosine.spaces)
+    assert list(first.layers) == list(second.layers)
+    assert len(first.layers) == 2
+    assert result.stderr.count("The model has no loss") == 1
+
+
 def save(name, *layers, **options):
     network(*layers, **options).save(name)
     return name

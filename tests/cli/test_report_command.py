@@ -34,6 +34,22 @@ def test_several_runs_give_one_report(folder, tmp_path):
     assert "Stiffness of 2 runs" in out.read_text("utf-8")
 
 
+def test_what_commands_left_beside_runs_is_no_run(folder, tmp_path):
+    """So that `runs/*` can be said again."""
+    write_run(tmp_path / "other", series(3, 2))
+    assert tfstiff("plot", *sorted(tmp_path.iterdir()), "--figure", "critical_length").exit_code == 0
+    assert tfstiff("report", *sorted(tmp_path.iterdir())).exit_code == 0
+    everything = sorted(tmp_path.iterdir())
+    assert [path.name for path in everything] == ["figures", "mine", "other", "report.html"]
+    for command in ("plot", "report", "show", "export"):
+        result = tfstiff(command, *everything)
+        assert (command, result.exit_code) == (command, 0)
+    assert tfstiff("show", *everything).stdout == tfstiff("show", tmp_path / "mine", tmp_path / "other").stdout
+    result = tfstiff("show", tmp_path / "figures")
+    assert result.exit_code == 2
+    assert "is not a run folder" in result.stderr
+
+
 def test_a_static_report_has_no_script(tmp_path):
     folder = write_run(tmp_path / "plain", series(1, 0)).folder
     assert tfstiff("report", folder, "--static").exit_code == 0

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 _ENVIRONMENT = ("KERAS_", "TF_", "XLA_", "CUDA_VISIBLE_DEVICES", "OMP_", "TFDS_")  # never the whole environment
+_TERRAFORM = ("TF_VAR_", "TF_TOKEN_", "TF_CLI_")  # begin like TensorFlow's, and may be secrets
 _PACKAGES = ("tfstiff", "tensorflow", "keras", "tensorflow-datasets", "numpy", "scipy", "matplotlib")
 
 
@@ -20,7 +21,11 @@ def provenance() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu_count": os.cpu_count(),
         "packages": versions(),
-        "environment": {name: value for name, value in os.environ.items() if name.startswith(_ENVIRONMENT)},
+        "environment": {
+            name: value
+            for name, value in os.environ.items()
+            if name.startswith(_ENVIRONMENT) and not name.startswith(_TERRAFORM)
+        },
     }
 
 
