@@ -24,7 +24,6 @@ from tfstiff.sweeps import (
     plan_sweep,
     run_sweep,
     spec_hash,
-    spec_to_dict,
 )
 from tfstiff.sweeps.identity import settings_hash
 
@@ -168,7 +167,7 @@ def _print_trials(sweep: Sweep, as_json: bool) -> None:
         return
     table = plain_table("trial", "hash", "state", *sweep.varied)
     for trial in sweep.trials:
-        settings = spec_to_dict(trial.spec)
+        settings = trial.spec.as_config()
         values = [json.dumps(settings[name]).strip('"') for name in sweep.varied]
         table.add_row(trial.name, trial.hash[:8], states[trial.name].state, *values)
     missing = sum(not state.is_done for state in states.values())
@@ -191,7 +190,7 @@ def _echo_json(sweep: Sweep, states: dict[str, TrialState]) -> None:
             "name": trial.name,
             "hash": trial.hash,
             "run": str(sweep.run_folder(trial)),
-            "spec": spec_to_dict(trial.spec),
+            "spec": trial.spec.as_config(),
             "state": states[trial.name].state,
             "attempts": states[trial.name].attempts,
             "epoch": states[trial.name].epoch,

@@ -206,8 +206,10 @@ class RunSpec:
         return cls(**given)
 
     def as_config(self) -> dict[str, Any]:
-        """The specification as config.json gives it back."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        """All settings as JSON gives them back: lists for tuples, 1.0 for the rate 1."""
+        settings = json.loads(json.dumps(dataclasses.asdict(self)))
+        floats = [field.name for field in dataclasses.fields(self) if field.type == "float"]
+        return settings | {name: float(settings[name]) for name in floats}
 
     def measure_options(self) -> dict[str, Any]:
         """The options of `measure` that differ from its defaults."""

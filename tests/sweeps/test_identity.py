@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tfstiff import RunSpec
 from tfstiff.errors import InvalidInput
-from tfstiff.sweeps import spec_from_dict, spec_hash, spec_to_dict
+from tfstiff.sweeps import spec_from_dict, spec_hash
 from tfstiff.sweeps.identity import settings_hash
 
 SPECS = [
@@ -24,9 +24,9 @@ SPECS = [
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_a_specification_survives_json(spec):
-    settings = json.loads(json.dumps(spec_to_dict(spec)))
+    settings = json.loads(json.dumps(spec.as_config()))
     found = spec_from_dict(settings)
-    assert spec_to_dict(found) == settings
+    assert found.as_config() == settings
     assert spec_hash(found) == spec_hash(spec)
     assert found.measured_steps(50) == spec.measured_steps(50)
 
@@ -40,9 +40,9 @@ def test_every_setting_changes_the_hash():
 @given(st.floats(1e-8, 10, allow_nan=False), st.integers(0, 2**32 - 1))
 def test_equal_specifications_have_equal_hashes(rate, seed):
     first = RunSpec(learning_rate=rate, seed=seed)
-    second = spec_from_dict(dict(reversed(spec_to_dict(first).items())))
+    second = spec_from_dict(dict(reversed(first.as_config().items())))
     assert spec_hash(first) == spec_hash(second)
-    assert settings_hash(dict(reversed(spec_to_dict(first).items()))) == spec_hash(first)
+    assert settings_hash(dict(reversed(first.as_config().items()))) == spec_hash(first)
 
 
 def test_the_kind_of_a_number_plays_no_part():

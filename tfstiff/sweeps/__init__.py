@@ -3,7 +3,7 @@
 from tfstiff.sweeps.driver import SweepProgress, run_sweep
 from tfstiff.sweeps.executor import Executor
 from tfstiff.sweeps.folder import Sweep, is_sweep, load_sweep, plan_sweep, write_sweep
-from tfstiff.sweeps.identity import spec_from_dict, spec_hash, spec_to_dict
+from tfstiff.sweeps.identity import spec_from_dict, spec_hash
 from tfstiff.sweeps.local import LocalExecutor
 from tfstiff.sweeps.state import TrialState
 from tfstiff.sweeps.trials import Trial, distinct, grid, named, varied_settings
@@ -24,7 +24,6 @@ __all__ = [
     "run_sweep",
     "spec_from_dict",
     "spec_hash",
-    "spec_to_dict",
     "varied_settings",
     "write_sweep",
 ]

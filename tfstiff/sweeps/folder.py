@@ -18,7 +18,7 @@ from tfstiff.errors import InvalidInput, RecordCorrupt, RunNotFound
 from tfstiff.records import load_run
 from tfstiff.records.atomic import write_json
 from tfstiff.run_spec import RunSpec
-from tfstiff.sweeps.identity import settings_hash, spec_from_dict, spec_hash, spec_to_dict
+from tfstiff.sweeps.identity import settings_hash, spec_from_dict, spec_hash
 from tfstiff.sweeps.state import DONE, TrialState, read_state, write_state
 from tfstiff.sweeps.trials import Trial, named, varied_settings
 
@@ -144,7 +144,7 @@ def write_sweep(sweep: Sweep) -> None:
     """
     for part in ("trials", "state", "logs"):
         (sweep.folder / part).mkdir(parents=True, exist_ok=True)
-    trials = [{"name": trial.name, "hash": trial.hash, "spec": spec_to_dict(trial.spec)} for trial in sweep.trials]
+    trials = [{"name": trial.name, "hash": trial.hash, "spec": trial.spec.as_config()} for trial in sweep.trials]
     write_json(sweep.folder / _MANIFEST, {"schema": _SCHEMA, "trials": trials})
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from tfstiff.errors import InvalidInput
 from tfstiff.run_spec import RunSpec
-from tfstiff.sweeps.identity import spec_hash, spec_to_dict
+from tfstiff.sweeps.identity import spec_hash
 
 _SHORT = {"learning_rate": "lr", "critical_length_method": "xi-method", "critical_length_metric": "xi-metric"}
 _LONGEST_NAME = 80
@@ -61,7 +61,7 @@ def distinct(specs: Iterable[RunSpec]) -> list[RunSpec]:
 
 def varied_settings(specs: Sequence[RunSpec]) -> list[str]:
     """The settings in which specifications differ, the seed last."""
-    settings = [spec_to_dict(spec) for spec in specs]
+    settings = [spec.as_config() for spec in specs]
     names = [name for name in settings[0] if any(one[name] != settings[0][name] for one in settings)] if specs else []
     return sorted(names, key=lambda name: name == "seed")
 
