@@ -15,10 +15,10 @@ import click
 from click.core import ParameterSource
 
 from tfstiff._quiet import import_tensorflow
-from tfstiff.model_files import WEIGHTS, model_files
 from tfstiff.records import load_run
 from tfstiff.run_data import INPUTS, STANDARDIZED
 from tfstiff.run_spec import MEASURE_OPTIONS, RunSpec
+from tfstiff.saved.files import WEIGHTS, model_files
 
 from .finished import print_finished
 from .options import given_address, hidden_option, ray_option
@@ -124,7 +124,7 @@ def command(  # one for each option
     progress.say(f"Run folder: {folder}")
     import_tensorflow()
     from tfstiff.experiment import draw_figures
-    from tfstiff.measure_saved import SavedModels, measure_saved
+    from tfstiff.saved.measuring import SavedModels, measure_saved
 
     saved = SavedModels(
         files,

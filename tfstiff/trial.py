@@ -210,7 +210,7 @@ def train(trial: Trial, progress: Progress, timings: dict[str, Any], saving: Sav
         SystemExit: The process was told to end (SIGTERM); there is a checkpoint of where training was.
     """
     from tfstiff.checkpoints.saving import SaveCheckpoints
-    from tfstiff.saved_models import KeepModels
+    from tfstiff.saved.reading import KeepModels
     from tfstiff.training import Batches, ExactSteps, Reporter
 
     examples, writer = trial.dataset.train, RunWriter(trial.folder)

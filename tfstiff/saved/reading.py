@@ -16,10 +16,10 @@ import keras
 from tfstiff import models
 from tfstiff.callback import StiffnessCallback
 from tfstiff.errors import InvalidInput, ModelCorrupt, UnsupportedModel
-from tfstiff.model_files import WEIGHTS, WHOLE
 from tfstiff.records import Run
 from tfstiff.records.atomic import write_atomically
 from tfstiff.records.run_folder import model_path
+from tfstiff.saved.files import WEIGHTS, WHOLE
 
 
 class KeepModels(keras.callbacks.Callback):

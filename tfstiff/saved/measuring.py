@@ -23,8 +23,6 @@ from tfstiff.errors import InvalidInput
 from tfstiff.experiment import is_blank
 from tfstiff.gradients.loss import resolve_loss
 from tfstiff.measuring import measure
-from tfstiff.model_files import ModelFile
-from tfstiff.model_on_data import check_fit, loss_of, takes_one_hot, with_one_hot
 from tfstiff.probe import Probe
 from tfstiff.progress import LoggedProgress, Progress
 from tfstiff.records import Run, RunWriter, load_run
@@ -34,7 +32,9 @@ from tfstiff.records.run_folder import record_path
 from tfstiff.run_data import STANDARDIZED, draw_probe, load_examples
 from tfstiff.run_spec import MEASURE_OPTIONS, RunSpec
 from tfstiff.run_status import RunStatus
-from tfstiff.saved_models import check_readable, load_model
+from tfstiff.saved.files import ModelFile
+from tfstiff.saved.on_data import check_fit, loss_of, takes_one_hot, with_one_hot
+from tfstiff.saved.reading import check_readable, load_model
 from tfstiff.steps import num_updates
 
 _PARTS = "parts"  # folder of what several processes have summed
