@@ -35,7 +35,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", metavar="SECTION,...", default=",".join(SECTIONS))
-    parser.add_argument("--cases", metavar="TEXT", default="", help="only cases whose names hold TEXT")
+    parser.add_argument(
+        "--cases", metavar="TEXT", default="", help="only cases whose names hold TEXT; results of the others are kept"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the results go")
     arguments = parser.parse_args()
     folder = arguments.out or (_QUICK_RESULTS if arguments.quick else _RESULTS)
@@ -45,12 +47,15 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     results = _read(folder / "results.json")
     for name in chosen:
-        rows: list[Row] = []
-        results[name] = {"machine": machine(*_PACKAGES), "quick": arguments.quick, "rows": rows}
+        before = results.get(name, {}).get("rows", []) if arguments.cases else []
         with tempfile.TemporaryDirectory() as shared:
-            for case in SECTIONS[name].cases(arguments.quick, shared):
+            cases = SECTIONS[name].cases(arguments.quick, shared)
+            rows = {case.name: [row for row in before if case.labels.items() <= row.items()] for case in cases}
+            for case in cases:
                 if arguments.cases in case.name:
-                    rows += _measured(name, case)
+                    rows[case.name] = _measured(name, case)
+                    described = {"machine": machine(*_PACKAGES), "quick": arguments.quick}
+                    results[name] = described | {"rows": [row for found in rows.values() for row in found]}
                     _write(folder, results)
 
 
