@@ -107,6 +107,18 @@ def test_examples_in_parts(count, bytes_together, monkeypatch):
     gradients_agree((6, 5, 2), layers.Conv2D(4, (3, 2), activation="tanh"), count)
 
 
+@pytest.mark.parametrize("positions", [3, 40])  # fewer than there are columns, and more
+@pytest.mark.parametrize("size", [64, 65])
+def test_sums_of_outer_products(positions, size):
+    random = np.random.default_rng(0)
+    rows, columns = (random.normal(size=(2, positions, width)).astype("f") for width in (size, 16))
+    found = forming.sum_of_outers(tf.constant(rows), tf.constant(columns)).numpy()
+    assert found.shape == (2, forming.padded_width(size, 16, tf.float32))
+    expected = np.einsum("ntp,ntq->npq", rows, columns).reshape(2, -1)
+    np.testing.assert_allclose(found[:, : size * 16], expected, rtol=1e-4, atol=1e-4)
+    assert not found[:, size * 16 :].any()
+
+
 def test_kernels_of_a_size_that_caches_dislike():
     """Then a few zeros are added to each row of the gradients; they must end with the rule."""
     assert forming.padded_width(64, 16, tf.float32) > 1024
