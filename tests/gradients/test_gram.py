@@ -65,7 +65,7 @@ def test_rectangular_is_a_block_of_the_square(model, data, method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_symmetric_to_the_last_bit(model, data, method, monkeypatch):
-    monkeypatch.setattr(plan, "_CHUNK_SIZE", 13)
+    monkeypatch.setattr(plan, "_CHUNK_SIZES", dict.fromkeys(METHODS, 13))
     square = gram(model, *data, method=method)
     np.testing.assert_array_equal(square, square.T)
     assert np.linalg.eigvalsh(square.astype(float)).min() > -1e-5 * np.abs(square).max()
@@ -95,7 +95,7 @@ def test_the_size_of_chunks_does_not_matter(model, data, size, monkeypatch):
     whole = gram(model, x, y)
     gradients = per_example_gradients(model, x, y, loss=SOFTMAX)
     block = gram(model, x[:11], y[:11], x[11:], y[11:])
-    monkeypatch.setattr(plan, "_CHUNK_SIZE", size)
+    monkeypatch.setattr(plan, "_CHUNK_SIZES", dict.fromkeys(METHODS, size))
     assert close(gram(model, x, y), whole)
     assert close(per_example_gradients(model, x, y, loss=SOFTMAX), gradients)
     assert close(gram(model, x[:11], y[:11], x[11:], y[11:]), block)

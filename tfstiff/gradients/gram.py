@@ -14,6 +14,8 @@ from tfstiff.errors import InvalidInput
 from tfstiff.gradients.features import Features
 from tfstiff.gradients.plan import GradientPlan, default_chunk_size, plan_for
 
+_ROWS_TOGETHER = 64  # of a Gram matrix in double precision
+
 
 def gradient_gram(
     model: keras.Model,
@@ -140,8 +142,9 @@ def _by_layer(plan: GradientPlan, chunks: list[Features]) -> dict[str, list[Feat
 
 def _unscaled(gram: np.ndarray, scales: np.ndarray, scales2: np.ndarray) -> np.ndarray:
     """The same array with the scales taken off, a few rows at a time: in double precision all of it would be large."""
-    for row, scale in zip(gram, scales, strict=True):
-        row[:] = row / scale / scales2
+    for start in range(0, len(gram), _ROWS_TOGETHER):
+        rows = slice(start, start + _ROWS_TOGETHER)
+        gram[rows] = gram[rows] / scales[rows, None] / scales2
     return gram
 
 

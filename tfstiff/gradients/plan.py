@@ -33,10 +33,10 @@ _STRUCTURED_METHODS = ("auto", "structured")
 _REFERENCES: dict[str, type[Reference]] = {"vectorized": Vectorized, "jacobian": Jacobian, "loop": Loop}
 METHODS = (*_STRUCTURED_METHODS, *_REFERENCES)
 
-# Examples whose gradients are computed together, and the size of a tile of the Gram matrix. Larger ones need more
-# memory at a time; smaller ones cost dispatch. `jacobian` does n² work in a chunk, so it wants small ones.
-_CHUNK_SIZE = 250
-_JACOBIAN_CHUNK_SIZE = 16
+# By method: examples whose gradients are computed together, and the size of a tile of the Gram matrix. Larger chunks
+# need more memory at a time; smaller ones cost dispatch, and matrix products of them are slower. `vectorized` copies
+# much for each example; `jacobian` does n² work in a chunk.
+_CHUNK_SIZES = {"auto": 500, "structured": 500, "vectorized": 250, "loop": 250, "jacobian": 16}
 
 _plans: weakref.WeakKeyDictionary[keras.Model, list[tuple[Any, Any, GradientPlan]]] = weakref.WeakKeyDictionary()
 _MAX_PLANS = 8  # for one model: methods, losses, shapes
@@ -330,4 +330,4 @@ def check_choices(method: str, precision: str) -> None:
 
 def default_chunk_size(method: str) -> int:
     """Examples whose gradients are computed together."""
-    return _JACOBIAN_CHUNK_SIZE if method == "jacobian" else _CHUNK_SIZE
+    return _CHUNK_SIZES[method]

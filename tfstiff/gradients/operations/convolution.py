@@ -125,7 +125,8 @@ class _Window:
             along = np.add.outer(np.arange(steps) * self._strides[axis], np.arange(entries) * self._dilations[axis])
             places.append(np.expand_dims(along, [other for other in range(2 * rank) if other % rank != axis]))
         index = np.ravel_multi_index(np.broadcast_arrays(*places), sizes).reshape(math.prod(out), -1)
-        return tf.gather(tf.reshape(image, [-1, math.prod(sizes), image.shape[-1]]), index, axis=1)
+        flat = tf.reshape(image, [-1, math.prod(sizes), image.shape[-1]])
+        return tf.gather(flat, index.astype(np.int32), axis=1)
 
     def _by_slices(self, image: tf.Tensor, gradient: tf.Tensor, out: list[int]) -> tf.Tensor:
         """The same product for strides of 1, a part of the kernel at a time, from slices of each channel's plane.
