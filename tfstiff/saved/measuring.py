@@ -151,7 +151,7 @@ def _measure_all(
 ) -> None:
     last = -1
     # Weights are read into one network, which is traced once and whose layers keep their names.
-    build = None if saved.arch is None else cache(partial(_build, saved, dataset))
+    build = None if saved.arch is None else cache(partial(_build, saved.arch, saved, dataset))
     say = cache(progress.say)  # what is so of all models is said once
     for file in saved.files:
         model = load_model(file.path, build)
@@ -194,12 +194,12 @@ def _is_of_something_else(folder: Path) -> InvalidInput:
     )
 
 
-def _build(saved: SavedModels, dataset: Dataset) -> keras.Model:
+def _build(arch: str, saved: SavedModels, dataset: Dataset) -> keras.Model:
     shape = saved.input_shape or dataset.train.x.shape[1:]
     outputs = saved.num_outputs or dataset.num_classes
     if outputs is None:
         raise InvalidInput("--arch builds classifiers, and this data set has regression targets.")
-    return models.build(saved.arch, tuple(shape), outputs, saved.hidden)
+    return models.build(arch, tuple(shape), outputs, saved.hidden)
 
 
 def _config(saved: SavedModels, spec: RunSpec, inputs: str, dataset: Dataset) -> dict[str, Any]:
