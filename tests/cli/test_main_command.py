@@ -87,7 +87,7 @@ def test_exit_codes(monkeypatch, error, code):
     def fail(*_):
         raise error
 
-    monkeypatch.setattr("tfstiff_cli.show.load_run", fail)
+    monkeypatch.setattr("tfstiff_cli.show.open_runs", fail)
     result = tfstiff("show", "somewhere")
     assert result.exit_code == code
     assert result.stdout == ""
@@ -99,7 +99,7 @@ def test_messages_say_what_was_wanted_and_how_to_mend_it(monkeypatch):
     def fail(*_):
         raise errors.InvalidInput("This will not do.", expected="a cat", received="dog", remedy="Meow.")
 
-    monkeypatch.setattr("tfstiff_cli.show.load_run", fail)
+    monkeypatch.setattr("tfstiff_cli.show.open_runs", fail)
     expected = "Error: This will not do.\n  Expected: a cat\n  Received: 'dog'\n  Remedy: Meow.\n"
     assert tfstiff("show", "somewhere").stderr == expected
 
@@ -108,6 +108,6 @@ def test_other_errors_are_not_hidden(monkeypatch):
     def fail(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("tfstiff_cli.show.load_run", fail)
+    monkeypatch.setattr("tfstiff_cli.show.open_runs", fail)
     result = tfstiff("show", "somewhere")
     assert (result.exit_code, type(result.exception)) == (1, ZeroDivisionError)
