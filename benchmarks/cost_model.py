@@ -62,11 +62,11 @@ def fitted(name: str, larger: int) -> dict[str, Any]:
 
 def seconds(name: str, count: int) -> float:
     """The median time of a measurement of `count` examples, half of them of each split, after the first."""
-    import tensorflow as tf  # noqa: F401 - not at the top, so that --help is quick
+    import workloads  # not at the top, so that --help is quick
 
     import tfstiff
 
-    model, x, y = workload(name, count)
+    model, x, y = workloads.build(name, count)
     half = count // 2
     probe = tfstiff.Probe.from_arrays((x[:half], y[:half]), (x[half:], y[half:]), size=None)
     tfstiff.measure(model, probe)
@@ -78,26 +78,14 @@ def seconds(name: str, count: int) -> float:
     return float(np.median(times))
 
 
-def workload(name: str, count: int) -> tuple[Any, np.ndarray, np.ndarray]:
-    """A built-in network and random examples."""
-    import keras
-
-    from tfstiff import models
-
-    rng = np.random.default_rng(0)
-    shape = (28, 28, 1) if name.startswith("fc") else (32, 32, 3)
-    keras.utils.set_random_seed(0)
-    model = models.build(name, shape, 10)
-    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    return model, rng.normal(size=(count, *shape)).astype("float32"), rng.integers(0, 10, count)
-
-
 def multiply_adds_of_a_pair(name: str) -> float:
     """As the plan counts them: what twice as many examples cost above twice as much."""
+    import workloads
+
     from tfstiff.gradients import explain
 
     half, full = 500, 1000
-    model, x, y = workload(name, full)
+    model, x, y = workloads.build(name, full)
     few, many = (sum(step.multiply_adds for step in explain(model, x[:n], y[:n])) for n in (half, full))
     return (many - 2 * few) / half**2
 
