@@ -26,6 +26,7 @@ from tfstiff.sweeps.comparison import (
 )
 
 from .comparison_tables import print_comparison
+from .given_runs import without_leftovers
 
 
 def _numbers(_: click.Context, __: click.Parameter, value: str | None) -> tuple[float, ...] | None:
@@ -110,7 +111,7 @@ def command(
 def _runs(paths: Sequence[Path]) -> list[Run]:
     """The runs of all sweeps and run folders that hold a measurement; says which do not."""
     runs: dict[Path, Run] = {}
-    for path in paths:
+    for path in without_leftovers(paths):
         if not is_sweep(path):
             runs[path.resolve()] = load_run(path)
             continue

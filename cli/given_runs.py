@@ -11,11 +11,15 @@ _BESIDE_RUNS = ("figures", "report.html")  # that commands leave in a folder of 
 
 
 def open_runs(paths: Iterable[str]) -> list[Run]:
-    """Opens each run once. Of several, as `runs/*` names them, what commands left beside the runs is passed over.
+    """Opens each run once.
 
     Raises:
         RunNotFound: One is not a run.
     """
-    given = list(dict.fromkeys(map(Path, paths)))
-    runs = [path for path in given if path.name not in _BESIDE_RUNS or (path / "records").is_dir()]
-    return [load_run(path) for path in runs or given]
+    return [load_run(path) for path in without_leftovers(map(Path, paths))]
+
+
+def without_leftovers(paths: Iterable[Path]) -> list[Path]:
+    """Each path once. Of several, as `runs/*` names them, what commands left beside the runs is passed over."""
+    given = list(dict.fromkeys(paths))
+    return [path for path in given if path.name not in _BESIDE_RUNS or (path / "records").is_dir()] or given

@@ -41,7 +41,7 @@ def test_what_commands_left_beside_runs_is_no_run(folder, tmp_path):
     assert tfstiff("report", *sorted(tmp_path.iterdir())).exit_code == 0
     everything = sorted(tmp_path.iterdir())
     assert [path.name for path in everything] == ["figures", "mine", "other", "report.html"]
-    for command in ("plot", "report", "show", "export"):
+    for command in ("plot", "report", "show", "export", "compare"):
         result = tfstiff(command, *everything)
         assert (command, result.exit_code) == (command, 0)
     assert tfstiff("show", *everything).stdout == tfstiff("show", tmp_path / "mine", tmp_path / "other").stdout
