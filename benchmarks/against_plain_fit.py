@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from tfstiff._quiet import import_tensorflow
-from tfstiff.benchmarking import Timing, in_new_process
+from tfstiff.bench.timing import Timing, in_new_process
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from typing import Any
 from report import markdown
 from sections import Case, Row, growth, measure, methods, peers
 
-from tfstiff.benchmarking import BenchmarkFailed, in_new_process, machine
+from tfstiff.bench.timing import BenchmarkFailed, in_new_process, machine
 from tfstiff.records.atomic import write_atomically, write_json
 
 SECTIONS: dict[str, Any] = {"methods": methods, "measure": measure, "growth": growth, "peers": peers}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfstiff._quiet import import_tensorflow
-from tfstiff.benchmarking import machine
+from tfstiff.bench.timing import machine
 from tfstiff.errors import InvalidInput
 
 from .options import METHODS, arch_option, hidden_option
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
-    from tfstiff.throughput import Throughput
+    from tfstiff.bench.throughput import Throughput
 
 _ABSENT = "–"
 _ROUNDS = 3  # of timing: enough for a first answer within a minute
@@ -84,7 +84,7 @@ def command(methods: tuple[str, ...], seconds: float, explain: bool, as_json: bo
     if explain:
         _explain(model, x, y, as_json)
         return
-    from tfstiff.throughput import throughput
+    from tfstiff.bench.throughput import throughput
 
     rows = throughput(build, methods, rounds=_ROUNDS, seconds=seconds, say=progress.say)
     described = machine() | {"arch": options["arch"], "input_shape": x.shape[1:], "parameters": model.count_params()}

@@ -11,12 +11,7 @@ from typing import Any
 
 import click
 
-from tfstiff.errors import InvalidInput
-from tfstiff.progress import shown_pair_set
-from tfstiff.records import METRICS, PAIR_SETS, Run, load_run
-from tfstiff.records.atomic import finite
-from tfstiff.sweeps import is_sweep, load_sweep
-from tfstiff.sweeps.comparison import (
+from tfstiff.analysis.comparison import (
     Comparison,
     Place,
     common_epochs,
@@ -24,6 +19,11 @@ from tfstiff.sweeps.comparison import (
     compare,
     quantities,
 )
+from tfstiff.errors import InvalidInput
+from tfstiff.records import METRICS, PAIR_SETS, Run, load_run
+from tfstiff.records.atomic import finite
+from tfstiff.runs.progress import shown_pair_set
+from tfstiff.sweeps import is_sweep, load_sweep
 
 from .comparison_tables import print_comparison
 from .given_runs import without_leftovers

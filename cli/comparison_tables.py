@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from tfstiff.sweeps.comparison import LEAST_SEEDS, Comparison, OverSeeds, Place, Trend
+from tfstiff.analysis.comparison import LEAST_SEEDS, Comparison, OverSeeds, Place, Trend
 from tfstiff.sweeps.trials import in_a_word
 
 from .tables import plain_table, print_whole

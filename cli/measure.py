@@ -16,9 +16,9 @@ from click.core import ParameterSource
 
 from tfstiff._quiet import import_tensorflow
 from tfstiff.records import load_run
-from tfstiff.run_data import INPUTS, STANDARDIZED
-from tfstiff.run_spec import MEASURE_OPTIONS, RunSpec
-from tfstiff.saved.files import WEIGHTS, model_files
+from tfstiff.runs.data import INPUTS, STANDARDIZED
+from tfstiff.runs.saved.files import WEIGHTS, model_files
+from tfstiff.runs.spec import MEASURE_OPTIONS, RunSpec
 
 from .finished import print_finished
 from .options import given_address, hidden_option, ray_option
@@ -26,7 +26,7 @@ from .progress import PlainProgress
 from .run import command as run_command
 
 if TYPE_CHECKING:
-    from tfstiff.distributed.on_ray import RayTasks
+    from tfstiff.measuring.distributed.on_ray import RayTasks
 
 # Options of `tfstiff run` that say what is measured, and on which examples.
 _SHARED = (
@@ -123,8 +123,8 @@ def command(  # one for each option
     progress = PlainProgress()
     progress.say(f"Run folder: {folder}")
     import_tensorflow()
-    from tfstiff.experiment import draw_figures
-    from tfstiff.saved.measuring import SavedModels, measure_saved
+    from tfstiff.runs.run import draw_figures
+    from tfstiff.runs.saved.measuring import SavedModels, measure_saved
 
     saved = SavedModels(
         files,
@@ -147,7 +147,7 @@ command.params[-1:-1] = [option for option in run_command.params if option.name 
 
 
 def _ray_tasks(address: str, jobs: int) -> RayTasks:
-    from tfstiff.distributed.on_ray import RayTasks
+    from tfstiff.measuring.distributed.on_ray import RayTasks
 
     return RayTasks(given_address(address), jobs=jobs)
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import IO, Any
 
+from tfstiff.analysis.overfitting import OverfittingOnset, onset_details, overfitting_onset
 from tfstiff.errors import InvalidInput
 from tfstiff.records import Measurement
-from tfstiff.stiffness.overfitting import OverfittingOnset, onset_details, overfitting_onset
 
 from .tables import plain_table, print_whole
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from tfstiff.run_spec import RunSpec
+from tfstiff.runs.spec import RunSpec
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 METHODS = ("auto", "structured", "vectorized", "jacobian", "loop")

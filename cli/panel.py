@@ -12,8 +12,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from tfstiff.progress import shown_pair_set
 from tfstiff.records import METRICS, CriticalLength, Measurement
+from tfstiff.runs.progress import shown_pair_set
 
 from .tables import mean_and_error, with_error
 

@@ -9,9 +9,9 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from tfstiff import progress
-from tfstiff.progress import describe, in_words
 from tfstiff.records import Measurement
+from tfstiff.runs import progress
+from tfstiff.runs.progress import describe, in_words
 
 from .panel import measurement_panel
 

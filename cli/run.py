@@ -15,14 +15,14 @@ import click
 from click.core import ParameterSource
 
 from tfstiff._quiet import import_tensorflow
-from tfstiff.checkpoints.interval import CheckpointInterval
+from tfstiff.callbacks.strategies import STRATEGIES
 from tfstiff.datasets import CENTERINGS, DEFAULT
 from tfstiff.errors import InvalidInput
-from tfstiff.experiment import is_blank, run
-from tfstiff.figure_refresh import FigureRefresh
 from tfstiff.records import load_run
-from tfstiff.run_spec import RunSpec
-from tfstiff.strategies import STRATEGIES
+from tfstiff.runs.checkpoints.interval import CheckpointInterval
+from tfstiff.runs.figure_refresh import FigureRefresh
+from tfstiff.runs.run import is_blank, run
+from tfstiff.runs.spec import RunSpec
 
 from .finished import print_finished
 from .options import METHODS, arch_option, hidden_option

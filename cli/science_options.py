@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 import click
 
-from tfstiff.presets import PRESETS
 from tfstiff.records import METRICS, PAIR_SETS
-from tfstiff.run_spec import CHOICES, RunSpec
+from tfstiff.runs.presets import PRESETS
+from tfstiff.runs.spec import CHOICES, RunSpec
 
 _DEFAULTS = RunSpec()
 _Command = TypeVar("_Command", bound=Callable[..., Any])

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from tfstiff.errors import RecordCorrupt
-from tfstiff.progress import shown_pair_set
 from tfstiff.records import METRICS, PAIR_SETS, Run, scalar_row
 from tfstiff.records.atomic import finite
+from tfstiff.runs.progress import shown_pair_set
 
 from .given_runs import open_runs
 from .onset_table import onsets_document, print_onsets

@@ -14,7 +14,7 @@ import click
 
 from tfstiff.cluster.resources import default_jobs
 from tfstiff.records.atomic import finite
-from tfstiff.run_spec import RunSpec
+from tfstiff.runs.spec import RunSpec
 from tfstiff.sweeps import (
     Executor,
     LocalExecutor,

@@ -14,7 +14,7 @@ import click
 from click.core import augment_usage_errors
 
 from tfstiff.errors import InvalidInput
-from tfstiff.run_spec import RunSpec
+from tfstiff.runs.spec import RunSpec
 from tfstiff.sweeps import distinct, grid
 
 from .run import command as run_command

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.measure import Measurement as Extent
 from rich.table import Table
 
-from tfstiff.progress import describe_event, shown_pair_set
 from tfstiff.records import METRICS, Measurement, PairSetStiffness
+from tfstiff.runs.progress import describe_event, shown_pair_set
 
 # Status of a critical length -> its mark in the table, and what the mark means.
 _MARKS = {

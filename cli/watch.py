@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.live import Live
 
 from tfstiff.errors import RecordCorrupt, RunNotFound
-from tfstiff.progress import describe
 from tfstiff.records import METRICS, Measurement, Run, load_run, read_record
+from tfstiff.runs.progress import describe
 
 from .panel import measurement_panel
 

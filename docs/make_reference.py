@@ -22,9 +22,9 @@ _SHORT = 100  # a signature longer than that has a line for each argument
 # What users call, by task: title, module, names. None is all that the module's __all__ has.
 SECTIONS: tuple[tuple[str, str, tuple[str, ...] | None], ...] = (
     ("Measuring", "tfstiff", ("Probe", "measure", "StiffnessCallback", "StopAtTrainingLoss", "StopWhenStiffnessDrops")),
-    ("When to measure", "tfstiff.schedules", ("every_epoch", "every_steps", "at_steps", "at_epochs", "log")),
-    ("Large probes", "tfstiff.distributed", None),
-    ("Large probes on Ray", "tfstiff.distributed.on_ray", ("RayTasks",)),
+    ("When to measure", "tfstiff.callbacks.schedules", ("every_epoch", "every_steps", "at_steps", "at_epochs", "log")),
+    ("Large probes", "tfstiff.measuring.distributed", None),
+    ("Large probes on Ray", "tfstiff.measuring.distributed.on_ray", ("RayTasks",)),
     ("Gradients", "tfstiff", ("gradient_gram", "per_example_gradients", "finite_step_stiffness")),
     ("How gradients are computed", "tfstiff.gradients", ("explain", "WeightPlan")),
     ("Rules for operations", "tfstiff.gradients.operations", ("register", "Use")),
@@ -39,16 +39,20 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...] | None], ...] = (
         ),
     ),
     ("Diagnostics and scores", "tfstiff.records.diagnostics", ("GradientDiagnostics", "ExampleScores")),
-    ("Comparing two measurements", "tfstiff.stiffness", ("paired_contrast", "Contrast")),
-    ("Onset of overfitting", "tfstiff.stiffness.overfitting", ("overfitting_onset", "OverfittingOnset")),
-    ("Rules for an onset", "tfstiff.stiffness.onset", ("turning_point", "departure", "generalization_loss", "Onset")),
-    ("At equal training loss", "tfstiff.stiffness.loss_level", ("at_loss_level", "AtLossLevel")),
+    ("Comparing two measurements", "tfstiff.analysis.contrast", ("paired_contrast", "Contrast")),
+    ("Onset of overfitting", "tfstiff.analysis.overfitting", ("overfitting_onset", "OverfittingOnset")),
+    (
+        "Rules for an onset",
+        "tfstiff.analysis.turning_points",
+        ("turning_point", "departure", "generalization_loss", "Onset"),
+    ),
+    ("At equal training loss", "tfstiff.analysis.loss_level", ("at_loss_level", "AtLossLevel")),
     (
         "From kept Gram matrices",
-        "tfstiff.stiffness.from_gram",
+        "tfstiff.analysis.from_gram",
         ("gram_of_half", "whole_gram", "effective_rank", "gradient_confusion", "cosine_percentile"),
     ),
-    ("Influence", "tfstiff.stiffness.influence", ("tracin_influence", "Influence")),
+    ("Influence", "tfstiff.analysis.influence", ("tracin_influence", "Influence")),
     ("Data sets", "tfstiff.datasets", ("load", "names", "catalog", "prepare", "Dataset", "Examples", "Preprocessing")),
     ("Groups of classes", "tfstiff.datasets.groupings", ("read_grouping", "known_grouping", "group_indices")),
     (
@@ -69,7 +73,7 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...] | None], ...] = (
     ("Sweeps on Ray", "tfstiff.sweeps.on_ray", ("RayExecutor",)),
     (
         "Comparing runs",
-        "tfstiff.sweeps.comparison",
+        "tfstiff.analysis.comparison",
         ("compare", "Comparison", "group_runs", "Place", "OverSeeds", "Trend"),
     ),
     ("Errors", "tfstiff.errors", None),

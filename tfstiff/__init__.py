@@ -8,20 +8,20 @@ from typing import Any
 
 _HOMES = {  # a name and its module must differ: an imported module takes the place of its name in the package
     # measuring
-    "Probe": "probe",
-    "measure": "measuring",
-    "StiffnessCallback": "callback",
-    "StopAtTrainingLoss": "stop_at_loss",
-    "StopWhenStiffnessDrops": "stopping",
+    "Probe": "measuring.probe",
+    "measure": "measuring.measure",
+    "StiffnessCallback": "callbacks.stiffness",
+    "StopAtTrainingLoss": "callbacks.stop_at_loss",
+    "StopWhenStiffnessDrops": "callbacks.stopping",
     # per-example gradients
     "gradient_gram": "gradients",
     "per_example_gradients": "gradients",
-    "finite_step_stiffness": "finite_step",
+    "finite_step_stiffness": "measuring.finite_steps",
     # runs
-    "RunSpec": "run_spec",
-    "run": "experiment",
+    "RunSpec": "runs.spec",
+    "run": "runs.run",
     "load_run": "records",
-    "at_training_loss": "stiffness.loss_level",
+    "at_training_loss": "analysis.loss_level",
     "Measurement": "records",
     # errors
     "TfstiffError": "errors",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from peers.exchange import Exchange
-from tfstiff.benchmarking import peak_memory, take_turns
+from tfstiff.bench.timing import peak_memory, take_turns
 
 TOLERANCE = 1e-3  # of the largest entry: float32 sums in another order
 _CHUNKS = (20, 10, 4, 2)  # shares of the examples; the explicit gradients of all are kept, those of a chunk twice

@@ -41,7 +41,7 @@ def _times(widths: tuple[int, ...], factor: float) -> tuple[int, ...]:
 def measure(name: str, examples: int, widths: dict[str, Any], labels: Row) -> list[Row]:
     import workloads
 
-    from tfstiff.throughput import throughput
+    from tfstiff.bench.throughput import throughput
 
     build = workloads.builder(name, examples, **widths)
     _, gram = throughput(build, rounds=3)

@@ -48,8 +48,8 @@ def cases(quick: bool, folder: str) -> list[Case]:
 def measure(name: str, half: int, rounds: int) -> list[Row]:
     import tensorflow as tf
 
-    from tfstiff.benchmarking import Timing, in_new_process, take_turns
-    from tfstiff.throughput import GIVE_MEMORY_BACK
+    from tfstiff.bench.throughput import GIVE_MEMORY_BACK
+    from tfstiff.bench.timing import Timing, in_new_process, take_turns
 
     start = time.perf_counter()
     parameters, calls = _calls(name, half)
@@ -84,7 +84,7 @@ def _calls(name: str, half: int) -> tuple[int, dict[str, Callable[[], Any]]]:
     import workloads
 
     from tfstiff import Probe, measure
-    from tfstiff.throughput import forward_backward
+    from tfstiff.bench.throughput import forward_backward
 
     model, x, y = workloads.build(name, 2 * half)
     probe = Probe.from_arrays((x[:half], y[:half]), (x[half:], y[half:]), size=None)
@@ -93,7 +93,7 @@ def _calls(name: str, half: int) -> tuple[int, dict[str, Callable[[], Any]]]:
 
 
 def _peaks(name: str, half: int) -> dict[str, int | None]:
-    from tfstiff.benchmarking import peak_memory
+    from tfstiff.bench.timing import peak_memory
 
     _, calls = _calls(name, half)
     for call in calls.values():

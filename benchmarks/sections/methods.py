@@ -28,7 +28,7 @@ def cases(quick: bool, folder: str) -> list[Case]:
 def measure(name: str, examples: int, seconds: float) -> list[Row]:
     import workloads
 
-    from tfstiff.throughput import throughput
+    from tfstiff.bench.throughput import throughput
 
     build = workloads.builder(name, examples)
     rows = throughput(build, _METHODS, seconds=seconds)

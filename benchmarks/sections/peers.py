@@ -46,7 +46,7 @@ def measure_tfstiff(name: str, examples: int, rounds: int, path: str) -> list[Ro
     from peers.exchange import Exchange
 
     from tfstiff import gradient_gram
-    from tfstiff.throughput import throughput
+    from tfstiff.bench.throughput import throughput
 
     build = workloads.builder(name, examples)
     methods = ("auto", "vectorized")

@@ -10,8 +10,8 @@ from tfstiff_cli import main
 
 from tfstiff import Probe, load_run, measure
 from tfstiff.datasets import load, prepare
-from tfstiff.distributed.worker import compute_part
 from tfstiff.errors import PartFailed
+from tfstiff.measuring.distributed.worker import compute_part
 
 DATA = "npz:mine.npz"
 ON_DATA = ("--dataset", DATA, "--probe-size", "9:6")
@@ -27,7 +27,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr("tfstiff_cli.measure.signal.signal", lambda *_: None)
-    monkeypatch.setattr("tfstiff.experiment.draw_figures", lambda *_: None)
+    monkeypatch.setattr("tfstiff.runs.run.draw_figures", lambda *_: None)
     monkeypatch.setenv("NO_COLOR", "1")
 
 
@@ -219,7 +219,7 @@ def test_several_processes_sum_what_one_does_and_go_on_where_they_were_stopped(m
                     raise PartFailed("A process failed.")
                 yield compute_part(str(folder), index)
 
-    monkeypatch.setattr("tfstiff.distributed.measure.LocalProcesses", InThisProcess)
+    monkeypatch.setattr("tfstiff.measuring.distributed.measure.LocalProcesses", InThisProcess)
     monkeypatch.setattr("tfstiff.gradients.memory._FEWEST_ROWS", 3)
     monkeypatch.setattr("tfstiff.gradients.memory._BLOCK_BYTES", 1)
     command = ("measure", "mine.keras", *ON_DATA, "--jobs", "2", "--out", "two")

@@ -12,9 +12,9 @@ from tfstiff_cli import main
 
 from tfstiff import RunSpec, load_run
 from tfstiff.errors import InvalidInput
-from tfstiff.presets import PRESETS
 from tfstiff.records import RunWriter
-from tfstiff.training import Reporter
+from tfstiff.runs.fit import Reporter
+from tfstiff.runs.presets import PRESETS
 
 SMALL = ("--hidden", "8", "--epochs", "2", "--batch-size", "4", "--probe-size", "9:6", "--lr", "0.01")
 
@@ -40,7 +40,7 @@ def as_in_a_process_of_its_own(tmp_path, monkeypatch):
 
 @pytest.fixture
 def no_figures(monkeypatch):
-    monkeypatch.setattr("tfstiff.experiment.draw_figures", lambda *_: None)
+    monkeypatch.setattr("tfstiff.runs.run.draw_figures", lambda *_: None)
 
 
 def tfstiff(*arguments):

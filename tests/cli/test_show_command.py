@@ -12,8 +12,8 @@ from synthetic_runs import NAN, measurement, series, write_run
 from tfstiff_cli import main
 from tfstiff_cli.tables import print_measurements
 
-from tfstiff.progress import describe
 from tfstiff.records import RunWriter
+from tfstiff.runs.progress import describe
 
 
 def show(*arguments, **environment):

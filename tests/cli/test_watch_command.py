@@ -15,8 +15,8 @@ from tfstiff_cli import main, watch
 from tfstiff_cli.panel import Sparkline, measurement_panel
 from tfstiff_cli.progress import LiveProgress
 
-from tfstiff.progress import describe
 from tfstiff.records import RunWriter
+from tfstiff.runs.progress import describe
 
 NO_PROCESS = 2**22 + 1  # beyond the largest process id that Linux gives
 

@@ -17,8 +17,8 @@ from synthetic_runs import series, write_run
 from tfstiff_cli import main
 
 import tfstiff
-from tfstiff.distributed.worker import compute_part
 from tfstiff.gradients import operations
+from tfstiff.measuring.distributed.worker import compute_part
 
 ELSEWHERE = {"clusters", "experiment-trackers"}  # in need of a cluster; tested beside what it is about
 
@@ -48,7 +48,7 @@ def names(tmp_path, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.delitem(sys.modules, "mymodels", raising=False)
-    monkeypatch.setattr("tfstiff.experiment.draw_figures", lambda *_: None)
+    monkeypatch.setattr("tfstiff.runs.run.draw_figures", lambda *_: None)
     handler = signal.getsignal(signal.SIGTERM)
     rng = np.random.default_rng(0)
     (x_train, y_train), (x_val, y_val) = examples(rng, 600), examples(rng, 520)
@@ -149,7 +149,7 @@ def test_saved_models(names):
 
 
 def test_large_probes(names, monkeypatch):
-    monkeypatch.setattr("tfstiff.distributed.measure.LocalProcesses", InThisProcess)
+    monkeypatch.setattr("tfstiff.measuring.distributed.measure.LocalProcesses", InThisProcess)
     follow("docs/how-to/large-probes.md", names)
     whole = tfstiff.measure(names["model"], names["probe"])
     np.testing.assert_allclose(names["m"]["train_val"].cosine.matrix, whole["train_val"].cosine.matrix, atol=1e-5)

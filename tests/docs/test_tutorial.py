@@ -61,7 +61,7 @@ def outputs(tmp_path_factory):
                 continue
             for command in commands(text):
                 with patch.context() as inner:
-                    inner.setattr("tfstiff.experiment.draw_figures", lambda *_: None)  # `tfstiff plot` does
+                    inner.setattr("tfstiff.runs.run.draw_figures", lambda *_: None)  # `tfstiff plot` does
                     if kind == "interrupted":
                         interrupt_at_the_second_measurement(inner)
                     result = CliRunner().invoke(main, expanded(command))

@@ -6,12 +6,12 @@ import pytest
 from synthetic_runs import series, write_run
 from synthetic_sweeps import NAN, length, sweep, with_lengths
 
+from tfstiff.analysis.loss_level import at_training_loss
 from tfstiff.errors import InvalidInput
 from tfstiff.figures import NothingToDraw, domain_size, learning_rate
 from tfstiff.figures.between_classes import learning_rate_numbers
 from tfstiff.figures.domain_sizes import domain_size_numbers
 from tfstiff.figures.learning_rates import by_learning_rate, loss_levels
-from tfstiff.stiffness.loss_level import at_training_loss
 
 # series(5) has training losses of 2.3, 1.775, 1.25, 0.725 and 0.2.
 

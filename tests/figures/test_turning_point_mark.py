@@ -2,10 +2,10 @@ from dataclasses import replace
 
 from synthetic_runs import series, write_run
 
+from tfstiff.analysis.overfitting import OverfittingOnset
+from tfstiff.analysis.turning_points import Onset
 from tfstiff.figures import curves, log_curves
 from tfstiff.records import RunWriter, load_run
-from tfstiff.stiffness.onset import Onset
-from tfstiff.stiffness.overfitting import OverfittingOnset
 
 
 def marks(figure):

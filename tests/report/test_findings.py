@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from synthetic_runs import SPEC, measurement, series
 
+from tfstiff.analysis.contrast import Contrast, paired_contrast
 from tfstiff.records import CriticalLength
 from tfstiff.records.pair_set import CRITICAL_LENGTH_STATUSES
 from tfstiff.report.findings import difference, findings
 from tfstiff.report.source import read_sources
 from tfstiff.report.words import NO_LENGTH, length_in_words, number, short, with_interval
-from tfstiff.stiffness import Contrast, paired_contrast
 
 
 def said(run):

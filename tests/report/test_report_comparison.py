@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from synthetic_runs import SPEC, series, write_run
 
+from tfstiff.analysis.loss_level import at_training_loss
 from tfstiff.records import RunWriter, load_run
 from tfstiff.report.comparison import (
     Point,
@@ -17,7 +18,6 @@ from tfstiff.report.comparison import (
 )
 from tfstiff.report.comparison_findings import comparison_findings, difference_of_means
 from tfstiff.report.source import read_sources
-from tfstiff.stiffness.loss_level import at_training_loss
 
 BETWEEN = "stiffness_cosine_between_train_val"
 LENGTH = "stiffness_critical_length_train_val"

@@ -55,9 +55,9 @@ def test_the_hash_is_the_same_in_another_process():
     program = """
 import sys
 from tfstiff.sweeps import spec_hash
-from tfstiff.run_spec import RunSpec
+from tfstiff.runs.spec import RunSpec
 print(spec_hash(RunSpec(hidden=(8, 4), learning_rate=1e-4)))
-import tfstiff_cli.sweep, tfstiff_cli.compare, tfstiff.sweeps.comparison, tfstiff.sweeps.ray_node
+import tfstiff_cli.sweep, tfstiff_cli.compare, tfstiff.analysis.comparison, tfstiff.sweeps.ray_node
 print(sorted({"tensorflow", "keras", "ray"} & set(sys.modules)))
 """
     environment = os.environ | {"PYTHONHASHSEED": "17", "LC_ALL": "C"}

@@ -32,7 +32,7 @@ def behave(monkeypatch):
     monkeypatch.setattr("tfstiff.sweeps.trial_process.import_tensorflow", lambda: None)
 
     def put(function):
-        monkeypatch.setattr("tfstiff.experiment.run", function)
+        monkeypatch.setattr("tfstiff.runs.run.run", function)
 
     return put
 

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from tfstiff.analysis.loss_level import AtLossLevel, at_training_loss
 from tfstiff.figures.learning_rates import (
     RateGroup,
     comparison,
@@ -32,7 +33,6 @@ from tfstiff.figures.style import (
     write_title,
 )
 from tfstiff.records import METRICS, Run
-from tfstiff.stiffness.loss_level import AtLossLevel, at_training_loss
 
 
 @drawing_style()
@@ -40,7 +40,7 @@ def learning_rate(runs: Sequence[Run], *, levels: Sequence[float] | None = None)
     """Draws stiffness between classes against the learning rate: a column a training loss, a row a metric.
 
     Each run is taken where its training loss first comes down to that of the column, by interpolation between two
-    measurements (see `tfstiff.stiffness.loss_level`). Lines join the medians of the runs of a learning rate; dots are
+    measurements (see `tfstiff.analysis.loss_level`). Lines join the medians of the runs of a learning rate; dots are
     the runs, with bars of 95 % over the draw of the probe's examples, which hold nothing of what differs between seeds.
     Targets without classes have the mean over all pairs.
 

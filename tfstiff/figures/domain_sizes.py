@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.lines import Line2D
 
+from tfstiff.analysis.loss_level import at_loss_level
 from tfstiff.figures.by_layer import MOST_SPACES, spaces_of, spread
 from tfstiff.figures.learning_rates import (
     comparison,
@@ -36,7 +37,6 @@ from tfstiff.figures.style import (
     write_title,
 )
 from tfstiff.records import CriticalLength, Measurement, Run
-from tfstiff.stiffness.loss_level import at_loss_level
 
 
 @drawing_style()

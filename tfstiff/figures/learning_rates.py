@@ -12,10 +12,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
+from tfstiff.analysis.loss_level import at_loss_level, checked_levels
 from tfstiff.errors import InvalidInput
 from tfstiff.figures.style import NothingToDraw, ordered_lines, pair_sets_of
 from tfstiff.records import Measurement, Run
-from tfstiff.stiffness.loss_level import at_loss_level, checked_levels
 
 # Settings that must be the same where learning rates are compared.
 _ALIKE = (

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 
+from tfstiff.analysis.overfitting import overfitting_onset
 from tfstiff.figures.stages import in_words, times
 from tfstiff.records import Measurement, Run
-from tfstiff.stiffness.overfitting import overfitting_onset
 
 _DROPPED = "stiffness_dropped"  # the event of StopWhenStiffnessDrops, whose module imports TensorFlow
 _STIFFNESS: dict[str, Any] = {"color": "#E69F00", "linestyle": (0, (1, 1.2)), "linewidth": 1.6, "zorder": 0.5}

@@ -43,7 +43,7 @@ def curves(source: Run | Sequence[Measurement]) -> Figure:
 
     The upper row holds the loss and the sign, the lower the accuracy and the cosine. Targets without classes have one
     row: loss, mean sign and mean cosine over all pairs. Vertical lines mark the onset of overfitting, by each rule of
-    `tfstiff.stiffness.overfitting` that finds it: where stiffness turns down and where the validation loss is lowest in
+    `tfstiff.analysis.overfitting` that finds it: where stiffness turns down and where the validation loss is lowest in
     every panel, what else concerns losses in that of the loss.
 
     Args:

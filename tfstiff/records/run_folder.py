@@ -263,7 +263,7 @@ class Run:
             InvalidInput: No model of that step was kept.
             ModelCorrupt: Its file is damaged.
         """
-        from tfstiff.saved.reading import model_of_run  # which imports TensorFlow
+        from tfstiff.runs.saved.reading import model_of_run  # which imports TensorFlow
 
         return model_of_run(self, step)
 

@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tfstiff.analysis.overfitting import times_of
 from tfstiff.records import METRICS, DistanceStiffness, Measurement, PairSetStiffness
 from tfstiff.report.comparison import Point, group_names
 from tfstiff.report.overfitting import onset_of
 from tfstiff.report.source import Source
 from tfstiff.report.words import NO_LENGTH, STATUS_WORDS, length_limits, moment
 from tfstiff.stiffness.intervals import quantile
-from tfstiff.stiffness.overfitting import times_of
 
 _FINE_CELLS = 1_000_000
 _MOST_CELLS = 20_000_000

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from tfstiff.analysis.loss_level import AtLossLevel, at_training_loss
 from tfstiff.records import Measurement
 from tfstiff.report.source import Source
 from tfstiff.report.words import NO_LENGTH, short
 from tfstiff.stiffness.intervals import interval, quantile
-from tfstiff.stiffness.loss_level import AtLossLevel, at_training_loss
 
 # Settings that do not bear on what was trained and measured, or follow from others.
 _HOUSEKEEPING = {"data_dir", "offline", "memory_limit", "measured_steps", "steps_per_execution"}

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tfstiff.analysis.contrast import Contrast, paired_contrast
 from tfstiff.errors import InvalidInput
 from tfstiff.records import ClassStiffness, Measurement
 from tfstiff.report.overfitting import overfitting_findings
@@ -25,7 +26,6 @@ from tfstiff.report.words import (
     number,
     with_interval,
 )
-from tfstiff.stiffness import Contrast, paired_contrast
 from tfstiff.stiffness.intervals import interval
 
 _KINDS = {"within": "examples of one class", "between": "examples of different classes"}

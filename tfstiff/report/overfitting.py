@@ -1,15 +1,15 @@
-"""When a run began to overfit, in sentences: by the rules of `tfstiff.stiffness.overfitting`."""
+"""When a run began to overfit, in sentences: by the rules of `tfstiff.analysis.overfitting`."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 
+from tfstiff.analysis.overfitting import OverfittingOnset, overfitting_onset
+from tfstiff.analysis.turning_points import Onset
 from tfstiff.errors import InvalidInput
 from tfstiff.report.source import Source
 from tfstiff.report.words import number
-from tfstiff.stiffness.onset import Onset
-from tfstiff.stiffness.overfitting import OverfittingOnset, overfitting_onset
 
 _FEWEST_FOR_ONSET = 3
 

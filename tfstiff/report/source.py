@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tfstiff.errors import RecordCorrupt
-from tfstiff.progress import shown_pair_set
 from tfstiff.records import METRICS, PAIR_SETS, Measurement, Run
+from tfstiff.runs.progress import shown_pair_set
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from tfstiff.errors import InvalidInput, RecordCorrupt, RunNotFound
 from tfstiff.records import load_run
 from tfstiff.records.atomic import write_json
-from tfstiff.run_spec import RunSpec
+from tfstiff.runs.spec import RunSpec
 from tfstiff.sweeps.identity import settings_hash, spec_from_dict, spec_hash
 from tfstiff.sweeps.state import DONE, TrialState, read_state, write_state
 from tfstiff.sweeps.trials import Trial, named, varied_settings

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfstiff.errors import InvalidInput
-from tfstiff.run_spec import RunSpec
+from tfstiff.runs.spec import RunSpec
 
 _SETTINGS = tuple(field.name for field in dataclasses.fields(RunSpec))
 

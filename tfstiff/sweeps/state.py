@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfstiff.progress import Progress
 from tfstiff.records.atomic import write_json
+from tfstiff.runs.progress import Progress
 
 DONE = ("completed", "diverged")
 BEAT_SECONDS = 1.0

@@ -36,7 +36,7 @@ def run_trial(sweep: Sweep, trial: Trial, driver: str) -> TrialState:
     with beat:
         try:
             import_tensorflow()
-            from tfstiff.experiment import run
+            from tfstiff.runs.run import run
 
             finished = run(trial.spec, sweep.run_folder(trial), progress=beat)
         except TfstiffError as error:

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from tfstiff.errors import InvalidInput
-from tfstiff.run_spec import RunSpec
+from tfstiff.runs.spec import RunSpec
 from tfstiff.sweeps.identity import spec_hash
 
 _SHORT = {"learning_rate": "lr", "critical_length_method": "xi-method", "critical_length_metric": "xi-metric"}

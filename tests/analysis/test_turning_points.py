@@ -1,0 +1,191 @@
+import math
+
+import numpy as np
+import pytest
+from planted_curves import TIMES, planted
+
+from tfstiff.analysis.curve import Curve
+from tfstiff.analysis.turning_points import Onset, OnsetWatch, departure, generalization_loss, log_lag, turning_point
+from tfstiff.errors import InvalidInput
+
+NAN = math.nan
+TOP = int(np.flatnonzero(TIMES == 5)[0])
+
+
+@pytest.mark.parametrize("errors", ["none", "se", "influence"])
+def test_a_planted_turning_point_is_found_and_confirmed(errors):
+    values, se, influence = planted(5.0, noise=0.01)
+    known = {"none": {}, "se": {"se": se / 100}, "influence": {"influence": influence}}[errors]
+    found = turning_point(Curve(TIMES, values, **known), "stiffness")
+    assert (found.rule, found.status) == ("stiffness", "confirmed")
+    assert abs(found.index - TOP) <= 1
+    assert found.time == TIMES[found.index]
+    assert found.index + 3 <= found.confirmed_index <= TOP + 6
+    assert found.confirmed_time == TIMES[found.confirmed_index]
+
+
+def test_pairing_sees_a_drop_that_errors_of_the_values_hide():
+    values, se, influence = planted(5.0, noise=0.05, spread=2.0)
+    assert se.min() > 0.2, "the whole drop is 0.4"
+    assert turning_point(Curve(TIMES, values, influence=influence)).status == "confirmed"
+    assert turning_point(Curve(TIMES, values, se)).status == "unconfirmed"
+
+
+def test_the_error_of_a_change_is_that_of_the_differences():
+    _, se, influence = planted(5.0, noise=0.3)
+    values = np.zeros(len(TIMES))
+    change = np.zeros(len(TIMES))
+    change[[4, 9]] = -1, 1
+    deviations = influence[9] - influence[4]
+    assert Curve(TIMES, values, se, influence).change(change)[1] == pytest.approx(math.sqrt((deviations**2).sum()))
+    assert Curve(TIMES, values, se).change(change)[1] == pytest.approx(math.hypot(se[4], se[9]))
+    assert Curve(TIMES, values).change(change)[1] == 0
+
+
+@pytest.mark.parametrize("pairing", [True, False])
+@pytest.mark.parametrize("rule", [turning_point, departure])
+def test_level_curves_are_not_confirmed(rule, pairing):
+    confirmed = 0
+    for seed in range(100):
+        values, se, influence = planted(5.0, rise=0, fall=0, noise=1.0, spread=0.0, seed=seed)
+        curve = Curve(TIMES, values, se, influence if pairing else None)
+        confirmed += rule(curve).status == "confirmed"
+    assert confirmed <= 2
+
+
+@pytest.mark.parametrize("rule", [turning_point, departure])
+@pytest.mark.parametrize("known", [{}, {"se": np.zeros(len(TIMES))}, {"influence": np.zeros((len(TIMES), 5))}])
+def test_values_that_are_equal_but_for_rounding_are_level(rule, known):
+    values = np.where(np.arange(len(TIMES)) < 5, 1.0, np.float32(1 - 1e-7))
+    assert rule(Curve(TIMES, np.ones(len(TIMES)), **known)).status != "confirmed"
+    assert rule(Curve(TIMES, values, **known)).status != "confirmed"
+
+
+def test_rising_curves_are_not_confirmed():
+    values, _, influence = planted(30.0, noise=0.01)
+    found = turning_point(Curve(TIMES, values, influence=influence))
+    assert found.status == "unconfirmed"
+    assert found.index >= len(TIMES) - 2
+    assert departure(Curve(TIMES, values, influence=influence)).status == "none"
+
+
+def test_a_later_higher_maximum_takes_the_place_of_the_first():
+    values = np.interp(np.arange(21), [0, 3, 8, 15, 20], [0.0, 1, 0, 2, 1])
+    times = 10.0 ** np.arange(21)  # a decade apart: nothing is smoothed
+    assert turning_point(Curve(times, values)).index == 15
+    watch = OnsetWatch()
+    for time, value in zip(times, values, strict=True):
+        found = watch.add(time, value)
+    assert (found.index, found.confirmed_index) == (3, 6)
+
+
+def test_patience_counts_measurements_in_a_row():
+    times = 10.0 ** np.arange(9)
+    values = [0, 1, 0.5, 0.5, 1, 0.5, NAN, 0.5, 0.5]
+    found = turning_point(Curve(times, values))
+    assert (found.index, found.confirmed_index) == (1, 8)
+    assert turning_point(Curve(times, values), patience=2).confirmed_index == 3
+    assert turning_point(Curve(times, values), patience=4).status == "unconfirmed"
+    assert turning_point(Curve(times, values), min_change=0.6).status == "unconfirmed"
+
+
+def test_one_wild_value_is_not_the_maximum_where_neighbours_are_near():
+    times = np.arange(100.0, 140)
+    values = -np.abs(np.arange(40) - 20) / 20
+    values[5] = 0.2
+    assert abs(turning_point(Curve(times, values)).index - 20) <= 1
+
+
+@pytest.mark.parametrize("rule", [turning_point, departure, generalization_loss])
+def test_few_measurements(rule):
+    for values in ([], [NAN], [NAN, NAN], [0.5], [0.5, NAN], [0.5, 0.4]):
+        found = rule(Curve(np.arange(len(values)), values))
+        assert found.status in ("none", "unconfirmed") or (rule is generalization_loss and len(values) == 2)
+    assert turning_point(Curve([0], [0.5])) == Onset("turning_point", "unconfirmed", 0, 0.0)
+    assert turning_point(Curve([0, 1], [0.5, 0.4]), patience=1).confirmed_index == 1
+    assert turning_point(Curve([0, 1], [NAN, NAN])) == Onset("turning_point")
+
+
+def test_infinite_values_count_as_none():
+    times = 10.0 ** np.arange(8)
+    values = [0.0, 1, math.inf, 0.5, -math.inf, 0.5, 0.5, 0.5]
+    assert turning_point(Curve(times, values)).confirmed_index == 6
+
+
+def test_errors_that_are_not_known_confirm_nothing():
+    times = 10.0 ** np.arange(7)
+    values, se = [0.0, 1, 0, 0, 0, 0, 0], np.array([NAN, 0.1, 0.1, NAN, 0.1, 0.1, 0.1])
+    assert turning_point(Curve(times, values, se)).confirmed_index == 6
+
+
+def test_a_gap_that_opens():
+    """Level at first, so that its extreme is anywhere in the beginning: the onset is where it leaves that level."""
+    rng = np.random.default_rng(0)
+    gap = np.where(TIMES > 5, 0.3 * np.log(np.maximum(TIMES, 1) / 5), 0) + 0.005 * rng.normal(size=len(TIMES))
+    found = departure(-Curve(TIMES, gap, np.full(len(TIMES), 0.005)), "gap")
+    assert found.status == "confirmed"
+    assert 0 < found.index - TOP <= 2
+    assert found.confirmed_index == found.index + 2
+
+
+def test_the_generalization_loss_is_prechelts():
+    losses = [2.0, 1.0, 1.04, NAN, 1.06, 0.9, 5]
+    found = generalization_loss(Curve(range(7), losses), alpha=5)
+    assert (found.index, found.time, found.confirmed_index) == (4, 4.0, 4)
+    assert generalization_loss(Curve(range(7), losses), alpha=10).index == 6
+    assert generalization_loss(Curve(range(6), losses[:6]), alpha=10).status == "none"
+    with pytest.raises(InvalidInput, match="above 0"):
+        generalization_loss(Curve([0], [1.0]), alpha=0)
+
+
+def test_the_lag_is_in_decades():
+    first, second = (Onset("a", "confirmed", 3, time, 5, 2 * time) for time in (2.0, 20.0))
+    assert log_lag(second, first) == pytest.approx(1)
+    assert log_lag(first, second) == pytest.approx(-1)
+    assert math.isnan(log_lag(first, Onset("b", "unconfirmed", 3, 20.0)))
+    assert math.isnan(log_lag(first, Onset("b", "confirmed", 0, 0.0, 3, 1.0)))
+
+
+@pytest.mark.parametrize("rule", [turning_point, departure, generalization_loss])
+@pytest.mark.parametrize("seed", range(3))
+def test_watching_is_applying_the_rule_to_what_there_is(rule, seed):
+    values, se, influence = planted(5.0, noise=0.3, seed=seed)
+    values[[2, 20]] = NAN
+    watch = OnsetWatch(rule)
+    assert watch.onset.status == "none"
+    for count, time in enumerate(TIMES, start=1):
+        place = count - 1
+        was_confirmed = watch.onset.status == "confirmed"
+        before, found = watch.onset, watch.add(time, values[place], se[place], influence[place])
+        expected = rule(Curve(TIMES[:count], values[:count], None, influence[:count]))
+        assert found == (before if was_confirmed else expected)
+
+
+def test_the_time_of_smoothing_is_logarithmic():
+    curve = Curve([0, 0.01, 0.02, 100, 101, 102], np.zeros(6))
+    np.testing.assert_allclose(curve.weights(0), [1, 0, 0, 0, 0, 0])
+    np.testing.assert_allclose(curve.weights(1), [0, 1, 0, 0, 0, 0])
+    assert (curve.weights(4)[3:] > 0.3).all()
+    np.testing.assert_allclose(curve.smoothed(), 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([0, 1], [1.0]), "same measurements"),
+        (([0, 1], [1.0, 2], [1.0]), "same measurements"),
+        (([1, 1], [1.0, 2]), "increase"),
+        (([-1, 1], [1.0, 2]), "increase"),
+        (([NAN, 1], [1.0, 2]), "increase"),
+    ],
+)
+def test_curves_that_are_none(arguments, message):
+    with pytest.raises(InvalidInput, match=message):
+        Curve(*arguments)
+
+
+@pytest.mark.parametrize("options", [{"patience": 0}, {"patience": 1.5}, {"z": -1}, {"z": NAN}, {"min_change": -1}])
+@pytest.mark.parametrize("rule", [turning_point, departure])
+def test_options_that_are_none(rule, options):
+    with pytest.raises(InvalidInput, match=next(iter(options)).replace("patience", "Patience")):
+        rule(Curve([0], [1.0]), **options)

@@ -1,0 +1,198 @@
+import json
+import math
+import os
+import random
+import signal
+
+import keras
+import numpy as np
+import pytest
+
+from tfstiff.errors import CheckpointCorrupt, InvalidInput
+from tfstiff.runs.checkpoints import training_state
+from tfstiff.runs.checkpoints.interruption import Interruption
+from tfstiff.runs.checkpoints.interval import CheckpointInterval
+from tfstiff.runs.checkpoints.store import Checkpoint, CheckpointStore
+
+
+def checkpoint(step):
+    arrays = {"a/1": np.arange(step), "b": np.array([[1.5, np.nan]], np.float32)}
+    return Checkpoint(step, {"step": step, "loss": math.inf, "list": [1, [2]]}, arrays)
+
+
+def found(store):
+    told = []
+    return [one.step for one in store.whole(told.append)], told
+
+
+def test_the_newest_two_are_kept_and_read_back(tmp_path):
+    store = CheckpointStore(tmp_path / "deep" / "checkpoints")
+    for step in (3, 12, 700):
+        store.save(checkpoint(step))
+    assert len(list(store.folder.iterdir())) == 4
+    assert found(store) == ([700, 12], [])
+    newest, expected = next(store.whole(pytest.fail)), checkpoint(700)
+    assert (newest.step, newest.state) == (expected.step, expected.state)
+    assert newest.arrays.keys() == expected.arrays.keys()
+    for name, array in expected.arrays.items():
+        np.testing.assert_array_equal(newest.arrays[name], array)
+        assert newest.arrays[name].dtype == array.dtype
+    store.remove_after(12)
+    assert found(store) == ([12], [])
+
+
+@pytest.mark.parametrize("place", range(0, 100, 9))
+def test_any_damage_is_seen(tmp_path, place):
+    store = CheckpointStore(tmp_path)
+    for step in (5, 6):
+        store.save(checkpoint(step))
+    path = tmp_path / "step-00000006.npz"
+    content = bytearray(path.read_bytes())
+    content[len(content) * place // 100] ^= 1
+    path.write_bytes(content)
+    steps, told = found(store)
+    assert steps == [5]
+    assert "step-00000006.npz is damaged" in told[0]
+    store.save(checkpoint(6))
+    assert found(store) == ([6, 5], [])
+
+
+@pytest.mark.parametrize("manifest", ["", "{", "[]", '{"schema": 1}', '{"schema": 99, "sha256": "0", "step": 6}'])
+def test_manifests_that_cannot_be_used(tmp_path, manifest):
+    store = CheckpointStore(tmp_path)
+    for step in (5, 6):
+        store.save(checkpoint(step))
+    (tmp_path / "step-00000006.json").write_text(manifest)
+    steps, told = found(store)
+    assert steps == [5]
+    assert len(told) == 1
+
+
+def test_without_a_manifest_there_is_nothing(tmp_path):
+    store = CheckpointStore(tmp_path)
+    store.save(checkpoint(5))
+    (tmp_path / "step-00000005.json").unlink()
+    assert found(store) == ([], [])
+    assert found(CheckpointStore(tmp_path / "absent")) == ([], [])
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_full_disk_harms_nothing_that_was_saved(tmp_path, monkeypatch, call):
+    store = CheckpointStore(tmp_path)
+    for step in (5, 6):
+        store.save(checkpoint(step))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(OSError, match="No space"):
+        store.save(checkpoint(7))
+    assert found(store) == ([6, 5], [])
+    assert not list(tmp_path.glob(".tmp-*"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("500", CheckpointInterval(steps=500)),
+        ("30s", CheckpointInterval(seconds=30)),
+        ("1.5 min", CheckpointInterval(seconds=90)),
+        ("2h", CheckpointInterval(seconds=7200)),
+        ("never", CheckpointInterval(seconds=math.inf)),
+    ],
+)
+def test_intervals_in_words(text, expected):
+    assert CheckpointInterval.parse(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "often", "0s", "5 days", "nan", "inf"])
+def test_intervals_that_cannot_be_used(text):
+    with pytest.raises(InvalidInput):
+        CheckpointInterval.parse(text)
+
+
+def test_when_a_checkpoint_is_due():
+    assert [CheckpointInterval(steps=5).is_due(steps, 1e9, 0) for steps in (4, 5, 6)] == [False, True, True]
+    assert [CheckpointInterval(seconds=5).is_due(10**9, seconds, 99) for seconds in (4.9, 5)] == [False, True]
+    default = CheckpointInterval()
+    assert [default.is_due(1, seconds, 0.1) for seconds in (59, 60)] == [False, True]
+    assert [default.is_due(1, seconds, 3.0) for seconds in (299, 300)] == [False, True]  # a hundredth of the time
+    assert not CheckpointInterval(seconds=math.inf).is_due(10**9, 1e12, 0)
+
+
+def small(dtype="float32"):
+    layers = [keras.layers.Dense(3, dtype=dtype), keras.layers.BatchNormalization(), keras.layers.Dropout(0.5)]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    model.compile("adam", "mse", metrics=["mae"])
+    return model
+
+
+def test_all_that_determines_training_is_put_back():
+    x, y = np.ones((8, 4), np.float32), np.ones((8, 3), np.float32)
+    model = small()
+    model.fit(x, y, verbose=0)
+    keras.random.normal((1,))  # there is a global generator now
+    plain, arrays = training_state.take(model)
+    plain = json.loads(json.dumps(plain))
+
+    def go_on(model):
+        model.fit(x, y, batch_size=2, verbose=0)
+        drawn = (random.random(), np.random.normal(), keras.random.normal((3,)).numpy().tolist())
+        return [*model.get_weights(), *(variable.numpy() for variable in model.optimizer.variables)], drawn
+
+    expected, drawn = go_on(model)
+    other = small()
+    training_state.build(other, x[:1], y[:1])
+    training_state.put_back(other, plain, arrays)
+    weights, drawn_again = go_on(other)
+    assert drawn_again == drawn
+    for one, two in zip(weights, expected, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_types_that_the_file_format_does_not_know():
+    model = small("bfloat16")
+    training_state.build(model, np.ones((1, 4)), np.ones((1, 3)))
+    plain, arrays = training_state.take(model)
+    assert all(array.dtype.isbuiltin for array in arrays.values())
+    other = small("bfloat16")
+    training_state.build(other, np.ones((1, 4)), np.ones((1, 3)))
+    training_state.put_back(other, plain, arrays)
+    for one, two in zip(other.get_weights(), model.get_weights(), strict=True):
+        assert one.tobytes() == two.tobytes()
+
+
+def test_the_state_of_another_model_is_refused():
+    plain, arrays = training_state.take(small())
+    other = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)])
+    other.compile("sgd", "mse")
+    with pytest.raises(CheckpointCorrupt, match="does not fit"):
+        training_state.put_back(other, plain, arrays)
+
+
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_the_first_signal_is_noted_and_the_second_ends(number, error):
+    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    told = []
+    with Interruption(told.append) as interruption:
+        assert interruption.requested is None
+        os.kill(os.getpid(), number)
+        assert interruption.requested == number
+        assert len(told) == 1
+        with pytest.raises(error) as raised:
+            interruption.end()
+        with pytest.raises(error):
+            os.kill(os.getpid(), number)
+    assert error is KeyboardInterrupt or raised.value.code == 143
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_signal_that_is_ignored_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Interruption(pytest.fail) as interruption:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert interruption.requested is None
+    finally:
+        signal.signal(signal.SIGINT, before)

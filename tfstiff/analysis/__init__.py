@@ -1,0 +1,1 @@
+"""What a training, or several, say: curves, turning points, loss levels, contrasts, comparisons. No TensorFlow."""

@@ -1,0 +1,1 @@
+"""Speed of the gradients on the machine and model at hand."""

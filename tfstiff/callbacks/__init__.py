@@ -1,0 +1,1 @@
+"""What is put into `model.fit`: stiffness, schedules, stopping rules, kept models."""

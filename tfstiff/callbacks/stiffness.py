@@ -1,0 +1,358 @@
+"""`StiffnessCallback`: stiffness during any `model.fit`."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import itertools
+import math
+import time
+import warnings
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tfstiff.callbacks.schedules import Moment, as_schedule
+from tfstiff.callbacks.steps import num_updates, number_in, steps_done
+from tfstiff.callbacks.strategies import check_strategy
+from tfstiff.errors import InvalidInput, RecordCorrupt
+from tfstiff.export import EVENT_FILE, EventWriter
+from tfstiff.gradients.loss import check_model, resolve_loss
+from tfstiff.measuring.labels import check_labels
+from tfstiff.measuring.measure import check_options, measure
+from tfstiff.measuring.probe import Probe
+from tfstiff.measuring.summation.representations import INPUT, check_space
+from tfstiff.records import PAIR_SETS, Measurement, RunWriter, load_run, scalar_names
+
+_PUBLISHED = {  # by whether there are classes
+    True: ("cosine_within", "sign_between", "critical_length"),
+    False: ("cosine_mean", "sign_mean", "critical_length"),
+}
+_START = Moment(0, 0.0)
+_STATE = ("now", "epochs_before", "epoch", "epoch_began", "updates_then", "steps_per_epoch")  # attributes after "_"
+
+
+class StiffnessCallback(keras.callbacks.Callback):
+    """Measures stiffness on a fixed probe while `model.fit` trains, and changes nothing of the training.
+
+    At every epoch's end the latest values are put into `logs` as Python floats, under the names of
+    `Measurement.scalars()`, so that callbacks that come later in the list, and `History`, see them. Put this callback
+    before those that read its values. Keras cannot guess the direction of these values: pass `mode="max"` to a callback
+    that monitors one.
+
+    Args:
+        probe: The examples to measure on.
+        schedule: When: `"epoch"` (initialisation and every epoch), `"log"` (initialisation, log-spaced fractions of the
+            first epoch from 0.01 on, then every epoch), a number of steps, a list of epochs, or
+            `tfstiff.callbacks.schedules` combined with `|`. With `steps_per_execution > 1` a measurement comes at the
+            first opportunity after it falls due, and its record holds the step at which it was made.
+        log_dir: Folder to write records to; None keeps them in memory only. Deep copies of the callback, as tuners make
+            them for each trial, write to `log_dir`, `log_dir-2`, `log_dir-3`, …
+        publish: Names of the scalars that go into `logs`, or `"all"`. By default the within-class cosine, the
+            between-class sign and the critical length of `train_val`.
+        tensorboard: Whether to write TensorBoard events into `log_dir` too, or the folder to write them to: all
+            scalars, and the class matrices as images, which take about a tenth of a second each. Copies of the callback
+            write beside it, as they do beside `log_dir`. Needs `pip install 'tfstiff[tensorboard]'`.
+        **options: `loss`, `method`, `precision`, `per_layer`, `keep_gram` and the others of `measure`.
+
+    Attributes:
+        scalars: Names of the values that each measurement has.
+        history: The measurements so far, in order. A second `fit` of the same model continues it, that of another
+            model begins anew.
+        seconds: The time that each took.
+        events: What `measure_now` and `note` were told of, each with its step and epoch, in order. Kept as long as
+            `history`.
+
+    Raises:
+        InvalidInput: The schedule, an option or a published name is unknown, or an option does not suit the probe; on
+            the first use, a label has no output, or `log_dir` holds records of another run.
+        UnsupportedModel: On the first use: the model cannot be measured.
+
+    Example:
+    ```python
+    probe = tfstiff.Probe.from_arrays(train=(x_train, y_train), validation=(x_val, y_val))
+    stiffness = tfstiff.StiffnessCallback(probe)
+    stop = keras.callbacks.EarlyStopping("stiffness_cosine_within_train_val", mode="max", patience=5)
+    model.fit(x_train, y_train, epochs=20, callbacks=[stiffness, stop])
+    ```
+    """
+
+    def __init__(
+        self,
+        probe: Probe,
+        schedule: Any = "epoch",
+        *,
+        log_dir: str | Path | None = None,
+        publish: Sequence[str] | str | None = None,
+        tensorboard: bool | str | Path = False,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        self.probe = probe
+        self.schedule = as_schedule(schedule)
+        self.log_dir = None if log_dir is None else Path(log_dir)
+        self.options = options
+        _, grouping = check_options(probe, **options)
+        has_classes, pair_sets = probe.num_classes is not None, tuple(options.get("pair_sets", PAIR_SETS))
+        self.scalars = scalar_names(has_classes, pair_sets, has_groups=grouping is not None)
+        self.publish = _published_names(publish, self.scalars, has_classes, pair_sets)
+        self.history: list[Measurement] = []
+        self.seconds: list[float] = []
+        self.events: list[dict[str, Any]] = []
+        self.tensorboard = tensorboard
+        if tensorboard is True and log_dir is None:
+            raise InvalidInput(
+                "tensorboard=True writes events into log_dir, and there is none.",
+                remedy='Give a log_dir, or a folder of its own: tensorboard="logs/mine".',
+            )
+        if tensorboard:
+            EventWriter.check()
+        self._writer: RunWriter | None = None
+        self._event_writer: EventWriter | None = None
+        self._is_copy = False  # then records go beside those of the original
+        self._measured_model: weakref.ref[keras.Model] | None = None
+        self._now = _START
+        self._begin_at: Moment | None = None  # set between the start of a fit and its first epoch
+        self._epochs_before = 0.0  # by earlier fits
+        self._epoch = 0
+        self._epoch_began = 0  # step
+        self._updates_then = 0
+        self._steps_per_epoch: int | None = None  # learnt at an epoch's end where Keras does not know it
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> StiffnessCallback:
+        """A fresh callback on the same probe: tuners copy callbacks for each trial."""
+        copied = type(self)(
+            self.probe,
+            copy.deepcopy(self.schedule, memo),
+            log_dir=self.log_dir,
+            publish=self.publish,
+            tensorboard=self.tensorboard,
+            **self.options,
+        )
+        copied._is_copy = True
+        memo[id(self)] = copied
+        return copied
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Sees, before any training, that the loss is there and that the log folder can take records."""
+        check_strategy(self.model)
+        resolve_loss(self.model, self.options.get("loss"))
+        self._steps_per_epoch = None
+        if self._measured_model is not None and self._measured_model() is self.model:
+            self._begin_at = self._now  # a second fit of the same model continues the history
+            return
+        if self.log_dir is not None:
+            folder = _free_sibling(self.log_dir) if self._is_copy else self.log_dir
+            if _holds_records(folder):
+                raise InvalidInput(
+                    "The log folder holds the records of another run.",
+                    expected="a folder that does not exist, or is empty",
+                    received=str(self.log_dir),
+                    remedy="Give each model that you train a log_dir of its own.",
+                )
+            self._writer = RunWriter(folder)
+            self._writer.write_probe(**self.probe.members())
+        self._event_writer = self._begin_events()
+        self._measured_model = weakref.ref(self.model)
+        self._begin_at = self._now = _START
+        self.history, self.seconds, self.events = [], [], []
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Measures before the first batch, where that is due.
+
+        Not in `on_train_begin`: callbacks that restore weights do so there, in whatever order.
+        """
+        if self._begin_at is not None:
+            self._begin_fit(epoch, self._begin_at)
+            self._begin_at = None
+        self._epoch = epoch
+        self._epoch_began = self._now.step
+        self._updates_then = num_updates(self.model)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Measures where something fell due since the last opportunity."""
+        done = steps_done(self, batch, self._updates_then)
+        steps = self.params.get("steps") or self._steps_per_epoch
+        epoch = self._epochs_before + self._epoch + done / steps if steps else math.nan
+        self._advance(Moment(self._epoch_began + done, epoch))
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Measures where it is due, and publishes the latest values into `logs`."""
+        if math.isnan(self._now.epoch):
+            self._steps_per_epoch = self._now.step - self._epoch_began
+            self._advance(Moment(self._now.step, self._epochs_before + epoch + 1.0))
+        if logs is not None:
+            latest = self.history[-1].scalars() if self.history else {}
+            logs.update({name: latest.get(name, math.nan) for name in self.publish})
+
+    def state(self) -> dict[str, Any]:
+        """How far training is, for `restore` in another process; measurements and events are in `log_dir`."""
+        return {name: getattr(self, f"_{name}") for name in _STATE} | {"num_measurements": len(self.history)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on where another process was, with the measurements and events that it left in `log_dir`.
+
+        It takes the place of `on_train_begin` and the first `on_epoch_begin`.
+
+        Args:
+            state: What `state` returned there, as JSON gives it back.
+
+        Raises:
+            RecordCorrupt: `log_dir` does not hold as many measurements as there were.
+        """
+        if self.log_dir is None:
+            raise InvalidInput("Without a log_dir no measurements were kept to go on from.")
+        found = load_run(self.log_dir)
+        if len(found.measurements) != state["num_measurements"]:
+            raise RecordCorrupt(
+                f"The records in {self.log_dir} are not those that training is to go on from.",
+                expected=f"{state['num_measurements']} that can be read",
+                received=len(found.measurements),
+            )
+        for name in _STATE:
+            setattr(self, f"_{name}", state[name])
+        self._now = Moment(*state["now"])
+        self._begin_at = None
+        self._measured_model = weakref.ref(self.model)
+        self._writer = RunWriter(self.log_dir)
+        self._event_writer = self._begin_events(goes_on=True)
+        self.history, self.events, self.seconds = found.measurements, found.events, found.seconds_measuring
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it has seen the first epoch of its latest fit begin."""
+        return self._measured_model is not None and self._begin_at is None
+
+    def measure_now(self, event: str | None = None, **details: Any) -> Measurement:
+        """Measures the model as it stands, whatever the schedule says; at most once at a step.
+
+        For callbacks that come later in the list, from within their hooks.
+
+        Args:
+            event: Why, such as "training_loss_reached". It is kept in `events` and, where there is a `log_dir`, as a
+                line of events.jsonl.
+            **details: More to keep with the event; JSON-able.
+
+        Returns:
+            The measurement, which stands in `history` too.
+
+        Raises:
+            InvalidInput: Training has not begun.
+        """
+        if not self.has_begun:
+            raise InvalidInput(
+                "StiffnessCallback was asked to measure before it saw training begin.",
+                remedy="Put StiffnessCallback before the callbacks that make it measure.",
+            )
+        is_measured = bool(self.history) and self.history[-1].step == self._now.step
+        found = self.history[-1] if is_measured else self._measure()
+        if event is not None:
+            self.note(event, **details)
+        return found
+
+    def note(self, event: str, **details: Any) -> None:
+        """Keeps an event, as `measure_now` does, without measuring.
+
+        Args:
+            event: What happened.
+            **details: More to keep with it; JSON-able.
+        """
+        self.events.append({"event": event, **self._now._asdict(), **details})
+        if self._writer is not None:
+            self._writer.add_event(self.events[-1])
+
+    def _begin_events(self, *, goes_on: bool = False) -> EventWriter | None:
+        if isinstance(self.tensorboard, bool):
+            return EventWriter(self._writer.folder) if self.tensorboard and self._writer is not None else None
+        folder = Path(self.tensorboard)
+        if self._is_copy:
+            folder = _free_sibling(folder, _holds_events)
+        elif _holds_events(folder) and not goes_on:
+            raise InvalidInput(
+                "The TensorBoard folder holds the events of another run.",
+                expected="a folder without such events",
+                received=str(folder),
+                remedy="Give each model that you train a folder of its own.",
+            )
+        return EventWriter(folder)
+
+    def _begin_fit(self, epoch: int, begin_at: Moment) -> None:
+        check_model(self.model, self.probe.train.x)
+        check_labels(self.model, self.probe)
+        check_space(self.model, self.options.get("space", INPUT))
+        steps = self.params.get("steps")
+        if steps is None and self.schedule.needs_batches():
+            warnings.warn(
+                "How many steps an epoch has is not known before the first has ended, so nothing is measured inside it "
+                "at fractions of an epoch.",
+                stacklevel=2,
+            )
+        if begin_at is _START:
+            self._epochs_before = 0.0
+            self._now = Moment(epoch * steps if steps else 0, float(epoch))
+            if self.schedule.due(None, self._now):
+                self._measure()
+        else:  # epochs are counted on, unless the caller does so with initial_epoch
+            before = begin_at.epoch
+            if math.isnan(before):  # interrupted inside an epoch of unknown length, which does not count then
+                before = self._epochs_before + self._epoch
+                self._now = Moment(begin_at.step, before)
+            self._epochs_before = 0.0 if epoch >= before else before
+
+    def _advance(self, now: Moment) -> None:
+        previous, self._now = self._now, now
+        if self.schedule.due(previous, now) and not (self.history and self.history[-1].step == now.step):
+            self._measure()
+
+    def _measure(self) -> Measurement:
+        start = time.perf_counter()
+        found = measure(self.model, self.probe, **self.options)
+        step, epoch = self._now
+        found = dataclasses.replace(
+            found, step=step, epoch=epoch, updates=num_updates(self.model), learning_rate=_learning_rate(self.model)
+        )
+        seconds = time.perf_counter() - start
+        if self._writer is not None:
+            self._writer.add(found, seconds)
+        if self._event_writer is not None:
+            self._event_writer.add(found, time.time())
+        self.history.append(found)
+        self.seconds.append(seconds)
+        return found
+
+
+def _published_names(
+    publish: Sequence[str] | str | None, known: tuple[str, ...], has_classes: bool, pair_sets: tuple[str, ...]
+) -> tuple[str, ...]:
+    if publish is None:
+        pair_set = "train_val" if "train_val" in pair_sets else pair_sets[0]
+        return tuple(f"stiffness_{name}_{pair_set}" for name in _PUBLISHED[has_classes])
+    names = known if publish == "all" else (publish,) if isinstance(publish, str) else tuple(publish)
+    for name in names:
+        if name not in known:
+            raise InvalidInput("Unknown scalar to publish.", expected=", ".join(known), received=name)
+    return names
+
+
+def _holds_records(folder: Path) -> bool:
+    return any((folder / "records").glob("step-*.npz"))
+
+
+def _holds_events(folder: Path) -> bool:
+    return (folder / EVENT_FILE).exists()
+
+
+def _free_sibling(folder: Path, is_taken: Callable[[Path], bool] = _holds_records) -> Path:
+    """`folder`, or the first of `folder-2`, `folder-3`, … that is not taken."""
+    candidates = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
+    return folder if not is_taken(folder) else next(found for found in candidates if not is_taken(found))
+
+
+def _learning_rate(model: keras.Model) -> float:
+    try:
+        return float(number_in(model.optimizer.learning_rate))
+    except (AttributeError, TypeError, ValueError):  # no optimizer, or one with several learning rates
+        return math.nan

@@ -1,0 +1,136 @@
+"""`StopWhenStiffnessDrops`: ends training where stiffness has passed its maximum for sure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from tfstiff.analysis.overfitting import chosen_monitor, reading
+from tfstiff.analysis.turning_points import Onset, OnsetWatch, turning_point
+from tfstiff.callbacks.stiffness import StiffnessCallback
+from tfstiff.errors import InvalidInput
+from tfstiff.records import Measurement
+
+EVENT = "stiffness_dropped"
+
+
+class StopWhenStiffnessDrops(keras.callbacks.Callback):
+    """Stops training when stiffness has turned down, by more than the noise of its measurement.
+
+    What is learnt on one example helps others until overfitting sets in; then stiffness falls (section 4.1 of the
+    paper, which suggests it for early stopping). With `monitor="cosine_within_train_train"` no validation data is
+    needed. `keras.callbacks.EarlyStopping` can monitor the same values in the logs; it looks at epochs' ends only and
+    knows no errors, while this callback sees every measurement and tests each drop on the differences between the same
+    examples (see `tfstiff.analysis.turning_points.turning_point`).
+
+    A drop that is sure need not be large, nor come when validation loss turns up: the within-class cosine of small
+    networks on Fashion-MNIST is highest in the first epoch. Look at complete runs first, with
+    `tfstiff.analysis.overfitting.overfitting_onset`, to choose `monitor` and `min_drop`.
+
+    When the drop is confirmed, an event "stiffness_dropped" is kept in `stiffness.events` and, where there is a
+    `log_dir`, in events.jsonl: the `step` and `epoch` of the confirmation, and those of the maximum as `peak_step` and
+    `peak_epoch`. Another `fit` begins anew.
+
+    Args:
+        stiffness: Measures, and comes before this callback in the list.
+        monitor: A name in `Measurement.scalars()`, with or without `stiffness_` before it. None is the cosine within
+            classes, where there are any, of `train_val`, where it is measured.
+        patience: Measurements in a row that have to be below the maximum.
+        z: Standard errors of the paired difference by which they have to be.
+        min_drop: In units of the value, by which they have to be besides.
+
+    Raises:
+        InvalidInput: The name is unknown, a number is out of range; when training begins: `stiffness` comes later in
+            the list.
+
+    Example:
+    ```python
+    stiffness = tfstiff.StiffnessCallback(probe, schedule="log")
+    stop = tfstiff.StopWhenStiffnessDrops(stiffness)
+    model.fit(x_train, y_train, epochs=100, callbacks=[stiffness, stop])
+    ```
+    """
+
+    def __init__(
+        self,
+        stiffness: StiffnessCallback,
+        monitor: str | None = None,
+        *,
+        patience: int = 3,
+        z: float = 3.0,
+        min_drop: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.monitor = chosen_monitor(monitor, stiffness.scalars)
+        self._stiffness = stiffness
+        self._options = {"patience": patience, "z": z, "min_change": min_drop}
+        self._begin()
+
+    @property
+    def onset(self) -> Onset:
+        """The turning point as it is known so far: times are steps, indices those of this fit's measurements."""
+        return self._watch.onset
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Begins anew."""
+        self._begin()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Reads what was measured before the first batch."""
+        if not self._stiffness.has_begun:
+            raise InvalidInput(
+                "StopWhenStiffnessDrops comes before its StiffnessCallback, or that is not among the callbacks of fit.",
+                expected="callbacks=[stiffness, stop]",
+            )
+        self._read()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Reads what was measured after this batch."""
+        self._read()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Reads what was measured at the end of the epoch."""
+        self._read()
+
+    def state(self) -> dict[str, Any]:
+        """Whether it has stopped training, for `restore` in another process."""
+        return {"has_stopped": self._has_stopped}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on where another process was; `stiffness` has its measurements.
+
+        It takes the place of `on_train_begin` and the first `on_epoch_begin`.
+        """
+        self._begin()
+        self._known = 0
+        self._has_stopped = True  # while it reads what it read before
+        self._read()
+        self._has_stopped = state["has_stopped"]
+
+    def _begin(self) -> None:
+        self._watch = OnsetWatch(turning_point, name="stiffness_drop", **self._options)
+        self._measurements: list[Measurement] = []
+        self._has_stopped = False
+        self._known = len(self._stiffness.history)
+
+    def _read(self) -> None:
+        new = self._stiffness.history[self._known :]
+        self._known += len(new)
+        for measurement in new:
+            self._measurements.append(measurement)
+            found = reading(measurement, self.monitor)
+            # Steps are always known, and increase; in logarithms they are epochs but for a constant.
+            self._watch.add(measurement.step, found.value, found.se, found.influence)
+        if not self._has_stopped and self.onset.status == "confirmed":
+            self._has_stopped = True
+            peak = self._measurements[self.onset.index]
+            self._stiffness.note(
+                EVENT,
+                monitor=self.monitor,
+                value=self._measurements[-1].scalars()[self.monitor],
+                peak_step=peak.step,
+                peak_epoch=peak.epoch,
+                peak_value=peak.scalars()[self.monitor],
+            )
+            self.model.stop_training = True

@@ -1,0 +1,1 @@
+"""One measurement: options, probe, the pass over it, and its distribution over processes."""

@@ -1,0 +1,233 @@
+"""The sums of one pair set, added up from the sums of its tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tfstiff.gradients.tiles import TileSums
+from tfstiff.measuring.summation.prepared import HALVES, Block, PreparedProbe
+from tfstiff.stiffness.pairs import ComparedPairs, TilePairs
+from tfstiff.stiffness.resampling import PairValues
+from tfstiff.stiffness.sums import DistanceSums, PairSetSums, ValueSums
+
+Arrays = dict[tuple[str, ...], np.ndarray]
+
+_METRICS = ("cosine", "sign")  # in the order in which tiles hold them
+# How totals of two parts make one, where they do not add up. Of examples left out (-1) a part knows its own.
+_ADDITION = {"smallest": np.fmin, "largest": np.fmax, "edges": np.fmax, "groups": np.minimum}
+_BY_METRIC = ("bin_sums", "bin_squares", "line_sums", "group_sums", "group_squares")  # of `DistanceSums`
+
+
+class PairTotals:
+    """Adds up the sums of the tiles of one pair set.
+
+    Args:
+        probe: The examples.
+        pair_set: Its name.
+        compared: By space: the pairs compared by distance.
+        keep_pairs: Whether to keep the cosine of every compared pair, where they are few enough.
+    """
+
+    def __init__(
+        self, probe: PreparedProbe, pair_set: str, compared: Mapping[str, ComparedPairs], keep_pairs: bool = False
+    ) -> None:
+        self._halves = HALVES[pair_set]
+        self._is_symmetric = self._halves[0] == self._halves[1]
+        sizes, num_classes = [len(probe.classes[half]) for half in self._halves], probe.num_classes
+        self._rows = np.zeros((sizes[0], 3, num_classes))
+        self._columns = self._rows if self._is_symmetric else np.zeros((sizes[1], 3, num_classes))
+        self._squares = np.zeros((num_classes, 3, num_classes))
+        self._smallest = np.inf
+        self._num_certain = 0
+        self._compared = compared
+        first_column = 0 if self._is_symmetric else sizes[0]
+        self._spaces = {
+            name: _SpaceTotals(pairs, first_column, keep_pairs and pairs.keeps_tiles)
+            for name, pairs in compared.items()
+        }
+
+    def add(
+        self,
+        first: Block,
+        second: Block,
+        lengths: np.ndarray,
+        scales: tuple[float, float],
+        pairs: Sequence[TilePairs],
+        tile: TileSums,
+    ) -> None:
+        """Adds a tile.
+
+        Args:
+            first: The rows' examples.
+            second: The columns' examples.
+            lengths: (b,) lengths of the rows' gradients.
+            scales: The units of the lengths of rows and of columns in the tile's sums.
+            pairs: The compared pairs of each space.
+            tile: Its sums, and the cosines of those pairs.
+        """
+        rows, columns, squares = (
+            np.array(part, np.float64).reshape(len(part), 3, -1) for part in (tile.rows, tile.columns, tile.squares)
+        )
+        rows[:, 1] *= scales[1]
+        columns[:, 1] *= scales[0]
+        squares[:, 1] *= (lengths[:, None] * scales[1]) ** 2
+        self._rows[first.indices, :, second.classes] += rows
+        self._columns[second.indices, :, first.classes] += columns
+        cells = first.one_hot.T.astype(np.float64) @ squares.reshape(len(squares), -1)
+        self._squares[first.classes, :, second.classes] += cells.reshape(-1, *squares.shape[1:])
+        self._smallest = min(self._smallest, float(tile.smallest))
+        self._num_certain += round(float(tile.num_certain))
+        for space, listed, cosines in zip(self._spaces.values(), pairs, tile.compared, strict=True):
+            space.add(first.indices, second.indices, listed, cosines.numpy())
+
+    def arrays(self, norms: Sequence[np.ndarray]) -> Arrays:
+        """The sums so far, by name; those against distance by space and name.
+
+        Args:
+            norms: By half: lengths of the gradients; NaN or infinite for the examples that are left out.
+        """
+        left_out = [~np.isfinite(norms[half]) for half in self._halves]
+        found: Arrays = {
+            ("rows",): self._rows,
+            **({} if self._is_symmetric else {("columns",): self._columns}),
+            ("squares",): self._squares,
+            ("smallest",): np.array(self._smallest),
+            ("num_certain",): np.array(self._num_certain),
+        }
+        for space, totals in self._spaces.items():
+            found |= {(space, name): array for name, array in totals.arrays(self._compared[space], left_out).items()}
+        return found
+
+    def pair_values(self, sums: PairSetSums, metric: str) -> dict[str, PairValues]:
+        """By space: every compared pair with its value of a metric, where they were kept."""
+        classes = (sums.classes_rows, sums.classes_columns)
+        found = {name: space.pair_values(metric, classes, sums.is_symmetric) for name, space in self._spaces.items()}
+        return {name: values for name, values in found.items() if values is not None}
+
+
+def pair_set_sums(arrays: Arrays, probe: PreparedProbe, pair_set: str, norms: Sequence[np.ndarray]) -> PairSetSums:
+    """The sums of a pair set, from its totals.
+
+    Args:
+        arrays: As `PairTotals.arrays` gives them.
+        probe: The examples.
+        pair_set: Its name.
+        norms: By half: lengths of the gradients; NaN or infinite for the examples that are left out.
+    """
+    halves = HALVES[pair_set]
+    is_symmetric = halves[0] == halves[1]
+    finite = tuple(np.isfinite(norms[half]) for half in halves)
+    lengths = tuple(np.where(np.isfinite(norms[half]), norms[half], 0.0) for half in halves)
+    rows, squares = arrays["rows",], arrays["squares",]
+    columns = rows if is_symmetric else arrays["columns",]
+    squares = squares + squares.transpose(2, 1, 0) if is_symmetric else squares
+    values = {
+        metric: ValueSums(rows[:, place], columns[:, place], squares[:, place])
+        for metric, place in (("sign", 2), ("cosine", 0))
+    }
+    unit = max(float(length.max(initial=0)) for length in lengths) or 1.0
+    by_length = [
+        sums[:, 1] / unit * (length / unit)[:, None] for sums, length in zip((rows, columns), lengths, strict=True)
+    ]
+    classes = tuple(np.where(kept, probe.classes[half], -1) for kept, half in zip(finite, halves, strict=True))
+    spaces = dict.fromkeys(name[0] for name in arrays if len(name) > 1)
+    found = PairSetSums(
+        is_symmetric=is_symmetric,
+        classes_rows=classes[0],
+        classes_columns=classes[1],
+        norms_rows=lengths[0],
+        norms_columns=lengths[1],
+        values=values,
+        products=ValueSums(by_length[0], by_length[0] if is_symmetric else by_length[1], squares[:, 1] / unit**4),
+        unit=unit,
+        smallest_cosine=float("nan"),
+        num_zero=0,
+        num_uncertain_signs=0,
+        distance={
+            space: _distance_sums(
+                {name[1]: array for name, array in arrays.items() if name[0] == space and len(name) > 1}
+            )
+            for space in spaces
+        },
+    )
+    orders = 2 if is_symmetric else 1  # in which each pair is in the cells
+    num_pairs = int(found.pair_counts().sum()) // orders
+    num_nonzero = round(float(values["sign"].squares.sum())) // orders
+    return replace(
+        found,
+        smallest_cosine=float(arrays["smallest",]) if num_pairs else float("nan"),
+        num_zero=num_pairs - num_nonzero,
+        num_uncertain_signs=num_nonzero - int(arrays["num_certain",]),
+    )
+
+
+def _distance_sums(arrays: Mapping[str, np.ndarray]) -> DistanceSums:
+    made: dict[str, Any] = {
+        name: dict(zip(_METRICS, array, strict=True)) if name in _BY_METRIC else array for name, array in arrays.items()
+    }
+    return DistanceSums(**made | {"num_duplicates": int(arrays["num_duplicates"])})
+
+
+def added(parts: Sequence[Arrays]) -> Arrays:
+    """The totals of a pair set, from those of parts that share no pair, each an array for each name."""
+    return {name: _ADDITION.get(name[-1], np.add).reduce([part[name] for part in parts]) for name in parts[0]}
+
+
+class _SpaceTotals:
+    """Adds up sums over the pairs compared by distance in one space."""
+
+    def __init__(self, compared: ComparedPairs, first_column: int, keep_pairs: bool) -> None:
+        size, num_groups = len(compared.sums.groups), compared.num_groups
+        self._first_column = first_column
+        self._kept: list[tuple[np.ndarray, ...]] | None = [] if keep_pairs else None
+        shapes = ((size, compared.num_bins), (compared.num_bins,), (size, 2), (num_groups, 4), (num_groups, 3))
+        self._sums = {name: np.zeros((2, *shape)) for name, shape in zip(_BY_METRIC, shapes, strict=True)}
+
+    def add(self, rows: np.ndarray, columns: np.ndarray, pairs: TilePairs, cosines: np.ndarray) -> None:
+        """Adds the pairs of a tile.
+
+        They are few beside all pairs, so that their sums cost less on the host than a scattered sum on the device.
+
+        Args:
+            rows: Places of the tile's rows' examples.
+            columns: Places of its columns' examples, counted by themselves.
+            pairs: The N compared pairs.
+            cosines: (N,) their cosines.
+        """
+        if not len(pairs):
+            return
+        values = np.stack([cosines, np.sign(cosines)]).astype(np.float64)
+        if self._kept is not None:
+            self._kept.append((rows[pairs.rows], columns[pairs.columns], pairs.distances, *values))
+        for cells, places, examples in zip(
+            pairs.cells, (pairs.rows, pairs.columns), (rows, columns + self._first_column), strict=True
+        ):
+            size = len(examples)
+            for metric, value in enumerate(values):
+                by_bin = np.bincount(cells, value, size * pairs.num_bins).reshape(size, -1)
+                self._sums["bin_sums"][metric, examples] += by_bin
+                self._sums["line_sums"][metric, examples, 0] += by_bin.sum(1)
+                self._sums["line_sums"][metric, examples, 1] += np.bincount(places, value * pairs.distances, size)
+        squares = values**2
+        for metric, square in enumerate(squares):
+            self._sums["bin_squares"][metric] += np.bincount(pairs.bins, square, pairs.num_bins)
+        for group, part in pairs.blocks:
+            self._sums["group_sums"][:, group] += values[:, part] @ pairs.powers[:, part].T
+            self._sums["group_squares"][:, group] += squares[:, part] @ pairs.powers[:3, part].T
+
+    def pair_values(self, metric: str, classes: Sequence[np.ndarray], is_symmetric: bool) -> PairValues | None:
+        """Every compared pair with its value of a metric; None where they were not kept."""
+        if self._kept is None:
+            return None
+        rows, columns, distance, *values = (np.concatenate(parts) for parts in zip(*self._kept, strict=True))
+        value = values[_METRICS.index(metric)]
+        return PairValues(rows, columns, distance, value, classes[0], None if is_symmetric else classes[1])
+
+    def arrays(self, compared: ComparedPairs, left_out: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """The sums, by their names in `DistanceSums`; those of values (2, …) by metric."""
+        fixed = compared.without(left_out) if any(some.any() for some in left_out) else compared.sums
+        return {name: np.asarray(value) for name, value in fixed._asdict().items()} | self._sums

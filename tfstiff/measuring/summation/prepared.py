@@ -1,0 +1,143 @@
+"""A probe made ready for measuring: its examples in blocks, and what no measurement changes."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfstiff.measuring.probe import Probe, flattened
+from tfstiff.stiffness.pairs import ComparedPairs, DistanceOptions, Points
+
+HALVES = {"train_train": (0, 0), "train_val": (0, 1), "val_val": (1, 1)}  # of the rows and of the columns
+_KEPT_BYTES = 256 * 2**20  # of inputs as tensors; more are made anew at each measurement
+
+
+class Block(NamedTuple):
+    """Examples of one half whose gradients are computed together.
+
+    Attributes:
+        half: 0 for training, 1 for validation.
+        indices: (b,) places of the examples in their half, ordered by class.
+        classes: The classes from the first to the last that occurs, in between all.
+        one_hot: (b, classes in the slice) float32.
+    """
+
+    half: int
+    indices: np.ndarray
+    classes: slice
+    one_hot: np.ndarray
+
+
+class PreparedProbe:
+    """The examples of a probe in blocks of at most `block_size`, by half and by class.
+
+    Ordered by class, the examples of a block are of few classes, so that sums by class are short, and the pairs of the
+    same class lie together.
+
+    Args:
+        probe: The probe.
+        block_size: Examples of a block.
+
+    Attributes:
+        blocks: All blocks, those of the training half first.
+        classes: By half: (n,) classes; all 0 for regression targets.
+        num_classes: C; 1 for regression targets.
+        kept: Whatever else is the same at every measurement, by a key of its maker's choice.
+    """
+
+    def __init__(self, probe: Probe, block_size: int) -> None:
+        self._halves = (probe.train, probe.validation)
+        self.num_classes = probe.num_classes or 1
+        self.classes = tuple(
+            np.zeros(len(half), np.int64) if half.classes is None else half.classes for half in self._halves
+        )
+        self.blocks: list[Block] = []
+        for half, classes in enumerate(self.classes):
+            order = np.argsort(classes, kind="stable")
+            bounds = np.linspace(0, len(order), -(-len(order) // block_size) + 1).astype(int)
+            self.blocks += [self._block(half, order[start:stop]) for start, stop in pairwise(bounds)]
+        self.kept: dict[Any, Any] = {}
+        sizes = [array.nbytes for half in self._halves for array in keras.tree.flatten((half.x, half.y))]
+        self._keeps_tensors = sum(sizes) <= _KEPT_BYTES
+
+    def examples(self, index: int) -> Any:
+        """(x, y) of a block, as tensors."""
+        if ("examples", index) in self.kept:
+            return self.kept["examples", index]
+        half, indices = self._halves[self.blocks[index].half], self.blocks[index].indices
+        made = tf.nest.map_structure(lambda array: tf.constant(array[indices]), (half.x, half.y))
+        if self._keeps_tensors:
+            self.kept["examples", index] = made
+        return made
+
+    def tiles(self, pair_set: str) -> list[tuple[int, int]]:
+        """Pairs of blocks that make up a pair set; of a symmetric one those on and above the diagonal."""
+        rows, columns = HALVES[pair_set]
+        numbered = list(enumerate(self.blocks))
+        return [
+            (i, j)
+            for i, first in numbered
+            for j, second in numbered[i:]
+            if (first.half, second.half) == (rows, columns)
+        ]
+
+    def compared(self, pair_set: str, vectors: Sequence[np.ndarray] | None, options: DistanceOptions) -> ComparedPairs:
+        """The pairs of a pair set that are compared by distance in a space.
+
+        Args:
+            pair_set: Its name.
+            vectors: By half: the examples in that space, (n, d); None means their inputs, of which it is kept.
+            options: Which distance, pairs and bins.
+        """
+        if vectors is not None:
+            return self.compared_in(self.tiles(pair_set), pair_set, vectors, options)
+        key = (pair_set, options)
+        if key not in self.kept:
+            self.kept[key] = self.compared_in(self.tiles(pair_set), pair_set, None, options)
+        return self.kept[key]
+
+    def compared_in(
+        self,
+        tiles: Sequence[tuple[int, int]],
+        pair_set: str,
+        vectors: Sequence[np.ndarray] | None,
+        options: DistanceOptions,
+        edges: np.ndarray | None = None,
+    ) -> ComparedPairs:
+        """The same of some tiles alone; in bins of given edges (B + 1,), or None: in those of these pairs."""
+        first, second = HALVES[pair_set]
+        points = [
+            Points(
+                flattened(self._halves[half].x) if vectors is None else vectors[half],
+                self.classes[half],
+                np.ones(len(self.classes[half]), bool),
+            )
+            for half in (first, second)
+        ]
+        indices = [(self.blocks[i].indices, self.blocks[j].indices) for i, j in tiles]
+        columns = None if first == second else points[1]
+        return ComparedPairs(points[0], columns, self.num_classes, indices, options, edges)
+
+    def _block(self, half: int, indices: np.ndarray) -> Block:
+        classes = self.classes[half][indices]
+        present = slice(int(classes[0]), int(classes[-1]) + 1)
+        return Block(
+            half, indices, present, (classes[:, None] == np.arange(present.start, present.stop)).astype(np.float32)
+        )
+
+
+_prepared: weakref.WeakKeyDictionary[Probe, dict[int, PreparedProbe]] = weakref.WeakKeyDictionary()
+
+
+def prepared(probe: Probe, block_size: int) -> PreparedProbe:
+    """The probe made ready, once for each size of blocks."""
+    found = _prepared.setdefault(probe, {})
+    if block_size not in found:
+        found[block_size] = PreparedProbe(probe, block_size)
+    return found[block_size]

@@ -1,0 +1,246 @@
+"""The sums over all pairs of a probe's gradients: a tile at a time, within a limit of memory."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfstiff.gradients.features import Features
+from tfstiff.gradients.memory import MemoryPlan
+from tfstiff.gradients.plan import GradientPlan
+from tfstiff.gradients.tiles import Side
+from tfstiff.gradients.tracing import compiled
+from tfstiff.measuring.summation.pair_totals import PairTotals
+from tfstiff.measuring.summation.parts import Part, whole
+from tfstiff.measuring.summation.prepared import PreparedProbe
+from tfstiff.measuring.summation.probe_sums import WHOLE, ProbeSums, ProbeTotals, probe_sums
+from tfstiff.stiffness.pairs import ComparedPairs, TilePairs
+
+_KEPT_BYTES = 64 * 2**20  # of products of fixed rows, kept from one measurement to the next
+
+
+class _Gradients(NamedTuple):
+    """The gradients of one block with respect to some weights.
+
+    Attributes:
+        features: Their features.
+        sizes: (b,) float64 lengths of the gradients as the features are scaled.
+        norms: (b,) float64 lengths of the gradients themselves.
+    """
+
+    features: Features
+    sizes: np.ndarray
+    norms: np.ndarray
+
+
+class _Held(NamedTuple):
+    """The gradients of one block made ready for tiles.
+
+    Attributes:
+        side: As tiles take them.
+        lengths: (b,) float64 lengths; 0 where not finite.
+        largest: Largest of them, the unit of the lengths in `side`; 1 where all are zero.
+        is_finite: (b,) whether an example takes part.
+    """
+
+    side: Side
+    lengths: np.ndarray
+    largest: float
+    is_finite: np.ndarray
+
+
+class ProbePass:
+    """One pass over all pairs of a probe.
+
+    Args:
+        plan: Computes the gradients.
+        probe: The examples.
+        memory: How many of them at a time.
+        pair_sets: Names of the pair sets.
+        compared: By space and pair set: the pairs compared by distance.
+        per_layer: Whether to sum the gradients of each layer's weights by themselves too.
+        keep_gram: Whether to keep the products of all gradients.
+        keep_pairs_of: The metric of which to keep every compared pair's value, where the pairs are few enough.
+        part: The tiles to sum, with the pairs of `compared` theirs alone; None means all.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a pass is made of, by name
+        self,
+        plan: GradientPlan,
+        probe: PreparedProbe,
+        memory: MemoryPlan,
+        pair_sets: Sequence[str],
+        compared: Mapping[str, Mapping[str, ComparedPairs]],
+        *,
+        per_layer: bool = False,
+        keep_gram: bool = False,
+        keep_pairs_of: str | None = None,
+        part: Part | None = None,
+    ) -> None:
+        self._plan, self._probe, self._compared = plan, probe, compared
+        self._part = part or whole(probe, pair_sets)
+        self._sizes = tuple(map(len, probe.classes))
+        is_resident = memory.num_resident >= sum(self._sizes)
+        self._window = len(probe.blocks) if is_resident else max(memory.num_resident // memory.block_size, 1)
+        self._keeps_products = part is None and is_resident and 2 * sum(self._sizes) ** 2 <= _KEPT_BYTES
+        # By pair of blocks: its pair set, and its place among the pair set's tiles.
+        self._tiles = {tile: (name, place) for name in pair_sets for place, tile in enumerate(self._part.tiles[name])}
+        self._totals = {
+            layer: {
+                name: PairTotals(
+                    probe, name, {space: sets[name] for space, sets in compared.items()}, keep_pairs_of is not None
+                )
+                for name in pair_sets
+            }
+            for layer in (WHOLE, *(plan.layers if per_layer else ()))
+        }
+        self._norms = {layer: tuple(np.full(size, -1.0) for size in self._sizes) for layer in self._totals}
+        self._outputs: dict[int, tuple[np.ndarray, Any]] = {}
+        self._keep_pairs_of = keep_pairs_of
+        self._gram = np.zeros((sum(self._sizes),) * 2, np.float32) if keep_gram else None
+
+    def run(self) -> ProbeSums:
+        """Computes everything."""
+        found = probe_sums(self.totals(), self._probe, self._outputs[0][1])
+        metric = self._keep_pairs_of
+        pairs = {
+            layer: {name: total.pair_values(found.pair_sets[layer][name], metric) for name, total in totals.items()}
+            for layer, totals in self._totals.items()
+            if metric is not None
+        }
+        return replace(found, gram=self._gram, pairs=pairs)
+
+    @compiled()
+    def totals(self) -> ProbeTotals:
+        """Adds up the tiles: for each set of blocks that is held at a time, all those of its rows."""
+        rows = sorted({i for i, _ in self._tiles})
+        for window in (rows[first : first + self._window] for first in range(0, len(rows), self._window)):
+            held = {index: self._held(index, self._gradients(index)) for index in window}
+            for j in sorted({j for i, j in self._tiles if i in held}):
+                columns = held[j] if j in held else self._held(j, self._gradients(j))
+                for i in window:
+                    if (i, j) in self._tiles:
+                        self._add(i, j, held[i], columns)
+        for index in self._part.blocks:
+            if index not in self._outputs:
+                self._gradients(index)
+        return ProbeTotals(
+            {
+                (layer, name): pair_totals.arrays(self._norms[layer])
+                for layer, sets in self._totals.items()
+                for name, pair_totals in sets.items()
+            },
+            {(layer, half): found for layer, norms in self._norms.items() for half, found in enumerate(norms)},
+            {
+                index: (losses, *map(np.asarray, tf.nest.flatten(predictions)))
+                for index, (losses, predictions) in self._outputs.items()
+                if index in self._part.blocks
+            },
+        )
+
+    def _gradients(self, index: int) -> dict[str, _Gradients]:
+        """The gradients of a block, by layer; notes losses, predictions and norms."""
+        features = self._plan.features(*self._probe.examples(index))
+        block = self._probe.blocks[index]
+        self._outputs[index] = (features.losses.numpy(), features.predictions)
+        parts = {WHOLE: features} | (self._plan.by_layer(features) if len(self._totals) > 1 else {})
+        found = {}
+        for layer, part in parts.items():
+            sizes = np.sqrt(part.squared_norms.numpy().astype(np.float64))
+            norms = sizes / part.scales.numpy().astype(np.float64)
+            self._norms[layer][block.half][block.indices] = norms
+            found[layer] = _Gradients(part, sizes, norms)
+        return found
+
+    def _held(self, index: int, gradients: dict[str, _Gradients]) -> dict[str, _Held]:
+        held = {}
+        one_hot = self._probe.blocks[index].one_hot
+        for layer, (features, sizes, norms) in gradients.items():
+            is_finite = np.isfinite(norms)
+            if not is_finite.all():
+                features, sizes = _without(features, ~is_finite), np.where(is_finite, sizes, 0)
+            lengths = np.where(is_finite, norms, 0)
+            inverse = np.divide(1, sizes, out=np.zeros_like(sizes), where=sizes > 0)
+            largest = float(lengths.max(initial=0)) or 1.0  # in single precision squares overflow past 1e19
+            arrays = (inverse, one_hot * is_finite[:, None], lengths / largest)
+            tensors = (tf.constant(array, features.losses.dtype) for array in arrays)
+            held[layer] = _Held(Side(features.formed, features.outers, *tensors), lengths, largest, is_finite)
+        return held
+
+    def _add(self, i: int, j: int, rows: dict[str, _Held], columns: dict[str, _Held]) -> None:
+        """Adds the tile of two blocks to the totals of its pair set."""
+        pair_set, place = self._tiles[i, j]
+        first, second = self._probe.blocks[i], self._probe.blocks[j]
+        for layer, totals in self._totals.items():
+            one, other = rows[layer], columns[layer]
+            listed = [
+                self._listed_pairs(space, pair_set, place, one.is_finite, other.is_finite) for space in self._compared
+            ]
+            known = self._known_products(i, j, one.side, other.side) if layer == WHOLE else ()
+            keep_cosines = self._gram is not None and layer == WHOLE
+            tile = self._plan.reduce_tile(
+                one.side,
+                other.side,
+                known,
+                tuple(tensors for _, tensors in listed),
+                fixed=self._plan.layout.fixed if known else (False,) * len(one.side.outers),
+                is_diagonal=i == j,
+                keep_cosines=keep_cosines,
+            )
+            scales = (one.largest, other.largest)
+            totals[pair_set].add(first, second, one.lengths, scales, [pairs for pairs, _ in listed], tile)
+            if keep_cosines and self._gram is not None:
+                self._fill_gram(self._gram, i, j, tile.cosines.numpy(), one.lengths, other.lengths)
+
+    def _listed_pairs(
+        self, space: str, pair_set: str, place: int, kept: np.ndarray, kept2: np.ndarray
+    ) -> tuple[TilePairs, tuple[tf.Tensor, tf.Tensor]]:
+        """The compared pairs of a tile, without those of examples left out; their rows and columns as tensors too."""
+        compared = self._compared[space][pair_set]
+        pairs = compared.tile(place)
+        if not (kept.all() and kept2.all()):
+            pairs = pairs.where(kept[pairs.rows] & kept2[pairs.columns])
+        elif compared.keeps_tiles:
+            known = self._probe.kept.setdefault("pairs", weakref.WeakKeyDictionary()).setdefault(compared, {})
+            if place not in known:
+                known[place] = (tf.constant(pairs.rows), tf.constant(pairs.columns))
+            return pairs, known[place]
+        return pairs, (tf.constant(pairs.rows), tf.constant(pairs.columns))
+
+    def _known_products(self, i: int, j: int, rows: Side, columns: Side) -> tuple[tf.Tensor, ...]:
+        """The products of rows that depend on the examples alone, which are the same at every measurement."""
+        if not self._keeps_products:
+            return ()
+        known = self._probe.kept.setdefault("products", weakref.WeakKeyDictionary()).setdefault(self._plan, {})
+        if (i, j) not in known:
+            known[i, j] = self._plan.fixed_products(columns.outers, rows.outers)
+        return known[i, j]
+
+    def _fill_gram(
+        self, gram: np.ndarray, i: int, j: int, cosines: np.ndarray, lengths: np.ndarray, lengths2: np.ndarray
+    ) -> None:
+        places = [
+            block.indices + sum(self._sizes[: block.half]) for block in (self._probe.blocks[i], self._probe.blocks[j])
+        ]
+        tile = cosines * np.outer(lengths, lengths2)
+        if i == j:
+            tile = np.triu(tile, 1)
+            tile += tile.T + np.diag(lengths**2)
+        gram[np.ix_(*places)] = tile
+        gram[np.ix_(*places[::-1])] = tile.T
+
+
+def _without(features: Features, left_out: np.ndarray) -> Features:
+    """The same with zeros in place of the gradients of some examples."""
+
+    def cleaned(tensor: tf.Tensor) -> tf.Tensor:
+        mask = tf.reshape(tf.constant(left_out), [-1] + [1] * (tensor.shape.rank - 1))
+        return tf.where(mask, tf.zeros_like(tensor), tensor)
+
+    formed, outers = tf.nest.map_structure(cleaned, (features.formed, features.outers))
+    return features._replace(formed=formed, outers=outers)

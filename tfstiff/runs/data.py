@@ -1,0 +1,72 @@
+"""The data of a run: its examples as they go into the network, and the probe drawn of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tfstiff.datasets import Dataset, Examples, load, prepare
+from tfstiff.errors import InvalidInput
+from tfstiff.runs.spec import RunSpec
+
+if TYPE_CHECKING:
+    from tfstiff.measuring.probe import Probe
+
+# What a model takes: what `tfstiff run` trains on; the values as they are stored; those of images from 0 to 1.
+STANDARDIZED, RAW, UNIT = "standardized", "raw", "unit"
+INPUTS = (STANDARDIZED, RAW, UNIT)
+
+
+def load_examples(spec: RunSpec, inputs: str = STANDARDIZED) -> Dataset:
+    """Loads the data set of a specification, takes its subset and permutes its labels where it says so.
+
+    Args:
+        spec: What to load.
+        inputs: `standardized`, of zero mean, unit variance and unit length, as `tfstiff run` trains on; `raw`, the
+            values as they are stored; or `unit`, those of 8-bit images divided by 255. All in float32.
+
+    Raises:
+        InvalidInput: A name or value cannot be used, or `unit` is asked of other than 8-bit data.
+        DatasetUnavailable: The data set is not here and cannot be fetched.
+        DatasetCorrupt: The data set is damaged.
+    """
+    raw = load(spec.dataset, data_dir=spec.data_dir, offline=spec.offline)
+    options = {name: getattr(spec, name) for name in ("centering", "train_examples", "permute_labels", "seed")}
+    prepared = prepare(raw, **options)
+    if inputs == STANDARDIZED:
+        return prepared
+    if inputs == UNIT and raw.train.x.dtype != np.uint8:
+        raise InvalidInput(
+            "Only 8-bit values can be brought to between 0 and 1.", expected="uint8 images", received=raw.train.x.dtype
+        )
+    scale = np.float32(255 if inputs == UNIT else 1)
+    places = {name: place for place, name in enumerate(raw.train.ids.tolist())}  # of a subset in what it is of
+    chosen = np.array([places[name] for name in prepared.train.ids.tolist()])
+    preparation = {**prepared.provenance["preparation"], "preprocessing": {"inputs": inputs}}
+    return replace(
+        prepared,
+        train=_with_inputs(prepared.train, raw.train.x[chosen], scale),
+        validation=_with_inputs(prepared.validation, raw.validation.x, scale),
+        provenance={**prepared.provenance, "preparation": preparation},
+    )
+
+
+def draw_probe(spec: RunSpec, dataset: Dataset) -> Probe:
+    """Draws the probe of a specification from its examples."""
+    from tfstiff.measuring.probe import Probe
+
+    train, validation = dataset.train, dataset.validation
+    return Probe.from_arrays(
+        (train.x, train.y),
+        (validation.x, validation.y),
+        size=spec.probe_size,
+        seed=spec.seed,
+        class_names=dataset.class_names,
+        ids=(train.ids, validation.ids),
+    )
+
+
+def _with_inputs(examples: Examples, x: np.ndarray, scale: np.float32) -> Examples:
+    return replace(examples, x=x.astype(np.float32) / scale)

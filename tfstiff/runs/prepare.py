@@ -1,0 +1,272 @@
+"""A run's parts, made ready, and its training. Imports TensorFlow where it is called, not before."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfstiff.callbacks.schedules import at_steps
+from tfstiff.datasets.groupings import chosen_grouping
+from tfstiff.errors import InvalidInput
+from tfstiff.records import METRICS, RunWriter, scalar_names
+from tfstiff.runs.checkpoints.interruption import Interruption
+from tfstiff.runs.checkpoints.interval import CheckpointInterval
+from tfstiff.runs.checkpoints.store import Checkpoint, CheckpointStore
+from tfstiff.runs.data import draw_probe, load_examples
+from tfstiff.runs.progress import Progress
+from tfstiff.runs.spec import RunSpec
+
+if TYPE_CHECKING:
+    import keras
+
+    from tfstiff.callbacks.stiffness import StiffnessCallback
+    from tfstiff.callbacks.stop_at_loss import StopAtTrainingLoss
+    from tfstiff.datasets import Dataset
+    from tfstiff.measuring.probe import Probe
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The parts of a run, ready to train."""
+
+    spec: RunSpec
+    folder: Path
+    dataset: Dataset
+    probe: Probe
+    model: keras.Model
+    stiffness: StiffnessCallback
+    stop: StopAtTrainingLoss | None
+    watchers: list[keras.callbacks.Callback]  # of the stiffness: for its drop, for the onset of overfitting
+    steps_per_epoch: int
+    measured_steps: list[int]
+
+    def resolved(self) -> dict[str, Any]:
+        """What the specification leaves open, as the data decided it. Training may stop before the last steps."""
+        stopping = {} if self.stop is None else {"num_stop_examples": self.stop.num_examples}
+        grouping = chosen_grouping(self.spec.groups, self.dataset.class_names)
+        return {
+            **stopping,
+            "class_groups": grouping and {name: list(classes) for name, classes in grouping.items()},
+            "optimizer": "adam",
+            "loss": "sparse_categorical_crossentropy",
+            "steps_per_epoch": self.steps_per_epoch,
+            "steps_per_execution": self.model.steps_per_execution,
+            "measured_steps": self.measured_steps,
+            "num_train_examples": len(self.dataset.train),
+            "input_shape": list(self.dataset.train.x.shape[1:]),
+            "num_classes": self.dataset.num_classes,
+            "num_parameters": int(self.model.count_params()),
+        }
+
+    def inputs(self) -> dict[str, Any]:
+        """Provenance of what the run works on."""
+        import tensorflow as tf
+
+        return {
+            "devices": [device.name for device in tf.config.list_physical_devices()],
+            "dataset": self.dataset.provenance,
+            "probe": {
+                "train_examples": len(self.probe.train),
+                "validation_examples": len(self.probe.validation),
+                "sha256": self.probe.sha256(),
+            },
+        }
+
+
+def prepare_trial(spec: RunSpec, folder: Path) -> Trial:
+    """Loads the data, draws the probe and builds the model, and sees that the one can be measured on the other.
+
+    Raises:
+        InvalidInput: A name or value in `spec` cannot be used.
+        UnsupportedModel: The model cannot be measured.
+        DatasetUnavailable: The data set is not here and cannot be fetched.
+        DatasetCorrupt: The data set is damaged.
+    """
+    require_tensorflow_backend()
+    dataset = load_examples(spec)
+    if dataset.num_classes is None:
+        raise InvalidInput(
+            "A run trains a classifier, and this data set has regression targets.",
+            received=spec.dataset,
+            remedy="Use StiffnessCallback in a model.fit of your own.",
+        )
+    import keras
+
+    from tfstiff import models
+    from tfstiff.callbacks.stiffness import StiffnessCallback
+    from tfstiff.callbacks.stop_at_loss import StopAtTrainingLoss
+    from tfstiff.callbacks.stopping import StopWhenStiffnessDrops
+    from tfstiff.callbacks.strategies import strategy_scope
+    from tfstiff.callbacks.turning_points import OnsetEvents
+    from tfstiff.gradients.loss import check_model
+    from tfstiff.measuring.labels import check_labels
+
+    train, probe = dataset.train, draw_probe(spec, dataset)
+    keras.utils.set_random_seed(spec.seed)
+    if spec.deterministic:
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    with strategy_scope(spec.strategy):
+        model = models.build(spec.arch, train.x.shape[1:], dataset.num_classes, spec.hidden)
+        model.compile(
+            keras.optimizers.Adam(spec.learning_rate),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+            steps_per_execution=_steps_per_execution(spec),
+        )
+    check_model(model, train.x)
+    check_labels(model, probe)
+    steps_per_epoch = -(-len(train) // spec.batch_size)
+    steps = spec.measured_steps(steps_per_epoch)
+    stiffness = StiffnessCallback(
+        probe, at_steps(steps), log_dir=folder, publish=_published(spec, dataset.class_names), **spec.measure_options()
+    )
+    stop = None
+    if spec.stop_at_loss:
+        stop = StopAtTrainingLoss(
+            train.x,
+            train.y,
+            spec.stop_at_loss,
+            stiffness=stiffness,
+            interval=spec.stop_interval,
+            size=spec.stop_examples,
+            seed=spec.seed,
+        )
+    watchers: list[keras.callbacks.Callback] = [OnsetEvents(stiffness, spec.stiffness_monitor)]
+    if spec.stop_when_stiffness_drops:
+        drop = StopWhenStiffnessDrops(
+            stiffness,
+            spec.stiffness_monitor,
+            patience=spec.stop_when_stiffness_drops,
+            min_drop=spec.min_stiffness_drop,
+        )
+        watchers = [drop, *watchers]
+    return Trial(spec, folder, dataset, probe, model, stiffness, stop, watchers, steps_per_epoch, steps)
+
+
+def _steps_per_execution(spec: RunSpec) -> int:
+    from tfstiff.runs.fit import steps_per_execution
+
+    if spec.strategy != "none":
+        return 1  # of Keras 3, executions of several steps fail on several devices
+    return steps_per_execution(spec.stop_interval if spec.stop_at_loss else None)
+
+
+def _published(spec: RunSpec, class_names: Sequence[str]) -> list[str]:
+    """The scalars of the specification's pair sets, without those of metrics that it leaves out."""
+    left_out = tuple(f"stiffness_{metric}_" for metric in METRICS if metric not in spec.metrics)
+    has_groups = chosen_grouping(spec.groups, class_names) is not None
+    known = scalar_names(True, spec.pair_sets, has_groups=has_groups)
+    return [name for name in known if not name.startswith(left_out)]
+
+
+def require_tensorflow_backend() -> None:
+    """Sees that Keras runs on TensorFlow.
+
+    Raises:
+        InvalidInput: It is set to another backend.
+    """
+    try:
+        import keras
+
+        backend = keras.backend.backend()
+    except ModuleNotFoundError as error:  # Keras imports the backend that it is set to
+        backend = error.name or "unknown"
+    if backend != "tensorflow":
+        raise InvalidInput(
+            "Keras is set to another backend.",
+            expected="tensorflow",
+            received=backend,
+            remedy="Set the environment variable KERAS_BACKEND=tensorflow, or change ~/.keras/keras.json.",
+        )
+
+
+@dataclass
+class Saving:
+    """Where and when a training's checkpoints are made, and the one that it goes on from.
+
+    Attributes:
+        store: Where.
+        interval: When.
+        begun_from: None where training begins at initialisation.
+        run_began: Reading of `time.perf_counter` when the run began, or would have, had it not been interrupted.
+    """
+
+    store: CheckpointStore
+    interval: CheckpointInterval
+    begun_from: Checkpoint | None
+    run_began: float
+
+
+def train(trial: Trial, progress: Progress, timings: dict[str, Any], saving: Saving) -> bool:
+    """Trains and measures; fills in `timings`; returns whether training diverged.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed; there is a checkpoint of where training was.
+        SystemExit: The process was told to end (SIGTERM); there is a checkpoint of where training was.
+    """
+    from tfstiff.runs.checkpoints.saving import SaveCheckpoints
+    from tfstiff.runs.fit import Batches, ExactSteps, Reporter
+    from tfstiff.runs.saved.reading import KeepModels
+
+    examples, writer = trial.dataset.train, RunWriter(trial.folder)
+    batches = Batches(examples.x, examples.y, trial.spec.batch_size, trial.spec.seed)
+    reporter = Reporter(trial.stiffness, progress, writer)
+    keep = KeepModels(trial.stiffness, trial.folder) if trial.spec.keep_models else None
+
+    def reached(done: int) -> None:
+        trial.stiffness.on_train_batch_end(done - 1)
+        if keep is not None:
+            keep.keep()
+        reporter.report()
+
+    begun_from = saving.begun_from
+    begun = {} if begun_from is None else {"trained": begun_from.step, "logs": begun_from.state["logs"]}
+    start = time.perf_counter() - (0.0 if begun_from is None else begun_from.state["seconds_in_fit"])
+
+    def kept_besides() -> dict[str, Any]:
+        now = time.perf_counter()
+        return {"sizes": writer.sizes(), "seconds": now - saving.run_began, "seconds_in_fit": now - start}
+
+    exact = ExactSteps(trial.measured_steps, reached, **begun)
+    followers = (trial.stop, *trial.watchers, keep, reporter)
+    callbacks = [one for one in (batches, exact, trial.stiffness, *followers) if one is not None]
+    progress.begin(trial.spec.epochs, trial.steps_per_epoch)
+    try:
+        with Interruption(progress.say) as interruption:
+            saver = SaveCheckpoints(saving.store, saving.interval, interruption, callbacks, kept_besides, progress.say)
+            _fit(trial, batches.dataset, [*callbacks, saver], begun_from)
+        if interruption.requested is not None:  # after the last batch
+            interruption.end()
+    finally:
+        progress.end()
+        fitting, measuring = time.perf_counter() - start, sum(trial.stiffness.seconds)
+        images = min(reporter.steps * trial.spec.batch_size, trial.spec.epochs * len(examples))
+        timings["seconds_in_fit"] = round(fitting, 3)
+        timings["seconds_measuring"] = round(measuring, 3)
+        timings["images_per_second"] = round(images / (fitting - measuring), 1)
+    if trial.stop is not None and trial.stop.waiting:
+        progress.say(
+            f"Not reached: training losses of {', '.join(map(str, trial.stop.waiting))}; "
+            f"the lowest was {min(loss for _, loss in trial.stop.evaluations):.4g}."
+        )
+    return reporter.diverged
+
+
+def _fit(trial: Trial, dataset: Any, callbacks: list[Any], begun_from: Checkpoint | None) -> None:
+    """Calls Keras' `fit`, from the epoch of the checkpoint on where there is one."""
+    epochs, steps = trial.spec.epochs, trial.steps_per_epoch
+    if begun_from is None:
+        trial.model.fit(dataset, epochs=epochs, shuffle=False, verbose=0, callbacks=callbacks)
+        return
+    from tfstiff.runs.checkpoints import training_state
+    from tfstiff.runs.checkpoints.resuming import ResumedCallbacks
+
+    training_state.build(trial.model, trial.dataset.train.x[:1], trial.dataset.train.y[:1])
+    resumed = ResumedCallbacks(callbacks, begun_from, trial.model, epochs=epochs, steps=steps)
+    first = (begun_from.step - 1) // steps
+    trial.model.fit(dataset, epochs=epochs, initial_epoch=first, shuffle=False, verbose=0, callbacks=resumed)

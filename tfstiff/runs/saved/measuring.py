@@ -1,0 +1,217 @@
+"""`measure_saved`: the stiffness of models that are trained already, as a run's folder, without training."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import shutil
+import time
+from collections.abc import Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tfstiff import models
+from tfstiff.callbacks.steps import num_updates
+from tfstiff.datasets import Dataset
+from tfstiff.errors import InvalidInput
+from tfstiff.gradients.loss import resolve_loss
+from tfstiff.measuring.distributed import measure_in_parts
+from tfstiff.measuring.distributed.measure import Processes
+from tfstiff.measuring.distributed.parts_done import PartsDone
+from tfstiff.measuring.measure import measure
+from tfstiff.measuring.probe import Probe
+from tfstiff.records import Run, RunWriter, load_run
+from tfstiff.records.provenance import provenance
+from tfstiff.records.run_folder import record_path
+from tfstiff.runs.claim import claimed
+from tfstiff.runs.data import STANDARDIZED, draw_probe, load_examples
+from tfstiff.runs.progress import LoggedProgress, Progress
+from tfstiff.runs.run import is_blank
+from tfstiff.runs.saved.files import ModelFile
+from tfstiff.runs.saved.on_data import check_fit, loss_of, takes_one_hot, with_one_hot
+from tfstiff.runs.saved.reading import check_readable, load_model
+from tfstiff.runs.spec import MEASURE_OPTIONS, RunSpec
+from tfstiff.runs.status import RunStatus
+
+_PARTS = "parts"  # folder of what several processes have summed
+# Attributes of a specification that matter where nothing is trained.
+_SETTINGS = (
+    *("dataset", "seed", "probe_size", "centering", "train_examples", "permute_labels", "metrics"),
+    *("data_dir", "offline"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class SavedModels:
+    """Saved models of one network.
+
+    Attributes:
+        files: In the order in which they were saved.
+        arch: The network that their weights are of, as `RunSpec.arch`. None where the files hold whole models.
+        hidden: Widths of its hidden layers, as `RunSpec.hidden`.
+        input_shape: Of its inputs; None means that of the data set's examples.
+        num_outputs: Of the network; None means the data set's number of classes.
+        learning_rate: With which they were trained; NaN where unknown.
+        loss: A name that Keras knows. None means that of the file, else cross-entropy.
+    """
+
+    files: Sequence[ModelFile]
+    arch: str | None = None
+    hidden: tuple[int, ...] | None = None
+    input_shape: tuple[int, ...] | None = None
+    num_outputs: int | None = None
+    learning_rate: float = math.nan
+    loss: str | None = None
+
+
+def measure_saved(
+    saved: SavedModels,
+    spec: RunSpec,
+    folder: str | Path,
+    *,
+    inputs: str = STANDARDIZED,
+    processes: Processes | int | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Measures saved models on a data set, one after the other, and leaves a run's folder behind.
+
+    Models are read in Keras' safe mode: no code that a file holds is run. A folder in which the same was completed is
+    returned at once; one in which it was begun is gone on with.
+
+    Args:
+        saved: The models.
+        spec: The data set, the probe and what is measured; settings of training are not used.
+        folder: New, empty, or one in which the same was begun; created with its parents.
+        inputs: What the models take: `standardized`, `raw` or `unit`; see `tfstiff.runs.data.load_examples`.
+        processes: Over which each measurement is spread; see `measure_in_parts`. None is this
+            one.
+        progress: Is told what happens.
+
+    Raises:
+        PartFailed: One of these processes failed; what the others summed is kept for the same call.
+        InvalidInput: A name or value cannot be used, a file is none of a model, the models do not take the data set's
+            examples, have too few outputs for its classes, or the folder is in use.
+        ModelCorrupt: A file is damaged.
+        UnsupportedModel: A model cannot be measured, or holds code.
+        DatasetUnavailable: The data set is not here and cannot be fetched.
+        DatasetCorrupt: The data set is damaged.
+    """
+    folder, clock = Path(folder), time.perf_counter()
+    for file in saved.files:
+        check_readable(file.path)
+    if not folder.exists() or (folder.is_dir() and is_blank(folder)):
+        begun = None
+    elif (folder / "records").is_dir():
+        begun = load_run(folder)
+    else:
+        raise _is_of_something_else(folder)
+    with claimed(folder):
+        writer = RunWriter(folder)
+        log = LoggedProgress(folder / "log.txt", progress or Progress())
+        try:
+            log.say(f"Loading {spec.dataset}.")
+            dataset = load_examples(spec, inputs)
+            probe = draw_probe(spec, dataset)
+        except BaseException:
+            if begun is None:
+                shutil.rmtree(folder)
+            raise
+        config = _config(saved, spec, inputs, dataset)
+        if begun is not None and begun.spec != config:
+            raise _is_of_something_else(folder)
+        if begun is not None and begun.status == "completed":
+            return begun
+        status = RunStatus(writer)
+        try:
+            writer.write_config(config)
+            writer.write_meta(provenance() | {"dataset": dataset.provenance, "probe": {"sha256": probe.sha256()}})
+            writer.write_probe(**probe.members())
+            _measure_all(saved, spec, dataset, probe, writer, processes, log)
+        except BaseException as error:
+            status.ended_by(error)
+            if not any((folder / "records").iterdir()) and not (folder / _PARTS).exists():
+                shutil.rmtree(folder)
+            raise
+        status.timings["seconds"] = round(time.perf_counter() - clock, 3)
+        status.ended("completed")
+    return load_run(folder)
+
+
+def _measure_all(
+    saved: SavedModels,
+    spec: RunSpec,
+    dataset: Dataset,
+    probe: Probe,
+    writer: RunWriter,
+    processes: Processes | int | None,
+    progress: Progress,
+) -> None:
+    last = -1
+    # Weights are read into one network, which is traced once and whose layers keep their names.
+    build = None if saved.arch is None else cache(partial(_build, saved.arch, saved, dataset))
+    say = cache(progress.say)  # what is so of all models is said once
+    for file in saved.files:
+        model = load_model(file.path, build)
+        check_fit(model, dataset, say)
+        loss = saved.loss if saved.loss is not None else loss_of(model, say)
+        resolve_loss(model, loss)  # tells what is wrong with it
+        own_probe = with_one_hot(probe, model) if takes_one_hot(model.loss if loss is None else loss) else probe
+        updates = num_updates(model)
+        last = max(file.step if file.step >= 0 else updates, last + 1)  # every record has a step of its own
+        if record_path(writer.folder, last).exists():  # made before this call
+            continue
+        start = time.perf_counter()
+        if processes is None:
+            found = measure(model, own_probe, loss=loss, **spec.measure_options())
+        else:
+            found = measure_in_parts(
+                model,
+                own_probe,
+                writer.folder / _PARTS / f"step-{last}",
+                processes=processes,
+                progress=PartsDone(progress.say),
+                loss=loss,
+                **spec.measure_options(),
+            )
+        seconds = time.perf_counter() - start
+        found = dataclasses.replace(
+            found, step=last, epoch=file.epoch, updates=updates, learning_rate=saved.learning_rate
+        )
+        writer.add(found, seconds)
+        shutil.rmtree(writer.folder / _PARTS, ignore_errors=True)
+        progress.say(f"Measured {file.path}.")
+        progress.measured(found, seconds)
+
+
+def _is_of_something_else(folder: Path) -> InvalidInput:
+    return InvalidInput(
+        f"{folder} holds something else.",
+        expected="a new or empty folder, or one in which the same was begun",
+        remedy="Choose another.",
+    )
+
+
+def _build(arch: str, saved: SavedModels, dataset: Dataset) -> keras.Model:
+    shape = saved.input_shape or dataset.train.x.shape[1:]
+    outputs = saved.num_outputs or dataset.num_classes
+    if outputs is None:
+        raise InvalidInput("--arch builds classifiers, and this data set has regression targets.")
+    return models.build(arch, tuple(shape), outputs, saved.hidden)
+
+
+def _config(saved: SavedModels, spec: RunSpec, inputs: str, dataset: Dataset) -> dict[str, Any]:
+    settings = {name: value for name, value in spec.as_config().items() if name in (*_SETTINGS, *MEASURE_OPTIONS)}
+    config = {
+        "models": [str(file.path) for file in saved.files],
+        "arch": saved.arch,
+        "hidden": saved.hidden,
+        "loss": saved.loss,
+        "inputs": inputs,
+        **settings,
+        "num_classes": dataset.num_classes,
+    }
+    return json.loads(json.dumps(config))  # as it is read again
