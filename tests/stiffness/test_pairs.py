@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tfstiff.errors import InvalidInput
 from tfstiff.stiffness import pairs
-from tfstiff.stiffness.pairs import COMPARED, DISTANCES, ComparedPairs, DistanceOptions, Points
+from tfstiff.stiffness.pairs import COMPARED, DISTANCES, ComparedPairs, DistanceOptions, Points, cosine_distance
 
 NUM_CLASSES = 4
 BINS = 6
@@ -42,7 +42,7 @@ def distance_between(x, x2, kind):
     if kind == "l2":
         return np.sqrt(((x - x2) ** 2).sum()), np.sqrt(((x - x2) ** 2).sum())
     lengths = np.sqrt((x @ x) * (x2 @ x2))
-    cosine = x @ x2 / lengths if lengths else 0.0
+    cosine = min(x @ x2 / lengths, 1.0) if lengths else 0.0  # rounding puts some of duplicates beyond 1
     return (1 - cosine, 1 - cosine) if kind == "cosine" else (cosine, 1 - cosine)
 
 
@@ -95,7 +95,7 @@ def check(rows, columns=None, **options):
     assert found.keys() == expected.keys()
     for pair, distance in expected.items():
         rounding = 1e-7 if kind == "l2" and distance < 1e-6 else 1e-12  # of a difference of squares
-        assert found[pair][0] == pytest.approx(distance, abs=rounding)
+        assert found[pair][0] == pytest.approx(distance, abs=rounding)  # cosines: 2⁻⁴¹ = 5e-13, by their steps
     check_sums(made.sums, made, found, rows, columns)
     assert made.sums.num_duplicates == duplicates
     return made
@@ -153,6 +153,30 @@ def test_duplicates_are_counted_and_left_out(kind):
             made = check(side, other, distance=kind, **options)
             if options == {"compared": "all"}:
                 assert made.sums.num_duplicates == 2
+
+
+@pytest.mark.parametrize("binning", ["equal_width", "quantile"])
+def test_equal_distances_are_equal_in_any_order_of_the_sum(binning):
+    rng = np.random.default_rng(0)
+    vectors = np.array([rng.permutation(40) < 12 for _ in range(30)], float)  # cosines of k/12
+    vectors[7] = vectors[2]
+    orders = [np.arange(40), np.arange(40)[::-1], *(rng.permutation(40) for _ in range(3))]
+    first, *others = (
+        compared(Points(vectors[:, order], np.zeros(30, int), np.ones(30, bool)), block_size=30, binning=binning)[0]
+        for order in orders
+    )
+    one = first.tile(0)
+    assert len(np.unique(one.distances)) == len(np.unique(np.rint(12 * one.distances)))
+    assert first.sums.num_duplicates == 1
+    for other in others:
+        np.testing.assert_array_equal(other.sums.edges, first.sums.edges)
+        np.testing.assert_array_equal(other.tile(0).distances, one.distances)
+        np.testing.assert_array_equal(other.tile(0).bins, one.bins)
+
+
+def test_duplicates_are_at_no_distance():
+    x = np.random.default_rng(1).normal(size=(50, 784))
+    assert (np.diag(cosine_distance(x, x * (1 + np.arange(50.0))[:, None])) == 0).all()
 
 
 def test_distances_beyond_the_tolerance_given_are_duplicates():

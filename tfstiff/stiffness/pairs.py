@@ -17,6 +17,7 @@ COMPARED = ("within", "between", "all")
 BINNINGS = ("equal_width", "quantile")
 KEPT_PAIRS = 2_000_000  # more than this many are computed anew at each measurement, not kept
 _HISTOGRAM_BINS = 4096  # from which quantiles of more pairs than that are read
+_COSINE_STEPS = 2.0**40  # to one; their products round by some 2⁻⁵³·√width, far below a step
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class DistanceOptions:
         binning: Bins of `equal_width`, or `quantile`: of equally many pairs.
         num_bins: Number of bins, B.
         duplicate_tolerance: Pairs nearer than this, in 1 − cos, or in L1 or L2 as a share of the mean length of the
-            examples, are near duplicates: counted, and left out.
+            examples, are near duplicates: counted, and left out. 0 leaves none out.
 
     Raises:
         InvalidInput: A choice is unknown, or a number out of range.
@@ -327,9 +328,11 @@ def num_candidates(classes: np.ndarray, classes2: np.ndarray | None, compared: s
 def cosine_distance(x: np.ndarray, x2: np.ndarray) -> np.ndarray:
     """(n, m) float64: `1 − x·x' / (|x| |x'|)`, between 0 and 2 (equation 8 of the paper); 1 where one is zero.
 
-    NaN where a vector is not finite.
+    NaN where a vector is not finite. In steps of 2⁻⁴⁰: pairs equally far apart, as many are where inputs are discrete,
+    must have one distance, and duplicates 0, in whichever order products are added up; else noise orders and bins them.
     """
-    return np.clip(1.0 - unit_rows(finite_rows(x)) @ unit_rows(finite_rows(x2)).T, 0.0, 2.0)
+    cosines = unit_rows(finite_rows(x)) @ unit_rows(finite_rows(x2)).T
+    return np.clip(1.0 - np.rint(cosines * _COSINE_STEPS) / _COSINE_STEPS, 0.0, 2.0)
 
 
 def l1_distance(x: np.ndarray, x2: np.ndarray) -> np.ndarray:
