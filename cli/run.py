@@ -15,14 +15,13 @@ import click
 from click.core import ParameterSource
 
 from tfstiff._quiet import import_tensorflow
-from tfstiff.callbacks.strategies import STRATEGIES
 from tfstiff.datasets import CENTERINGS, DEFAULT
 from tfstiff.errors import InvalidInput
 from tfstiff.records import load_run
 from tfstiff.runs.checkpoints.interval import CheckpointInterval
-from tfstiff.runs.figure_refresh import FigureRefresh
 from tfstiff.runs.run import is_blank, run
 from tfstiff.runs.spec import RunSpec
+from tfstiff.runs.strategies import STRATEGIES
 
 from .finished import print_finished
 from .options import METHODS, arch_option, hidden_option
@@ -157,7 +156,6 @@ def command(
     Trains with Adam at a constant learning rate, measures on a fixed probe of training and
     validation examples, and leaves records, figures and settings in the run's folder. With
     no options it trains the fully connected network on the data set that comes with tfstiff.
-    The figures are drawn anew now and then while it trains, in at most 2 % of the time.
     Ctrl-C, or SIGTERM, makes a checkpoint and ends, with 130 or 143; --resume goes on.
 
     \b
@@ -185,7 +183,7 @@ def command(
             )
     sys.path.insert(0, "")  # a user's own module, named by --arch, lies where the command is run
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    progress = FigureRefresh(folder, choose_progress())
+    progress = choose_progress()
     progress.say(f"Run folder: {folder}")
     import_tensorflow()
     with warnings.catch_warnings():

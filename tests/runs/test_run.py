@@ -20,7 +20,7 @@ from tfstiff.errors import DatasetUnavailable, InvalidInput
 from tfstiff.records import RunWriter
 from tfstiff.runs.claim import claimed
 from tfstiff.runs.fit import Reporter
-from tfstiff.runs.prepare import prepare_trial
+from tfstiff.runs.prepare import prepare_run
 from tfstiff.runs.progress import Progress, describe
 
 STEPS = 10  # an epoch: 40 examples in batches of 4
@@ -172,7 +172,7 @@ def test_what_was_told_is_kept(finished):
 def test_a_completed_run_returns_at_once(finished, monkeypatch):
     found, _, spec = finished
     before = {path: path.stat().st_mtime_ns for path in found.folder.rglob("*")}
-    monkeypatch.setattr("tfstiff.runs.run.prepare_trial", lambda *_: pytest.fail("began again"))
+    monkeypatch.setattr("tfstiff.runs.run.prepare_run", lambda *_: pytest.fail("began again"))
     again = run(spec, found.folder)
     assert [m.step for m in again.measurements] == [m.step for m in found.measurements]
     assert {path: path.stat().st_mtime_ns for path in found.folder.rglob("*")} == before
@@ -226,7 +226,7 @@ def test_config_is_there_before_anything_slow(tmp_path, spec, monkeypatch):
         assert load_run(folder).status == "running"
         raise InvalidInput("seen")
 
-    monkeypatch.setattr("tfstiff.runs.run.prepare_trial", look)
+    monkeypatch.setattr("tfstiff.runs.run.prepare_run", look)
     with pytest.raises(InvalidInput, match="seen"):
         run(spec, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -399,7 +399,7 @@ def test_the_steps_of_other_schedules(schedule, expected):
 
 
 def test_permuted_labels_are_what_is_trained_and_probed_on(tmp_path, spec, data):
-    trial = prepare_trial(dataclasses.replace(spec, permute_labels=True, seed=1), tmp_path / "run")
+    trial = prepare_run(dataclasses.replace(spec, permute_labels=True, seed=1), tmp_path / "run")
     with np.load(data) as raw:
         true = {f"train_{index:05d}": int(label) for index, label in enumerate(raw["y_train"])}
         validation = {f"validation_{index:05d}": int(label) for index, label in enumerate(raw["y_validation"])}

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +14,7 @@ from tfstiff.errors import InvalidInput
 from tfstiff.records import RunWriter, load_run
 from tfstiff.sweeps import TrialState, write_sweep
 from tfstiff.sweeps import state as state_module
-from tfstiff.sweeps.state import Beat, read_state, silent_seconds
+from tfstiff.sweeps.state import Heartbeat, read_state, silent_seconds
 from tfstiff.sweeps.trial_process import run_trial
 
 ELSEWHERE = {"host": "another-machine", "pid": 1}
@@ -141,10 +142,10 @@ def test_a_run_of_which_something_is_heard_is_left_alone(sweep, behave, silence,
 def test_it_tells_while_training(tmp_path, monkeypatch):
     monkeypatch.setattr(state_module, "BEAT_SECONDS", 0.01)
     path = tmp_path / "state.json"
-    with Beat(path, TrialState()) as beat:
+    with Heartbeat(path, TrialState()) as heartbeat:
         assert read_state(path).state == "running"
-        beat.begin(4, 10)
-        beat.stepped(2, 5, {"loss": 0.5})
+        heartbeat.begin(4, 10)
+        heartbeat.stepped(2, 5, {"loss": 0.5})
         deadline = time.monotonic() + 20
         while read_state(path).epoch != 2.5 and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -157,12 +158,12 @@ def test_time_left_is_at_the_pace_since_training_began():
     state = TrialState("running", epoch=3.0, epochs=10, begun_at_epoch=1.0, seconds_training=4.0)
     assert state.seconds_left == 14.0
     assert str(TrialState("running", epochs=10).seconds_left) == "nan"
-    assert str(state.but(state="completed").seconds_left) == "nan"
+    assert str(replace(state, state="completed").seconds_left) == "nan"
 
 
 def test_a_loss_that_is_not_finite_is_kept_as_json(sweep):
     trial = sweep.trials[0]
-    sweep.record(trial, finish(sweep, trial, "diverged").but(loss=float("nan")))
+    sweep.record(trial, replace(finish(sweep, trial, "diverged"), loss=float("nan")))
     assert json.loads(sweep.state_file(trial).read_text())["loss"] is None
     assert str(sweep.state(trial).loss) == "nan"
 

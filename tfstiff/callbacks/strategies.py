@@ -1,29 +1,12 @@
-"""Training on several devices of one machine, and what cannot be trained with measurements. Imports TensorFlow late."""
+"""Which distribution strategies a model can be trained under with measurements."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from tfstiff.errors import UnsupportedModel
 
-STRATEGIES = ("none", "mirrored")
 _OF_SEVERAL_PROCESSES = ("MultiWorkerMirroredStrategy", "CollectiveAllReduceStrategy", "ParameterServerStrategy")
-
-
-def strategy_scope(name: str) -> AbstractContextManager[Any]:
-    """The scope in which a model is to be built and compiled.
-
-    Args:
-        name: One of `STRATEGIES`. `mirrored` trains a copy on each GPU of this machine, or, where there is none, on
-            each of its logical CPU devices, with a batch divided between them.
-    """
-    if name == "none":
-        return nullcontext()
-    import tensorflow as tf
-
-    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    return tf.distribute.MirroredStrategy([device.name for device in devices]).scope()
 
 
 def check_strategy(model: Any) -> None:

@@ -34,7 +34,7 @@ def claimed(folder: Path) -> Iterator[bool]:
     try:
         lock.acquire()
     except Timeout:
-        raise is_claimed(folder) from None
+        raise claimed_elsewhere(folder) from None
     except (NotImplementedError, OSError) as error:
         if not os.access(folder, os.W_OK):
             raise error
@@ -46,7 +46,7 @@ def claimed(folder: Path) -> Iterator[bool]:
         lock.release()
 
 
-def is_claimed(folder: Path) -> InvalidInput:
+def claimed_elsewhere(folder: Path) -> InvalidInput:
     """The error that says so."""
     return InvalidInput(
         f"Another process is running in {folder}.", remedy="Wait for it, or choose another output folder."

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Trial:
+class PreparedRun:
     """The parts of a run, ready to train."""
 
     spec: RunSpec
@@ -76,7 +76,7 @@ class Trial:
         }
 
 
-def prepare_trial(spec: RunSpec, folder: Path) -> Trial:
+def prepare_run(spec: RunSpec, folder: Path) -> PreparedRun:
     """Loads the data, draws the probe and builds the model, and sees that the one can be measured on the other.
 
     Raises:
@@ -99,10 +99,10 @@ def prepare_trial(spec: RunSpec, folder: Path) -> Trial:
     from tfstiff.callbacks.stiffness import StiffnessCallback
     from tfstiff.callbacks.stop_at_loss import StopAtTrainingLoss
     from tfstiff.callbacks.stopping import StopWhenStiffnessDrops
-    from tfstiff.callbacks.strategies import strategy_scope
     from tfstiff.callbacks.turning_points import OnsetEvents
     from tfstiff.gradients.loss import check_model
     from tfstiff.measuring.labels import check_labels
+    from tfstiff.runs.strategies import strategy_scope
 
     train, probe = dataset.train, draw_probe(spec, dataset)
     keras.utils.set_random_seed(spec.seed)
@@ -145,7 +145,7 @@ def prepare_trial(spec: RunSpec, folder: Path) -> Trial:
             min_drop=spec.min_stiffness_drop,
         )
         watchers = [drop, *watchers]
-    return Trial(spec, folder, dataset, probe, model, stiffness, stop, watchers, steps_per_epoch, steps)
+    return PreparedRun(spec, folder, dataset, probe, model, stiffness, stop, watchers, steps_per_epoch, steps)
 
 
 def _steps_per_execution(spec: RunSpec) -> int:
@@ -202,24 +202,24 @@ class Saving:
     run_began: float
 
 
-def train(trial: Trial, progress: Progress, timings: dict[str, Any], saving: Saving) -> bool:
+def train(prepared: PreparedRun, progress: Progress, timings: dict[str, Any], saving: Saving) -> bool:
     """Trains and measures; fills in `timings`; returns whether training diverged.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed; there is a checkpoint of where training was.
         SystemExit: The process was told to end (SIGTERM); there is a checkpoint of where training was.
     """
+    from tfstiff.callbacks.kept_models import KeepModels
     from tfstiff.runs.checkpoints.saving import SaveCheckpoints
     from tfstiff.runs.fit import Batches, ExactSteps, Reporter
-    from tfstiff.runs.saved.reading import KeepModels
 
-    examples, writer = trial.dataset.train, RunWriter(trial.folder)
-    batches = Batches(examples.x, examples.y, trial.spec.batch_size, trial.spec.seed)
-    reporter = Reporter(trial.stiffness, progress, writer)
-    keep = KeepModels(trial.stiffness, trial.folder) if trial.spec.keep_models else None
+    examples, writer = prepared.dataset.train, RunWriter(prepared.folder)
+    batches = Batches(examples.x, examples.y, prepared.spec.batch_size, prepared.spec.seed)
+    reporter = Reporter(prepared.stiffness, progress, writer)
+    keep = KeepModels(prepared.stiffness, prepared.folder) if prepared.spec.keep_models else None
 
     def reached(done: int) -> None:
-        trial.stiffness.on_train_batch_end(done - 1)
+        prepared.stiffness.on_train_batch_end(done - 1)
         if keep is not None:
             keep.keep()
         reporter.report()
@@ -232,41 +232,41 @@ def train(trial: Trial, progress: Progress, timings: dict[str, Any], saving: Sav
         now = time.perf_counter()
         return {"sizes": writer.sizes(), "seconds": now - saving.run_began, "seconds_in_fit": now - start}
 
-    exact = ExactSteps(trial.measured_steps, reached, **begun)
-    followers = (trial.stop, *trial.watchers, keep, reporter)
-    callbacks = [one for one in (batches, exact, trial.stiffness, *followers) if one is not None]
-    progress.begin(trial.spec.epochs, trial.steps_per_epoch)
+    exact = ExactSteps(prepared.measured_steps, reached, **begun)
+    followers = (prepared.stop, *prepared.watchers, keep, reporter)
+    callbacks = [one for one in (batches, exact, prepared.stiffness, *followers) if one is not None]
+    progress.begin(prepared.spec.epochs, prepared.steps_per_epoch)
     try:
         with Interruption(progress.say) as interruption:
             saver = SaveCheckpoints(saving.store, saving.interval, interruption, callbacks, kept_besides, progress.say)
-            _fit(trial, batches.dataset, [*callbacks, saver], begun_from)
+            _fit(prepared, batches.dataset, [*callbacks, saver], begun_from)
         if interruption.requested is not None:  # after the last batch
             interruption.end()
     finally:
         progress.end()
-        fitting, measuring = time.perf_counter() - start, sum(trial.stiffness.seconds)
-        images = min(reporter.steps * trial.spec.batch_size, trial.spec.epochs * len(examples))
+        fitting, measuring = time.perf_counter() - start, sum(prepared.stiffness.seconds)
+        images = min(reporter.steps * prepared.spec.batch_size, prepared.spec.epochs * len(examples))
         timings["seconds_in_fit"] = round(fitting, 3)
         timings["seconds_measuring"] = round(measuring, 3)
         timings["images_per_second"] = round(images / (fitting - measuring), 1)
-    if trial.stop is not None and trial.stop.waiting:
+    if prepared.stop is not None and prepared.stop.waiting:
         progress.say(
-            f"Not reached: training losses of {', '.join(map(str, trial.stop.waiting))}; "
-            f"the lowest was {min(loss for _, loss in trial.stop.evaluations):.4g}."
+            f"Not reached: training losses of {', '.join(map(str, prepared.stop.waiting))}; "
+            f"the lowest was {min(loss for _, loss in prepared.stop.evaluations):.4g}."
         )
     return reporter.diverged
 
 
-def _fit(trial: Trial, dataset: Any, callbacks: list[Any], begun_from: Checkpoint | None) -> None:
+def _fit(prepared: PreparedRun, dataset: Any, callbacks: list[Any], begun_from: Checkpoint | None) -> None:
     """Calls Keras' `fit`, from the epoch of the checkpoint on where there is one."""
-    epochs, steps = trial.spec.epochs, trial.steps_per_epoch
+    epochs, steps = prepared.spec.epochs, prepared.steps_per_epoch
     if begun_from is None:
-        trial.model.fit(dataset, epochs=epochs, shuffle=False, verbose=0, callbacks=callbacks)
+        prepared.model.fit(dataset, epochs=epochs, shuffle=False, verbose=0, callbacks=callbacks)
         return
     from tfstiff.runs.checkpoints import training_state
     from tfstiff.runs.checkpoints.resuming import ResumedCallbacks
 
-    training_state.build(trial.model, trial.dataset.train.x[:1], trial.dataset.train.y[:1])
-    resumed = ResumedCallbacks(callbacks, begun_from, trial.model, epochs=epochs, steps=steps)
+    training_state.build(prepared.model, prepared.dataset.train.x[:1], prepared.dataset.train.y[:1])
+    resumed = ResumedCallbacks(callbacks, begun_from, prepared.model, epochs=epochs, steps=steps)
     first = (begun_from.step - 1) // steps
-    trial.model.fit(dataset, epochs=epochs, initial_epoch=first, shuffle=False, verbose=0, callbacks=resumed)
+    prepared.model.fit(dataset, epochs=epochs, initial_epoch=first, shuffle=False, verbose=0, callbacks=resumed)

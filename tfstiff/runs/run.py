@@ -15,8 +15,8 @@ from tfstiff.records import Run, RunWriter, load_run
 from tfstiff.records.provenance import provenance
 from tfstiff.runs.checkpoints.interval import CheckpointInterval
 from tfstiff.runs.checkpoints.store import Checkpoint, CheckpointStore
-from tfstiff.runs.claim import LOCK, claimed, heard_of, is_claimed
-from tfstiff.runs.prepare import Saving, Trial, prepare_trial, train
+from tfstiff.runs.claim import LOCK, claimed, claimed_elsewhere, heard_of
+from tfstiff.runs.prepare import PreparedRun, Saving, prepare_run, train
 from tfstiff.runs.progress import LoggedProgress, Progress
 from tfstiff.runs.spec import RunSpec
 from tfstiff.runs.status import RunStatus, now
@@ -67,7 +67,7 @@ def run(
         if found is not None and found.status in _ENDED:  # by a process that had the folder until now
             return found
         if found is not None and found.is_running and not (is_alone and _is_of_here(found)):
-            raise is_claimed(folder)
+            raise claimed_elsewhere(folder)
         with heard_of(folder / "status.json"):
             return _run(spec, folder, found, progress or Progress(), checkpoints or CheckpointInterval())
 
@@ -86,12 +86,12 @@ def _run(spec: RunSpec, folder: Path, found: Run | None, progress: Progress, int
     status = RunStatus(writer)
     log.say(f"Loading {spec.dataset}.")
     try:
-        trial = prepare_trial(spec, folder)
+        prepared = prepare_run(spec, folder)
         if found is None or checkpoint is None:
-            writer.write_config(spec.as_config() | trial.resolved())
-            writer.write_meta(provenance() | trial.inputs())
+            writer.write_config(spec.as_config() | prepared.resolved())
+            writer.write_meta(provenance() | prepared.inputs())
         else:
-            writer.write_meta(_checked_meta(found, trial, checkpoint, log.say))
+            writer.write_meta(_checked_meta(found, prepared, checkpoint, log.say))
     except BaseException as error:
         if checkpoint is None:
             shutil.rmtree(folder)  # nothing was recorded, and the same command, mended, must be free to run
@@ -99,11 +99,11 @@ def _run(spec: RunSpec, folder: Path, found: Run | None, progress: Progress, int
             status.ended_by(error)
         raise
     log.say(
-        f"Training {trial.model.name} ({trial.model.count_params():,} parameters) on {len(trial.dataset.train):,} "
-        f"examples: {spec.epochs} epochs of {trial.steps_per_epoch} steps."
+        f"Training {prepared.model.name} ({prepared.model.count_params():,} parameters) on "
+        f"{len(prepared.dataset.train):,} examples: {spec.epochs} epochs of {prepared.steps_per_epoch} steps."
     )
     try:
-        diverged = train(trial, log, status.timings, Saving(store, interval, checkpoint, clock))
+        diverged = train(prepared, log, status.timings, Saving(store, interval, checkpoint, clock))
         finished = load_run(folder)
         log.say("Drawing the figures.")
         draw_figures(finished, log)
@@ -172,16 +172,18 @@ def _rewound(folder: Path, store: CheckpointStore, say: Callable[[str], object])
     return None
 
 
-def _checked_meta(found: Run, trial: Trial, checkpoint: Checkpoint, say: Callable[[str], object]) -> dict[str, Any]:
+def _checked_meta(
+    found: Run, prepared: PreparedRun, checkpoint: Checkpoint, say: Callable[[str], object]
+) -> dict[str, Any]:
     """The provenance of a run that goes on; tells what has changed.
 
     Raises:
         InvalidInput: What determines the run has.
     """
-    found_now = json.loads(json.dumps(provenance() | trial.inputs()))
+    found_now = json.loads(json.dumps(provenance() | prepared.inputs()))
     before = found.meta
     decisive = [
-        *_differing(found.spec, json.loads(json.dumps(trial.resolved()))),
+        *_differing(found.spec, json.loads(json.dumps(prepared.resolved()))),
         *_differing(before["dataset"].get("splits", {}), found_now["dataset"].get("splits", {})),
         *_differing({"probe": before["probe"]["sha256"]}, {"probe": found_now["probe"]["sha256"]}),
     ]

@@ -13,11 +13,11 @@ from typing import Any
 from tfstiff.analysis.loss_level import checked_levels
 from tfstiff.analysis.overfitting import chosen_monitor
 from tfstiff.callbacks.schedules import Schedule, as_schedule, log_fractions
-from tfstiff.callbacks.strategies import STRATEGIES
 from tfstiff.datasets.groupings import BUILT_IN, chosen_grouping
 from tfstiff.errors import InvalidInput
 from tfstiff.records import METRICS, PAIR_SETS, scalar_names
 from tfstiff.runs.presets import preset
+from tfstiff.runs.strategies import STRATEGIES
 from tfstiff.stiffness.estimate import CRITICAL_LENGTH_METHODS, check_critical_length
 from tfstiff.stiffness.pairs import COMPARED, DISTANCES
 

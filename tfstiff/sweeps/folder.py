@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tfstiff.errors import InvalidInput, RecordCorrupt, RunNotFound
@@ -72,9 +72,9 @@ class Sweep:
         try:
             status = self._status(trial)
         except RecordCorrupt as problem:
-            return told.but(state="failed", error=str(problem), exit_code=problem.exit_code)
+            return replace(told, state="failed", error=str(problem), exit_code=problem.exit_code)
         if status in DONE:
-            return told.but(state=status, error="")
+            return replace(told, state=status, error="")
         if told.is_done:  # the run folder was removed or is another's
             return TrialState()
         return told

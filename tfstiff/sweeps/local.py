@@ -10,7 +10,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tfstiff.cluster.resources import available_cores, process_environment, visible_gpus
 from tfstiff.sweeps.executor import Outcomes
@@ -95,8 +95,8 @@ class LocalExecutor:
         if code < 0 and state.attempts <= self._retries:
             return None
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        state = state.but(
-            state="failed", error=f"The process {how}; its last words: {sweep.log_file(one.trial)}", exit_code=1
+        state = replace(
+            state, state="failed", error=f"The process {how}; its last words: {sweep.log_file(one.trial)}", exit_code=1
         )
         sweep.record(one.trial, state)
         return state

@@ -6,6 +6,7 @@ import contextlib
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -151,6 +152,6 @@ def _ended(ray: ModuleType, sweep: Sweep, trial: Trial, done: Any) -> TrialState
         error = f"{type(problem).__name__}: {str(problem).splitlines()[0]}"
     state = sweep.state(trial)
     if state.state in ("running", "waiting"):
-        state = state.but(state="failed", error=error, exit_code=1)
+        state = replace(state, state="failed", error=error, exit_code=1)
         sweep.record(trial, state)
     return state

@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +68,6 @@ class TrialState:
             return math.nan
         return self.seconds_training / covered * (self.epochs - self.epoch)
 
-    def but(self, **changes: Any) -> TrialState:
-        """The same with some attributes changed."""
-        return dataclasses.replace(self, **changes)
-
 
 def read_state(path: Path) -> TrialState:
     """What a process last told; a state of waiting where it told nothing that can be read."""
@@ -101,7 +97,7 @@ def silent_seconds(path: Path) -> float:
         clock.unlink()
 
 
-class Beat(Progress):
+class Heartbeat(Progress):
     """Tells how far a trial is, in its file, every second while there is news and every tenth second otherwise.
 
     A thread of its own writes, so that a long measurement is not taken for a dead process. Use it as a context manager.
@@ -112,14 +108,14 @@ class Beat(Progress):
     """
 
     def __init__(self, path: Path, state: TrialState) -> None:
-        self.state = state.but(state="running", pid=os.getpid(), host=socket.gethostname())
+        self.state = replace(state, state="running", pid=os.getpid(), host=socket.gethostname())
         self._path = path
         self._began = time.monotonic()
         self._training_began = self._began
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
-    def __enter__(self) -> Beat:
+    def __enter__(self) -> Heartbeat:
         write_state(self._path, self.state)
         self._thread.start()
         return self
@@ -131,7 +127,7 @@ class Beat(Progress):
     def finish(self, **changes: Any) -> TrialState:
         """Writes the last state and returns it."""
         self.__exit__()
-        self.state = self._timed().but(**changes)
+        self.state = replace(self._timed(), **changes)
         write_state(self._path, self.state)
         return self.state
 
@@ -144,7 +140,7 @@ class Beat(Progress):
         self._steps = steps_per_epoch
         self._training_began = time.monotonic()
         self._first = True
-        self.state = self.state.but(epochs=epochs)
+        self.state = replace(self.state, epochs=epochs)
 
     def stepped(self, epoch: int, step: int, logs: dict[str, float]) -> None:
         """Takes in where training is."""
@@ -152,13 +148,13 @@ class Beat(Progress):
         if self._first:  # the first steps bear the tracing, and are not representative of the pace
             self._first = False
             self._training_began = time.monotonic()
-            self.state = self.state.but(begun_at_epoch=reached)
-        self.state = self.state.but(epoch=reached, loss=float(logs.get("loss", math.nan)))
+            self.state = replace(self.state, begun_at_epoch=reached)
+        self.state = replace(self.state, epoch=reached, loss=float(logs.get("loss", math.nan)))
 
     def _timed(self) -> TrialState:
         now = time.monotonic()
-        return self.state.but(
-            seconds=round(now - self._began, 3), seconds_training=round(now - self._training_began, 3)
+        return replace(
+            self.state, seconds=round(now - self._began, 3), seconds_training=round(now - self._training_began, 3)
         )
 
     def _beat(self) -> None:

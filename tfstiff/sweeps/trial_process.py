@@ -13,7 +13,7 @@ from tfstiff._quiet import import_tensorflow
 from tfstiff.errors import TfstiffError
 from tfstiff.records import RunWriter, load_run
 from tfstiff.sweeps.folder import Sweep, load_sweep
-from tfstiff.sweeps.state import SILENT_SECONDS, Beat, TrialState, read_state, silent_seconds
+from tfstiff.sweeps.state import SILENT_SECONDS, Heartbeat, TrialState, read_state, silent_seconds
 from tfstiff.sweeps.trials import Trial
 
 
@@ -32,23 +32,23 @@ def run_trial(sweep: Sweep, trial: Trial, driver: str) -> TrialState:
     before = read_state(path)
     _release(sweep, trial, before, driver)
     attempts = before.attempts + 1 if before.driver == driver else 1
-    beat = Beat(path, TrialState(driver=driver, attempts=attempts))
-    with beat:
+    heartbeat = Heartbeat(path, TrialState(driver=driver, attempts=attempts))
+    with heartbeat:
         try:
             import_tensorflow()
             from tfstiff.runs.run import run
 
-            finished = run(trial.spec, sweep.run_folder(trial), progress=beat)
+            finished = run(trial.spec, sweep.run_folder(trial), progress=heartbeat)
         except TfstiffError as error:
             print(f"Error: {error}", file=sys.stderr)  # noqa: T201  # standard error is the trial's log
-            return beat.finish(state="failed", error=str(error), exit_code=error.exit_code)
+            return heartbeat.finish(state="failed", error=str(error), exit_code=error.exit_code)
         except Exception as error:
             traceback.print_exc()
-            return beat.finish(state="failed", error=f"{type(error).__name__}: {error}", exit_code=1)
+            return heartbeat.finish(state="failed", error=f"{type(error).__name__}: {error}", exit_code=1)
         except BaseException as error:
-            beat.finish(state="interrupted", error=type(error).__name__)
+            heartbeat.finish(state="interrupted", error=type(error).__name__)
             raise
-        return beat.finish(state=finished.status)
+        return heartbeat.finish(state=finished.status)
 
 
 def _release(sweep: Sweep, trial: Trial, before: TrialState, driver: str) -> None:
