@@ -1,14 +1,10 @@
 import itertools
 import math
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import kendalltau
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "figures"))
 from synthetic_runs import critical_length, measurement, write_run
 
 from tfstiff import RunSpec, at_training_loss

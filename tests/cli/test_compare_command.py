@@ -1,19 +1,14 @@
 import csv
 import json
 import math
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from tfstiff_cli import main
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "figures"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "sweeps"))
 from made_up import sweep_of
 from synthetic_runs import measurement, write_run
+from tfstiff_cli import main
 
 from tfstiff import RunSpec
 from tfstiff.sweeps import write_sweep

@@ -4,8 +4,6 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "figures"))
 from synthetic_runs import series, write_run
 from synthetic_sweeps import sweep
 from tfstiff_cli import main

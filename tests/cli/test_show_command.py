@@ -1,13 +1,9 @@
 import io
 import json
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "figures"))
 from synthetic_runs import NAN, measurement, series, write_run
 from tfstiff_cli import main
 from tfstiff_cli.tables import print_measurements

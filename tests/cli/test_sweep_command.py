@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from made_up import InProcess, failed, finish, sweep_of
 from rich.console import Console
 from tfstiff_cli import main
 from tfstiff_cli.run import command as run_command
@@ -16,9 +17,6 @@ from tfstiff_cli.sweep_settings import _LISTS, _RUN_OPTIONS
 
 from tfstiff import RunSpec, load_run
 from tfstiff.sweeps import TrialState, load_sweep, spec_hash
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "sweeps"))
-from made_up import InProcess, failed, finish, sweep_of
 
 
 @pytest.fixture(autouse=True)

@@ -3,13 +3,10 @@ import io
 import os
 import socket
 import sys
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "figures"))
 from synthetic_runs import measurement, series, write_run
 from tfstiff_cli import main, watch
 from tfstiff_cli.panel import Sparkline, measurement_panel
