@@ -22,7 +22,7 @@ from tfstiff.analysis.comparison import (
 from tfstiff.errors import InvalidInput
 from tfstiff.records import METRICS, PAIR_SETS, Run, load_run
 from tfstiff.records.atomic import finite
-from tfstiff.runs.progress import shown_pair_set
+from tfstiff.records.words import default_pair_set
 from tfstiff.sweeps import is_sweep, load_sweep
 
 from .comparison_tables import print_comparison
@@ -141,7 +141,7 @@ def _quantities(runs: Sequence[Run], names: Sequence[str], pair_set: str | None)
         return list(names)
     metrics = {metric for run in runs for metric in run.spec.get("metrics", METRICS)}
     left_out = tuple(f"stiffness_{metric}_" for metric in METRICS if metric not in metrics)
-    chosen = pair_set or shown_pair_set(runs[0].measurements[0])
+    chosen = pair_set or default_pair_set(runs[0].measurements[0].pair_sets)
     return [name for name in known if name.endswith(f"_{chosen}") and not name.startswith(left_out)]
 
 

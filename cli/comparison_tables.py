@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import click
 
 from tfstiff.analysis.comparison import LEAST_SEEDS, Comparison, OverSeeds, Place, Trend
-from tfstiff.sweeps.trials import in_a_word
+from tfstiff.records.words import ABSENT, number, settings_in_words
 
 from .tables import plain_table, print_whole
 
-_ABSENT = "–"
+_number = partial(number, minus="-")
 
 
 def print_comparison(found: Comparison) -> None:
@@ -36,7 +37,7 @@ def _print_table(found: Comparison, quantity: str, places: Sequence[Place]) -> i
     tests = 0
     for rows in zip(*(found.trends(quantity, place) for place in places), strict=True):
         settings = rows[0][0]
-        label = ", ".join(f"{name.replace('_', ' ')} {in_a_word(value)}" for name, value in settings.items())
+        label = settings_in_words(settings.items())
         seeds = max(one.num_seeds + one.num_incomplete for _, one in rows)
         cells = [_trend_cell(one, seeds) for _, one in rows]
         table.add_row(f"trend{', ' if label else ''}{label}", str(seeds), *cells)
@@ -53,7 +54,7 @@ def _title(quantity: str) -> str:
 def _cell(found: OverSeeds, seeds: int) -> str:
     """`0.512 [0.498, 0.530] ±.012`, and how many seeds that is of where it is not of all."""
     if found.num_seeds == 0:
-        return _ABSENT
+        return ABSENT
     text = _between(found.median_low, found.median_high)
     if found.num_seeds > 1:
         text += f" [{_number(found.low)}, {_number(found.high)}]"
@@ -68,21 +69,15 @@ def _between(low: float, high: float) -> str:
     if low == high:
         return _number(low)
     if math.isinf(high):
-        return _ABSENT if math.isinf(low) else f">{_number(low)}"
+        return ABSENT if math.isinf(low) else f">{_number(low)}"
     return f"<{_number(high)}" if math.isinf(low) else f"{_number(low)}…{_number(high)}"
 
 
 def _trend_cell(found: Trend, seeds: int) -> str:
     if not found.num_seeds:
-        return _ABSENT
-    p_value = f"{found.p_value:.2g}" if math.isfinite(found.p_value) else _ABSENT
+        return ABSENT
+    p_value = f"{found.p_value:.2g}" if math.isfinite(found.p_value) else ABSENT
     return f"τ {found.tau:+.2f}, p {p_value}" + (f" (n {found.num_seeds})" if found.num_seeds < seeds else "")
-
-
-def _number(value: float) -> str:
-    if math.isinf(value):
-        return "∞" if value > 0 else "-∞"
-    return f"{value:.3f}" if abs(value) < 1000 else f"{value:.3g}"
 
 
 def _notes(found: Comparison, tests: int) -> list[str]:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tfstiff.records import METRICS, CriticalLength, Measurement
-from tfstiff.runs.progress import shown_pair_set
+from tfstiff.records.words import ABSENT, default_pair_set, status_of_length
 
 from .tables import mean_and_error, with_error
 
@@ -64,7 +64,7 @@ def measurement_panel(measurements: Sequence[Measurement], note: str = "", metri
     if not measurements:
         return Panel("No measurement yet.", subtitle=_plain(note), subtitle_align="left", expand=False)
     latest = measurements[-1]
-    pair_set = shown_pair_set(latest)
+    pair_set = default_pair_set(latest.pair_sets)
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, justify="right", style="bold")
@@ -82,17 +82,17 @@ def measurement_panel(measurements: Sequence[Measurement], note: str = "", metri
             table.add_row(f"{metric} {kind}", with_error(*found[-1]), Sparkline(values), "")
     length = latest[pair_set].critical_length
     lengths = [m[pair_set].critical_length.value for m in measurements if pair_set in m.pair_sets]
-    shown = f"{length.value:.3f}" if math.isfinite(length.value) else "–"
-    table.add_row("critical length ξ", shown, Sparkline(lengths), _length_in_words(length))
+    shown = f"{length.value:.3f}" if math.isfinite(length.value) else ABSENT
+    table.add_row("critical length ξ", shown, Sparkline(lengths), _interval_or_status(length))
     epoch = f"epoch {latest.epoch:.3g}, " if math.isfinite(latest.epoch) else ""
     title = Text(f"{epoch}step {latest.step}, pairs {pair_set}")
     return Panel(table, title=title, subtitle=_plain(note), title_align="left", subtitle_align="left", expand=False)
 
 
-def _length_in_words(length: CriticalLength) -> str:
+def _interval_or_status(length: CriticalLength) -> str:
     """The 95 % interval of ξ where it lies inside the distances observed, else why it does not."""
     if length.status != "ok":
-        return length.status.replace("_", " ")
+        return status_of_length(length.status).words
     return f"{length.low:.3g} to {length.high:.3g}" if length.interval == "bounded" else "ok"
 
 

@@ -11,7 +11,7 @@ import click
 from tfstiff.errors import RecordCorrupt
 from tfstiff.records import METRICS, PAIR_SETS, Run, scalar_row
 from tfstiff.records.atomic import finite
-from tfstiff.runs.progress import shown_pair_set
+from tfstiff.records.words import default_pair_set
 
 from .given_runs import open_runs
 from .onset_table import onsets_document, print_onsets
@@ -87,7 +87,7 @@ def _print_run(
     run: Run, config: dict[str, Any], status: str, events: list[dict[str, Any]], pair_set: str | None
 ) -> None:
     named = {"data set": "dataset", "arch": "arch", "learning rate": "learning_rate"}
-    pair_set = pair_set or (shown_pair_set(run.measurements[0]) if run.measurements else "train_val")
+    pair_set = pair_set or default_pair_set(run.measurements[0].pair_sets if run.measurements else ())
     settings = {label: config[key] for label, key in named.items() if config.get(key) is not None}
     for label, value in {"run": run.folder, "status": status, **settings, "pairs": pair_set}.items():
         click.echo(f"{label + ':':<15}{value}")

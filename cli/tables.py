@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import IO, Any
 
 from rich.console import Console
@@ -12,18 +13,10 @@ from rich.measure import Measurement as Extent
 from rich.table import Table
 
 from tfstiff.records import METRICS, Measurement, PairSetStiffness
-from tfstiff.runs.progress import describe_event, shown_pair_set
+from tfstiff.records.words import ABSENT, LENGTH_STATUSES, default_pair_set, number, status_of_length
+from tfstiff.runs.progress import describe_event
 
-# Status of a critical length -> its mark in the table, and what the mark means.
-_MARKS = {
-    "extrapolated": (">", "ξ lies beyond the largest distance observed"),
-    "beyond": (">>", "ξ lies beyond 2, the largest cosine distance, or beyond twice the largest observed"),
-    "all_nonpositive": ("<", "ξ lies below the smallest distance observed"),
-    "no_decay": ("=", "no ξ: stiffness does not fall significantly with distance"),
-    "too_few_pairs": ("?", "no ξ: too few pairs"),
-    "unavailable": ("?", "no ξ: its method needs all pairs"),
-}
-_ABSENT = "–"
+_number = partial(number, minus="-")  # as other programs read it
 
 
 def measurement_table(
@@ -49,13 +42,13 @@ def measurement_table(
     table.add_column("", no_wrap=True)
     for m in measurements:
         stiffness = m.pair_sets.get(pair_set)
-        cells = [f"{m.epoch:.3g}" if math.isfinite(m.epoch) else _ABSENT, str(m.step) if m.step >= 0 else _ABSENT]
+        cells = [f"{m.epoch:.3g}" if math.isfinite(m.epoch) else ABSENT, str(m.step) if m.step >= 0 else ABSENT]
         cells += [_number(m.train.loss, 4), _number(m.validation.loss, 4)]
         if has_classes:
             cells.append(_number(m.validation.accuracy))
         cells += [with_error(*mean_and_error(stiffness, metric, kind)) for metric, kind in kinds]
         length = stiffness.critical_length if stiffness else None
-        cells += [_number(length.value if length else math.nan), _mark(length.status) if length else ""]
+        cells += [_number(length.value if length else math.nan), status_of_length(length.status).mark if length else ""]
         table.add_row(*cells)
     return table
 
@@ -63,7 +56,7 @@ def measurement_table(
 def status_legend(measurements: Sequence[Measurement], pair_set: str = "train_val") -> list[str]:
     """A line for each mark that the table of these measurements has."""
     occurring = {m[pair_set].critical_length.status for m in measurements if pair_set in m.pair_sets}
-    return [f"{mark:<2} {meaning}" for status, (mark, meaning) in _MARKS.items() if status in occurring]
+    return [f"{one.mark:<2} {one.words}" for status, one in LENGTH_STATUSES.items() if status in occurring and one.mark]
 
 
 def print_measurements(
@@ -80,7 +73,7 @@ def print_measurements(
         file: Standard output where None.
         metrics: Which of `sign` and `cosine`.
     """
-    pair_set = pair_set or (shown_pair_set(measurements[0]) if measurements else "train_val")
+    pair_set = pair_set or default_pair_set(measurements[0].pair_sets if measurements else ())
     notes = (*status_legend(measurements, pair_set), *gradient_notes(measurements, pair_set))
     print_whole(measurement_table(measurements, pair_set, metrics), notes, file)
 
@@ -129,14 +122,14 @@ def print_blocks(
         metrics: Which of `sign` and `cosine`.
         file: Standard output where None.
     """
-    pair_set = pair_set or (shown_pair_set(measurements[0]) if measurements else "train_val")
+    pair_set = pair_set or default_pair_set(measurements[0].pair_sets if measurements else ())
     grouped = [m for m in measurements if m.groups and pair_set in m.pair_sets]
     if not grouped:
         return
     kinds = ("same\ngroup", "different\ngroups", "contrast", "p")
     table = plain_table("epoch", "step", *(f"{metric}\n{kind}" for metric in metrics for kind in kinds))
     for m in grouped:
-        cells = [f"{m.epoch:.3g}" if math.isfinite(m.epoch) else _ABSENT, str(m.step) if m.step >= 0 else _ABSENT]
+        cells = [f"{m.epoch:.3g}" if math.isfinite(m.epoch) else ABSENT, str(m.step) if m.step >= 0 else ABSENT]
         for metric in metrics:
             blocks = getattr(m[pair_set], metric).blocks
             for kind in ("same_group", "different_group", "contrast"):
@@ -197,13 +190,3 @@ def with_error(value: float, error: float) -> str:
     if math.isnan(value) or math.isnan(error):
         return _number(value)
     return f"{_number(value)}±{_number(error).removeprefix('0')}"
-
-
-def _mark(status: str) -> str:
-    return "" if status == "ok" else _MARKS.get(status, (status, ""))[0]
-
-
-def _number(value: float, digits: int = 3) -> str:
-    if math.isnan(value):
-        return _ABSENT
-    return f"{value:.{digits}f}" if abs(value) < 1000 else f"{value:.3g}"

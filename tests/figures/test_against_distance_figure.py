@@ -5,9 +5,9 @@ import pytest
 from synthetic_runs import NAN, binned, critical_length, measurement, no_line, series
 
 from tfstiff.figures import distance
-from tfstiff.figures.against_distance import describe, distance_numbers
-from tfstiff.figures.style import distance_kind
+from tfstiff.figures.against_distance import distance_numbers
 from tfstiff.records import DistanceStiffness
+from tfstiff.records.words import length_in_words
 
 
 def with_fit(fit, pair_set="train_train"):
@@ -70,9 +70,9 @@ def test_no_line_where_none_was_fitted():
         (critical_length(1.31, -1.0), "ξ = 1.31 (1.21 to 1.51), beyond the largest distance observed (0.90)"),
         (critical_length(3.0, -1.0), "ξ = 3.00 (2.90 to 3.20), beyond 2, the largest distance there is"),
         (critical_length(-0.5, -1.0), "ξ = −0.50 (−0.60 to −0.30), below the smallest distance observed (0.05)"),
-        (critical_length(0.5, 0.2), "no ξ: the line does not fall significantly"),
+        (critical_length(0.5, 0.2), "no ξ: stiffness does not fall significantly with distance"),
         (no_line(), "no ξ: too few pairs"),
-        (replace(no_line(), status="unavailable"), "no ξ: its method needs all pairs"),
+        (replace(no_line(), status="unavailable"), "no ξ: its method needs every pair, which the record does not hold"),
         (replace(no_line(), status="beyond", distance_max=0.9), "ξ lies beyond the largest distance observed (0.90)"),
         (
             replace(no_line(), status="all_nonpositive", distance_min=0.1),
@@ -81,7 +81,7 @@ def test_no_line_where_none_was_fitted():
     ],
 )
 def test_the_status_is_said_in_words(fit, words):
-    assert describe(fit) == words
+    assert length_in_words(fit, digits=2, is_brief=True) == words
     assert words in distance([with_fit(fit)]).axes[0].get_title().replace("\n", " ")
 
 
@@ -181,7 +181,6 @@ def test_a_similarity_line_is_extended_to_the_left(make_run):
     assert drawn["extended"].get_ydata()[0] == pytest.approx(0, abs=1e-12)
 
 
-def test_unbounded_distances_have_words_of_their_own(make_run):
-    kind = distance_kind(by_similarity(make_run, crossing(0.3), {"distance": "l2"}))
-    words = describe(critical_length(3.0, -1.0), kind)
+def test_unbounded_distances_have_words_of_their_own():
+    words = length_in_words(critical_length(3.0, -1.0), "l2", digits=2, is_brief=True)
     assert words == "ξ = 3.00 (2.90 to 3.20), beyond twice the largest distance observed (0.90)"

@@ -6,7 +6,8 @@ import pytest
 from matplotlib.figure import Figure
 from synthetic_runs import measurement, series
 
-from tfstiff.figures.stages import choose_stages, in_words, set_time_axis, stage_title, times
+from tfstiff.figures.stages import choose_stages, set_time_axis, stage_title, times
+from tfstiff.records.words import moment
 
 
 def epochs(measurements):
@@ -57,11 +58,11 @@ def test_time_is_the_epoch_else_the_step_else_the_index(by_epoch):
 
 
 def test_titles_say_when():
-    assert stage_title(measurement(0, 0.0, 0, 2)) == "Initialisation\nstep 0"
+    assert stage_title(measurement(0, 0.0, 0, 2)) == "Initialisation"
     assert stage_title(measurement(94, 0.0501, 0, 2)) == "Epoch 0.0501\nstep 94"
     assert stage_title(measurement(94, math.nan, 0, 2)) == "Step 94"
-    assert in_words(measurement(94, 0.0501, 0, 2)) == "epoch 0.0501 (step 94)"
-    assert in_words(measurement(94, math.nan, 0, 2)) == "step 94"
+    assert moment(measurement(94, 0.0501, 0, 2)) == "epoch 0.0501 (step 94)"
+    assert moment(measurement(94, math.nan, 0, 2)) == "step 94"
 
 
 def test_decades_get_a_logarithmic_axis_that_shows_the_initialisation():

@@ -9,9 +9,10 @@ from synthetic_runs import SPEC, measurement, series
 from tfstiff.analysis.contrast import Contrast, paired_contrast
 from tfstiff.records import CriticalLength
 from tfstiff.records.pair_set import CRITICAL_LENGTH_STATUSES
+from tfstiff.records.words import length_in_words, number, setting_in_words, status_of_length
 from tfstiff.report.findings import difference, findings
 from tfstiff.report.source import read_sources
-from tfstiff.report.words import NO_LENGTH, length_in_words, number, short, with_interval
+from tfstiff.report.words import with_interval
 
 
 def said(run):
@@ -74,7 +75,7 @@ def test_means_stand_with_their_student_intervals(make_run):
 
 @pytest.mark.parametrize("status", CRITICAL_LENGTH_STATUSES)
 def test_every_status_of_a_critical_length_is_said(make_run, status):
-    nothing = status in NO_LENGTH
+    nothing = not status_of_length(status).has_length
     one = measurement(0, 0.0, 0.5, num_classes=3)
     length = CriticalLength(
         math.nan if status == "too_few_pairs" else 7.25,
@@ -163,7 +164,7 @@ def test_numbers_are_written_as_in_print():
     assert number(-0.5) == "−0.500"
     assert number(math.inf) == "∞"
     assert number(123456.0) == "1.235e+05"
-    assert short(8e-4) == "0.0008"
-    assert short([500, 60000]) == "500, 60,000"
+    assert setting_in_words(8e-4) == "0.0008"
+    assert setting_in_words([500, 60000]) == "500, 60,000"
     assert "too few examples" in with_interval(0.5, math.nan, math.nan)
     assert "nothing varies" in with_interval(1.0, 1.0, 1.0)

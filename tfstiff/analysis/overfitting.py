@@ -14,6 +14,7 @@ from tfstiff.analysis.curve import Curve
 from tfstiff.analysis.turning_points import Onset, departure, generalization_loss, log_lag, turning_point
 from tfstiff.errors import InvalidInput
 from tfstiff.records import METRICS, PAIR_SETS, HalfSummary, Measurement, Run
+from tfstiff.records.words import default_pair_set
 
 _PREFIX = "stiffness_"
 
@@ -124,8 +125,7 @@ def default_monitor(has_classes: bool, pair_sets: Sequence[str] = PAIR_SETS) -> 
 
     It is that of `train_val`, or of the first pair set where that was not measured.
     """
-    pair_set = "train_val" if "train_val" in pair_sets else pair_sets[0]
-    return f"{_PREFIX}cosine_{'within' if has_classes else 'mean'}_{pair_set}"
+    return f"{_PREFIX}cosine_{'within' if has_classes else 'mean'}_{default_pair_set(pair_sets)}"
 
 
 def chosen_monitor(monitor: str | None, scalars: Sequence[str]) -> str:

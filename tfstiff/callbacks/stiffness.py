@@ -26,6 +26,7 @@ from tfstiff.measuring.measure import check_options, measure
 from tfstiff.measuring.probe import Probe
 from tfstiff.measuring.summation.representations import INPUT, check_space
 from tfstiff.records import PAIR_SETS, Measurement, RunWriter, load_run, scalar_names
+from tfstiff.records.words import default_pair_set
 
 _PUBLISHED = {  # by whether there are classes
     True: ("cosine_within", "sign_between", "critical_length"),
@@ -328,7 +329,7 @@ def _published_names(
     publish: Sequence[str] | str | None, known: tuple[str, ...], has_classes: bool, pair_sets: tuple[str, ...]
 ) -> tuple[str, ...]:
     if publish is None:
-        pair_set = "train_val" if "train_val" in pair_sets else pair_sets[0]
+        pair_set = default_pair_set(pair_sets)
         return tuple(f"stiffness_{name}_{pair_set}" for name in _PUBLISHED[has_classes])
     names = known if publish == "all" else (publish,) if isinstance(publish, str) else tuple(publish)
     for name in names:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tfstiff.figures.style import HALF_NAMES, STIFFNESS_COLOURS, drawing_style, new_figure, short_name
+from tfstiff.figures.style import STIFFNESS_COLOURS, drawing_style, new_figure, short_name
+from tfstiff.records.words import HALF_NAMES
 
 DOTS_PER_INCH = 100
 _WIDTH, _HEIGHT = 4.8, 4.3  # inches

@@ -11,11 +11,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from tfstiff.figures.stages import choose_stages, in_words, stage_title
+from tfstiff.figures.stages import choose_stages, stage_title
 from tfstiff.figures.style import (
     NORMAL_QUANTILE,
     PAIR_SET_LINES,
-    PAIR_SET_NAMES,
     DistanceKind,
     Figure,
     Table,
@@ -27,6 +26,7 @@ from tfstiff.figures.style import (
     write_title,
 )
 from tfstiff.records import CriticalLength, DistanceProfile, DistanceStiffness, Measurement, Run
+from tfstiff.records.words import PAIR_SET_NAMES, length_in_words, moment
 
 _LARGEST_AREA, _SMALLEST_AREA = 70.0, 3.0  # points²
 _FIT: dict[str, Any] = {"color": "black", "linewidth": 1.0}
@@ -73,7 +73,10 @@ def distance(source: Run | Sequence[Measurement]) -> Figure:
     axes = figure.subplots(len(grid), len(grid[0]), sharex=True, sharey=True, squeeze=False)
     label = f"{kind.pairs} {drawn[0].critical_length.metric}"
     for i, row in enumerate(grid):
-        words = [textwrap.fill(describe(stage[pair_set].critical_length, kind), 36) for stage, pair_set in row]
+        words = [
+            textwrap.fill(length_in_words(stage[pair_set].critical_length, kind.name, digits=2, is_brief=True), 36)
+            for stage, pair_set in row
+        ]
         if any("\n" in text for text in words):  # titles of a row begin at one height
             words = [text if "\n" in text else f"{text}\n" for text in words]
         for j, (stage, pair_set) in enumerate(row):
@@ -91,7 +94,7 @@ def distance(source: Run | Sequence[Measurement]) -> Figure:
     present = {line.get_label() for panel in axes.flat for line in panel.lines}
     figure.legend(handles=_handles(most_pairs, present), loc="outside lower center", ncols=6 if len(grid[0]) > 2 else 2)
     subject = "Stiffness against distance"
-    write_title(figure, subject if len(stages) > 1 else f"{subject}, {in_words(stages[0])}", source)
+    write_title(figure, subject if len(stages) > 1 else f"{subject}, {moment(stages[0])}", source)
     return figure
 
 
@@ -131,44 +134,6 @@ def bins_of(profile: DistanceProfile, metric: str) -> tuple[np.ndarray, np.ndarr
     mean, se = (profile.mean, profile.mean_se) if metric == "cosine" else (profile.mean_sign, profile.mean_sign_se)
     filled = profile.count > 0
     return ((profile.edges[:-1] + profile.edges[1:]) / 2)[filled], mean[filled], se[filled]
-
-
-def describe(length: CriticalLength, kind: DistanceKind | None = None) -> str:
-    """The critical length and its status in words.
-
-    Args:
-        length: The critical length.
-        kind: Of which distance; None for 1 − cos.
-    """
-    reasons = {
-        "no_decay": "the line does not fall significantly",
-        "too_few_pairs": "too few pairs",
-        "unavailable": "its method needs all pairs",
-    }
-    if length.status in reasons:
-        return f"no ξ: {reasons[length.status]}"
-    furthest, nearest = f"largest distance observed ({length.distance_max:.2f})", "below the smallest distance"
-    nearest = f"{nearest} observed ({length.distance_min:.2f})"
-    possible = "beyond 2, the largest distance there is"
-    if kind is not None and kind.scale.largest is None:
-        possible = f"beyond twice the {furthest}"
-    if kind is not None and kind.scale.direction < 0:
-        furthest = f"smallest similarity observed ({length.distance_min:.2f})"
-        nearest = f"above the largest similarity observed ({length.distance_max:.2f})"
-        possible = "beyond −1, the smallest similarity there is"
-    if math.isnan(length.value):
-        return _typeset(f"ξ lies beyond the {furthest}" if length.status == "beyond" else f"ξ lies {nearest}")
-    where = {
-        "extrapolated": f", beyond the {furthest}",
-        "beyond": f", {possible}",
-        "all_nonpositive": f", {nearest}",
-    }
-    limits = f" ({length.low:.2f} to {length.high:.2f})" if length.interval == "bounded" else ""
-    return _typeset(f"ξ = {length.value:.2f}{limits}") + _typeset(where.get(length.status, ""))
-
-
-def _typeset(text: str) -> str:
-    return text.replace("-", "−").replace("inf", "∞")
 
 
 def _distance_limits(drawn: Sequence[DistanceStiffness]) -> tuple[float, float]:

@@ -24,7 +24,6 @@ from tfstiff.figures.learning_rates import (
 from tfstiff.figures.style import (
     NORMAL_QUANTILE,
     PAIR_SET_LINES,
-    PAIR_SET_NAMES,
     Figure,
     Table,
     drawing_style,
@@ -33,6 +32,7 @@ from tfstiff.figures.style import (
     write_title,
 )
 from tfstiff.records import METRICS, Run
+from tfstiff.records.words import PAIR_SET_NAMES
 
 
 @drawing_style()

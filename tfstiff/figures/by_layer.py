@@ -13,7 +13,6 @@ from tfstiff.figures.against_distance import bins_of, profile_numbers
 from tfstiff.figures.stages import choose_stages, stage_title
 from tfstiff.figures.style import (
     NORMAL_QUANTILE,
-    PAIR_SET_NAMES,
     Figure,
     NothingToDraw,
     Table,
@@ -27,6 +26,7 @@ from tfstiff.figures.style import (
     write_title,
 )
 from tfstiff.records import DistanceStiffness, Measurement, Run
+from tfstiff.records.words import PAIR_SET_NAMES
 
 MOST_SPACES = 10  # more lines cannot be told apart
 _MOST_STAGES = 2

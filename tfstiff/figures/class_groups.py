@@ -15,8 +15,6 @@ from tfstiff.figures.cells import draw_cells, two_digits, uncertain_cells, value
 from tfstiff.figures.class_stiffness import add_colour_bar, add_notes, class_names, class_stages, matrices, name_row
 from tfstiff.figures.stages import stage_title
 from tfstiff.figures.style import (
-    HALF_NAMES,
-    PAIR_SET_NAMES,
     Figure,
     NothingToDraw,
     Table,
@@ -29,6 +27,7 @@ from tfstiff.figures.style import (
     write_title,
 )
 from tfstiff.records import METRICS, BlockStiffness, ClassStiffness, Measurement, Run
+from tfstiff.records.words import HALF_NAMES, PAIR_SET_NAMES, default_pair_set
 from tfstiff.stiffness.blocks import group_order
 from tfstiff.stiffness.intervals import quantile
 
@@ -114,8 +113,7 @@ def _stages(source: Run | Sequence[Measurement]) -> list[Measurement]:
 
 
 def _pair_set(stages: Sequence[Measurement]) -> str:
-    measured = pair_sets_of(stages)
-    return "train_val" if "train_val" in measured else measured[-1]
+    return default_pair_set(pair_sets_of(stages))
 
 
 def _grouping(source: Run | Sequence[Measurement], wanted: Grouping | None) -> Grouping:

@@ -11,10 +11,8 @@ from matplotlib.patches import Patch
 
 from tfstiff.errors import InvalidInput
 from tfstiff.figures.cells import MISSING, draw_cells, uncertain_cells, values_are_shown
-from tfstiff.figures.stages import choose_stages, in_words, stage_title
+from tfstiff.figures.stages import choose_stages, stage_title
 from tfstiff.figures.style import (
-    HALF_NAMES,
-    PAIR_SET_NAMES,
     Figure,
     NothingToDraw,
     Table,
@@ -27,6 +25,7 @@ from tfstiff.figures.style import (
     write_title,
 )
 from tfstiff.records import METRICS, ClassStiffness, Measurement, Run
+from tfstiff.records.words import HALF_NAMES, PAIR_SET_NAMES, moment
 
 _Panel = tuple[Measurement, str, str]  # measurement, pair set, metric
 _SMALLEST_LABEL = 4.5  # points; smaller text is left out
@@ -80,7 +79,7 @@ def class_matrices(
     add_colour_bar(figure, image, axes, min(1.0, 2.2 / len(grid)))
     drawn = [_stiffness(panel) for row in grid for panel in row]
     add_notes(figure, drawn, oblique=values_are_shown(72 * side / num_classes))
-    write_title(figure, "Class stiffness" if len(stages) > 1 else f"Class stiffness, {in_words(stages[0])}", source)
+    write_title(figure, "Class stiffness" if len(stages) > 1 else f"Class stiffness, {moment(stages[0])}", source)
     return figure
 
 

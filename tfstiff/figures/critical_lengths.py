@@ -22,7 +22,6 @@ from tfstiff.figures.reaches import (
 )
 from tfstiff.figures.stages import set_time_axis, times
 from tfstiff.figures.style import (
-    PAIR_SET_NAMES,
     DistanceKind,
     Figure,
     Table,
@@ -32,6 +31,7 @@ from tfstiff.figures.style import (
     write_title,
 )
 from tfstiff.records import Measurement, Run
+from tfstiff.records.words import PAIR_SET_NAMES
 
 
 @drawing_style()

@@ -25,7 +25,6 @@ from tfstiff.figures.learning_rates import (
 )
 from tfstiff.figures.reaches import Reach, draw_reaches, middle_of, reach_handles, reach_of, set_reach_axis
 from tfstiff.figures.style import (
-    PAIR_SET_NAMES,
     DistanceKind,
     Figure,
     Table,
@@ -37,6 +36,7 @@ from tfstiff.figures.style import (
     write_title,
 )
 from tfstiff.records import CriticalLength, Measurement, Run
+from tfstiff.records.words import PAIR_SET_NAMES
 
 
 @drawing_style()

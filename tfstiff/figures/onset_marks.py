@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from matplotlib.axes import Axes
 
 from tfstiff.analysis.overfitting import overfitting_onset
-from tfstiff.figures.stages import in_words, times
+from tfstiff.figures.stages import times
 from tfstiff.records import Measurement, Run
+from tfstiff.records.words import moment
 
 _DROPPED = "stiffness_dropped"  # the event of StopWhenStiffnessDrops, whose module imports TensorFlow
 _STIFFNESS: dict[str, Any] = {"color": "#E69F00", "linestyle": (0, (1, 1.2)), "linewidth": 1.6, "zorder": 0.5}
@@ -52,7 +53,7 @@ def onset_marks(source: Run | Sequence[Measurement], measurements: Sequence[Meas
     when, unit = times(measurements)
     onset = overfitting_onset(measurements)
     confirmed = {rule: getattr(onset, rule).index for rule in _RULES if getattr(onset, rule).status == "confirmed"}
-    found = {rule: (when[index], in_words(measurements[index])) for rule, index in confirmed.items()}
+    found = {rule: (when[index], moment(measurements[index])) for rule, index in confirmed.items()}
     dropped = [event for event in source.events if event["event"] == _DROPPED] if isinstance(source, Run) else []
     if dropped and f"peak_{unit}" in dropped[-1]:
         peak = dropped[-1][f"peak_{unit}"]

@@ -14,11 +14,9 @@ from tfstiff.figures.onset_marks import draw_onsets, onset_marks
 from tfstiff.figures.stages import set_time_axis, times
 from tfstiff.figures.style import (
     HALF_LINES,
-    HALF_NAMES,
     KIND_LINES,
     NORMAL_QUANTILE,
     PAIR_SET_LINES,
-    PAIR_SET_NAMES,
     Figure,
     Table,
     drawing_style,
@@ -29,6 +27,7 @@ from tfstiff.figures.style import (
     write_title,
 )
 from tfstiff.records import HalfSummary, Measurement, Run, scalar_row
+from tfstiff.records.words import HALF_NAMES, PAIR_SET_NAMES
 
 _FEW = 12  # points that all have a marker
 _BETWEEN_MARKERS = 0.06  # of the panel's diagonal

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, SymmetricalLogLocator
 
 from tfstiff.records import Measurement
+from tfstiff.records.words import moment
 
 _VERY_EARLY = 0.05  # epochs
 _DECADES = 2  # a logarithmic axis is worth its trouble from here on
@@ -61,21 +62,9 @@ def choose_stages(measurements: Sequence[Measurement], limit: int = 4) -> list[M
 
 
 def stage_title(measurement: Measurement) -> str:
-    """When a measurement was taken, in two short lines."""
-    if measurement.step == 0:
-        return "Initialisation\nstep 0"
-    lines = []
-    if math.isfinite(measurement.epoch):
-        lines.append(f"epoch {measurement.epoch:.3g}")
-    if measurement.step > 0:
-        lines.append(f"step {measurement.step}")
-    text = "\n".join(lines) or "one measurement"
+    """When a measurement was taken, in short lines."""
+    text = moment(measurement).replace(" (", "\n").rstrip(")")
     return text[0].upper() + text[1:]
-
-
-def in_words(measurement: Measurement) -> str:
-    """When a measurement was taken, within a sentence: `epoch 2 (step 3750)`."""
-    return " (".join(stage_title(measurement).lower().splitlines()) + ")" * ("\n" in stage_title(measurement))
 
 
 def set_time_axis(axes: Axes, when: Sequence[float], unit: str, *, logarithmic: bool | None = None) -> None:

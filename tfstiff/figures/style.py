@@ -13,15 +13,9 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from tfstiff.errors import InvalidInput
-from tfstiff.records import METRICS, Measurement, Run
+from tfstiff.records import METRICS, PAIR_SETS, Measurement, Run
+from tfstiff.records.words import DISTANCE_NAMES
 from tfstiff.stiffness.critical_length import SCALES, Scale
-
-PAIR_SET_NAMES = {
-    "train_train": "train–train",
-    "train_val": "train–validation",
-    "val_val": "validation–validation",
-}
-HALF_NAMES = {"train": "training", "val": "validation"}
 
 # Okabe and Ito's colours, which stay apart for colour-blind readers; the dashes stay apart in greyscale. What concerns
 # the training half only looks alike everywhere, and so does what concerns the validation half only.
@@ -75,12 +69,6 @@ _SETTINGS = {
 }
 
 
-_DISTANCES = {
-    "cosine": "distance, 1 − cos",
-    "cosine_similarity": "similarity, cos",
-    "l1": "distance, L1",
-    "l2": "distance, L2",
-}
 _PAIRS = {"within": "same-class", "between": "different-class", "all": "mean"}
 
 
@@ -106,7 +94,7 @@ def distance_kind(source: Run | Sequence[Measurement]) -> DistanceKind:
     name, pairs = str(spec.get("distance", "cosine")), str(spec.get("distance_pairs", "within"))
     if not any(one.class_names for one in measurements_of(source)):
         pairs = "all"
-    return DistanceKind(name, _DISTANCES.get(name, name), _PAIRS.get(pairs, pairs), SCALES.get(name, Scale(None)))
+    return DistanceKind(name, DISTANCE_NAMES.get(name, name), _PAIRS.get(pairs, pairs), SCALES.get(name, Scale(None)))
 
 
 class NothingToDraw(InvalidInput):
@@ -146,7 +134,7 @@ def measurements_of(source: Run | Sequence[Measurement]) -> list[Measurement]:
 
 def pair_sets_of(measurements: Sequence[Measurement]) -> list[str]:
     """The pair sets that all of the measurements have, in the usual order."""
-    return [name for name in PAIR_SET_NAMES if all(name in measurement.pair_sets for measurement in measurements)]
+    return [name for name in PAIR_SETS if all(name in measurement.pair_sets for measurement in measurements)]
 
 
 def metrics_of(source: Run | Sequence[Measurement]) -> tuple[str, ...]:

@@ -18,10 +18,10 @@ import numpy as np
 
 from tfstiff.analysis.overfitting import times_of
 from tfstiff.records import METRICS, DistanceStiffness, Measurement, PairSetStiffness
+from tfstiff.records.words import length_limits, moment, status_of_length
 from tfstiff.report.comparison import Point, group_names
 from tfstiff.report.overfitting import onset_of
 from tfstiff.report.source import Source
-from tfstiff.report.words import NO_LENGTH, STATUS_WORDS, length_limits, moment
 from tfstiff.stiffness.intervals import quantile
 
 _FINE_CELLS = 1_000_000
@@ -190,6 +190,7 @@ def _space(space: DistanceStiffness | None) -> dict[str, Any] | None:
     if space is None:
         return None
     profile, length = space.profile, space.critical_length
+    status = status_of_length(length.status)
     q = quantile(math.inf)
     covariance = length.covariance
     return {
@@ -199,13 +200,13 @@ def _space(space: DistanceStiffness | None) -> dict[str, Any] | None:
         "cosine_half": _rounded(q * profile.mean_se),
         "sign": _rounded(profile.mean_sign),
         "sign_half": _rounded(q * profile.mean_sign_se),
-        "xi": _number(length.value if length.status not in NO_LENGTH else math.nan),
+        "xi": _number(length.value if status.has_length else math.nan),
         "low": _number(length.low),
         "high": _number(length.high),
         "bounded": length.interval == "bounded",
         "limits": length_limits(length),
         "status": length.status,
-        "words": STATUS_WORDS.get(length.status, length.status),
+        "words": status.words,
         "metric": length.metric,
         "intercept": _number(length.intercept),
         "slope": _number(length.slope),

@@ -14,8 +14,8 @@ import numpy as np
 
 from tfstiff.analysis.loss_level import AtLossLevel, at_training_loss
 from tfstiff.records import Measurement
+from tfstiff.records.words import setting_in_words, status_of_length
 from tfstiff.report.source import Source
-from tfstiff.report.words import NO_LENGTH, short
 from tfstiff.stiffness.intervals import interval, quantile
 
 # Settings that do not bear on what was trained and measured, or follow from others.
@@ -68,7 +68,7 @@ def group_names(sources: Sequence[Source]) -> list[str]:
     """For each run the settings that tell its group from the others, such as `learning_rate 0.0008`."""
     settings = [name for name in differing_settings(sources) if name != _SEED]
     return [
-        ", ".join(f"{name} {short(_plain(source.spec.get(name)))}" for name in settings) or "all runs"
+        ", ".join(f"{name} {setting_in_words(_plain(source.spec.get(name)))}" for name in settings) or "all runs"
         for source in sources
     ]
 
@@ -163,7 +163,7 @@ def _read(measurement: Measurement, name: str, pair_set: str) -> Value:
         bounded = length.interval == "bounded"
         low, high = (length.low, length.high) if bounded else (math.nan, math.nan)
         note = "" if length.status == "ok" else length.status.replace("_", " ")
-        return Value(math.nan if length.status in NO_LENGTH else length.value, low, high, note)
+        return Value(length.value if status_of_length(length.status).has_length else math.nan, low, high, note)
     value, se = measurement.scalars()[name], measurement.standard_errors()[name]
     metric, kind = name.split("_")[1:3]
     degrees = math.inf if kind == "mean" else getattr(getattr(found, metric), f"{kind}_df")
@@ -180,7 +180,7 @@ def _at_loss(found: Mapping[str, AtLossLevel], source: Source, level: float, nam
         beside = [m for m in source.measurements[max(after - 1, 0) : after + 1] if pair_set in m.pair_sets]
         statuses = dict.fromkeys(m[pair_set].critical_length.status for m in beside)
         notes = [status.replace("_", " ") for status in statuses if status != "ok"]
-        value = math.nan if any(status in NO_LENGTH for status in statuses) else found[name].value
+        value = found[name].value if all(status_of_length(one).has_length for one in statuses) else math.nan
         return Value(value, note=", ".join(notes))
     low, high = interval(found[name].value, found[name].se)
     return Value(found[name].value, float(low), float(high))

@@ -8,6 +8,7 @@ from typing import Any
 
 from tfstiff.errors import InvalidInput
 from tfstiff.records import Run
+from tfstiff.records.words import LENGTH_STATUSES, PAIR_SET_NAMES
 from tfstiff.report.chart_data import chart_data
 from tfstiff.report.comparison import comparison_points, quantities
 from tfstiff.report.comparison_findings import comparison_findings
@@ -26,7 +27,6 @@ from tfstiff.report.tables import (
     point_table,
     runs_table,
 )
-from tfstiff.report.words import PAIR_SET_NAMES, STATUS_WORDS
 
 _FIGURES = ("curves", "class_matrices", "distance")
 
@@ -73,7 +73,7 @@ def contents(runs: Sequence[Run], interactive: bool, say: Callable[[str], None])
         "comparison": _comparison(sources, measured, points, names, pair_set) if len(sources) > 1 else None,
         "data": chart_data(measured, points, names) if interactive else None,
         "has_classes": any(source.has_classes for source in measured),
-        "statuses": STATUS_WORDS,
+        "statuses": {name: status.words for name, status in LENGTH_STATUSES.items()},
         "version": version("tfstiff"),
     }
 

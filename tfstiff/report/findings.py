@@ -13,19 +13,10 @@ import numpy as np
 from tfstiff.analysis.contrast import Contrast, paired_contrast
 from tfstiff.errors import InvalidInput
 from tfstiff.records import ClassStiffness, Measurement
+from tfstiff.records.words import METRICS_IN_WORDS, PAIRS_IN_WORDS, length_in_words, moment, number, status_of_length
 from tfstiff.report.overfitting import overfitting_findings
 from tfstiff.report.source import Source
-from tfstiff.report.words import (
-    METRICS_IN_WORDS,
-    NO_LENGTH,
-    PAIRS_IN_WORDS,
-    estimate,
-    has_interval,
-    length_in_words,
-    moment,
-    number,
-    with_interval,
-)
+from tfstiff.report.words import estimate, has_interval, with_interval
 from tfstiff.stiffness.intervals import interval
 
 _KINDS = {"within": "examples of one class", "between": "examples of different classes"}
@@ -202,27 +193,28 @@ def _overall(source: Source, measured: list[Measurement]) -> Iterator[str]:
 
 def _length(source: Source, measured: list[Measurement]) -> Iterator[str]:
     pair_set, first, last = source.main_pair_set, measured[0], measured[-1]
+    distance = str(source.spec.get("distance", "cosine"))
     for space in last[pair_set].spaces:
         length = last[pair_set].spaces[space].critical_length
         where = "" if space == "input" else f" in the space of “{space}”"
         yield (
             f"At {moment(last)}, by the {length.metric} of {PAIRS_IN_WORDS[pair_set]}{where} ({length.num_pairs:,} "
-            f"pairs): {length_in_words(length)}."
+            f"pairs): {length_in_words(length, distance)}."
         )
         if len(measured) < 2 or space not in first[pair_set].spaces:
             continue
         before = first[pair_set].spaces[space].critical_length
-        if before.status in NO_LENGTH or length.status in NO_LENGTH:
-            yield f"At {moment(first)}{where}: {length_in_words(before)}. No change of ξ can be told."
+        if not all(status_of_length(one.status).has_length for one in (before, length)):
+            yield f"At {moment(first)}{where}: {length_in_words(before, distance)}. No change of ξ can be told."
         elif before.interval == length.interval == "bounded" and (before.high < length.low or length.high < before.low):
             verb = "longer" if length.low > before.high else "shorter"
             yield (
-                f"That is {verb} than at {moment(first)}{where}, where {length_in_words(before)}; the intervals do not "
-                "overlap."
+                f"That is {verb} than at {moment(first)}{where}, where {length_in_words(before, distance)}; the "
+                "intervals do not overlap."
             )
         else:
             yield (
-                f"At {moment(first)}{where}: {length_in_words(before)}. Whether ξ has changed cannot be told "
+                f"At {moment(first)}{where}: {length_in_words(before, distance)}. Whether ξ has changed cannot be told "
                 "from these intervals."
             )
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from tfstiff.analysis.overfitting import OverfittingOnset, overfitting_onset
 from tfstiff.analysis.turning_points import Onset
 from tfstiff.errors import InvalidInput
+from tfstiff.records.words import number
 from tfstiff.report.source import Source
-from tfstiff.report.words import number
 
 _FEWEST_FOR_ONSET = 3
 

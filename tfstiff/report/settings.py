@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from tfstiff.records.words import PAIR_SET_NAMES, joined, setting_in_words
 from tfstiff.report.source import Source
-from tfstiff.report.words import PAIR_SET_NAMES, joined, short
 
 _SPLITS = {"train": "training"}
 
@@ -32,13 +32,14 @@ def _data(spec: Any, meta: Any, source: Source) -> Iterator[str]:
     splits = described.get("splits")
     if isinstance(splits, dict):
         sizes = [
-            f"{short(split.get('examples'))} {_SPLITS.get(title, title)} examples" for title, split in splits.items()
+            f"{setting_in_words(split.get('examples'))} {_SPLITS.get(title, title)} examples"
+            for title, split in splits.items()
         ]
         text += f"; {joined(sizes)}"
     if source.measurements and source.measurements[-1].class_names:
         text += f"; {len(source.measurements[-1].class_names)} classes"
     if spec.get("train_examples") is not None:
-        text += f"; trained on {short(spec['train_examples'])} of them"
+        text += f"; trained on {setting_in_words(spec['train_examples'])} of them"
     yield text + "."
 
 
@@ -51,10 +52,10 @@ def _training(spec: Any, meta: Any, source: Source) -> Iterator[str]:
     parts = []
     if spec.get("learning_rate") is not None:
         optimizer = f"{spec['optimizer']} at " if spec.get("optimizer") else "a "
-        parts.append(f"{optimizer}learning rate {short(spec['learning_rate'])}")
+        parts.append(f"{optimizer}learning rate {setting_in_words(spec['learning_rate'])}")
     for name, words in (("batch_size", "batches of {}"), ("epochs", "{} epochs at most"), ("seed", "seed {}")):
         if spec.get(name) is not None:
-            parts.append(words.format(short(spec[name])))
+            parts.append(words.format(setting_in_words(spec[name])))
     if parts:
         yield f"Training: {', '.join(parts)}."
 
@@ -76,7 +77,7 @@ def _measuring(spec: Any, meta: Any, source: Source) -> Iterator[str]:
             spec["distance"], spec["distance"]
         )
         yield (
-            f"Distance: {words}, in the space {short(spec.get('space', 'input'))}, of pairs "
-            f"{short(spec.get('distance_pairs', 'within'))} classes; ξ by the method "
-            f"{short(spec.get('critical_length_method'))}."
+            f"Distance: {words}, in the space {setting_in_words(spec.get('space', 'input'))}, of pairs "
+            f"{setting_in_words(spec.get('distance_pairs', 'within'))} classes; ξ by the method "
+            f"{setting_in_words(spec.get('critical_length_method'))}."
         )

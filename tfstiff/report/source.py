@@ -9,7 +9,7 @@ from typing import Any
 
 from tfstiff.errors import RecordCorrupt
 from tfstiff.records import METRICS, PAIR_SETS, Measurement, Run
-from tfstiff.runs.progress import shown_pair_set
+from tfstiff.records.words import default_pair_set
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Source:
     @property
     def main_pair_set(self) -> str:
         """The one that sentences are of."""
-        return shown_pair_set(self.measurements[-1]) if self.measurements else "train_val"
+        return default_pair_set(self.measurements[-1].pair_sets if self.measurements else ())
 
     def having(self, pair_set: str) -> list[Measurement]:
         """The measurements that have a pair set."""

@@ -8,17 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tfstiff.records import CriticalLength, Measurement, PairSetStiffness
+from tfstiff.records.words import ABSENT, PAIR_SET_NAMES, number, setting_in_words, status_of_length
 from tfstiff.report.comparison import Point, differing_settings, group_names, group_rows
 from tfstiff.report.source import Source
-from tfstiff.report.words import (
-    ABSENT,
-    NO_LENGTH,
-    PAIR_SET_NAMES,
-    cell,
-    has_interval,
-    number,
-    short,
-)
+from tfstiff.report.words import cell, has_interval
 
 
 class Table(NamedTuple):
@@ -90,9 +83,14 @@ def event_table(events: Sequence[Mapping[str, Any]]) -> Table | None:
     rows = []
     for event in events:
         rest = {name: value for name, value in event.items() if name not in ("event", "step", "epoch")}
-        what = "; ".join(f"{name.replace('_', ' ')} {short(value)}" for name, value in rest.items())
+        what = "; ".join(f"{name.replace('_', ' ')} {setting_in_words(value)}" for name, value in rest.items())
         rows.append(
-            [str(event.get("event", "")).replace("_", " "), short(event.get("step")), short(event.get("epoch")), what]
+            [
+                str(event.get("event", "")).replace("_", " "),
+                setting_in_words(event.get("step")),
+                setting_in_words(event.get("epoch")),
+                what,
+            ]
         )
     return Table("Events", ["event", "step", "epoch", "details"], rows)
 
@@ -108,7 +106,7 @@ def runs_table(sources: Sequence[Source]) -> Table:
     settings = differing_settings(sources)
     rows = []
     for source in sources:
-        row = [source.name, *(short(source.spec.get(name)) for name in settings), source.status]
+        row = [source.name, *(setting_in_words(source.spec.get(name)) for name in settings), source.status]
         last = source.measurements[-1] if source.measurements else None
         row += [str(len(source.measurements))]
         row += [number(last.train.loss, 4), number(last.validation.loss, 4)] if last else [ABSENT, ABSENT]
@@ -151,7 +149,7 @@ def _compared(value: Any) -> str:
 
 
 def _length(length: CriticalLength) -> str:
-    if length.status in NO_LENGTH:
+    if not status_of_length(length.status).has_length:
         return ABSENT
     has_limits = length.interval == "bounded"
     return number(length.value) + f" [{number(length.low)}, {number(length.high)}]" * has_limits
@@ -179,5 +177,5 @@ def _flat(values: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for name, value in values.items():
         path = f"{above} › {name}" if above else str(name)
-        found += _flat(value, path) if isinstance(value, Mapping) else [(path, short(value))]
+        found += _flat(value, path) if isinstance(value, Mapping) else [(path, setting_in_words(value))]
     return found

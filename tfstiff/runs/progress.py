@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfstiff.records import Measurement
+from tfstiff.records.words import default_pair_set
 
 
 class Progress:
@@ -70,14 +71,9 @@ def in_words(values: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
 
 
-def shown_pair_set(measurement: Measurement) -> str:
-    """The pair set that stands for a measurement where there is room for one: across the splits, if it was measured."""
-    return "train_val" if "train_val" in measurement.pair_sets else next(iter(measurement.pair_sets), "train_val")
-
-
 def describe(measurement: Measurement, seconds: float | None = None) -> str:
-    """One measurement, of the pairs of `shown_pair_set`, in a line; with the time that it took, where given."""
-    found = measurement[shown_pair_set(measurement)]
+    """One measurement, of the pairs of `default_pair_set`, in a line; with the time that it took, where given."""
+    found = measurement[default_pair_set(measurement.pair_sets)]
     parts = [f"step {measurement.step} (epoch {measurement.epoch:.3g}):"]
     if found.sign is not None and found.cosine is not None:
         parts.append(f"sign {found.sign.within:+.3f} within {found.sign.between:+.3f} between,")

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tfstiff.records import Run
-from tfstiff.runs.spec import RunSpec
-from tfstiff.sweeps.trials import in_a_word
+from tfstiff.records.settings import SEED, separates_runs
+from tfstiff.records.words import settings_in_words
 
-# Settings that change where or how a run is computed, not what it is.
-_WITHOUT_MEANING = {"seed", "data_dir", "offline", "memory_limit", "method", "keep_gram", "per_layer", "deterministic"}
-_SETTINGS = [field.name for field in dataclasses.fields(RunSpec) if field.name not in _WITHOUT_MEANING]
 _UNKNOWN = "unknown"
 
 
@@ -33,8 +29,7 @@ class Group:
     @property
     def label(self) -> str:
         """The settings in words: `learning rate 0.0004`."""
-        named = (f"{name.replace('_', ' ')} {in_a_word(value)}" for name, value in self.settings.items())
-        return ", ".join(named) or "all runs"
+        return settings_in_words(self.settings.items()) or "all runs"
 
     def without(self, name: str) -> dict[str, Any]:
         """The settings but for one."""
@@ -51,13 +46,14 @@ def group_runs(runs: Sequence[Run]) -> tuple[list[Group], list[Run]]:
     Returns:
         The groups, and the runs that were left out because another has the same settings and seed.
     """
-    varied = [name for name in _SETTINGS if len({_key(run.spec.get(name)) for run in runs}) > 1]
+    names = filter(separates_runs, dict.fromkeys(name for run in runs for name in run.spec))
+    varied = [name for name in names if len({_key(run.spec.get(name)) for run in runs}) > 1]
     found: dict[str, tuple[dict[str, Any], dict[int, Run]]] = {}
     repeated = []
     for position, run in enumerate(runs):
         settings = {name: run.spec.get(name, _UNKNOWN) for name in varied}
         by_seed = found.setdefault(_key(settings), (settings, {}))[1]
-        seed = int(run.spec.get("seed", position))
+        seed = int(run.spec.get(SEED, position))
         if seed in by_seed:
             repeated.append(run)
         else:

@@ -1,0 +1,160 @@
+"""The words for what records hold: pair sets, halves, metrics, distances, critical lengths, moments, values.
+
+Whatever shows them (tables, figures, reports and their charts, logs) takes them from here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from tfstiff.records.measurement import Measurement
+from tfstiff.records.pair_set import CriticalLength
+
+PAIR_SET_NAMES = {"train_train": "train–train", "train_val": "train–validation", "val_val": "validation–validation"}
+PAIRS_IN_WORDS = {
+    "train_train": "two training examples",
+    "train_val": "a training and a validation example",
+    "val_val": "two validation examples",
+}
+HALF_NAMES = {"train": "training", "val": "validation"}  # as pair sets call them
+METRICS_IN_WORDS = {"sign": "sign of the product of the gradients", "cosine": "cosine of the gradients"}
+DISTANCE_NAMES = {
+    "cosine": "distance, 1 − cos",
+    "cosine_similarity": "similarity, cos",
+    "l1": "distance, L1",
+    "l2": "distance, L2",
+}
+ABSENT = "–"
+
+
+class LengthStatus(NamedTuple):
+    """How a critical length is to be read.
+
+    Attributes:
+        mark: In a table.
+        words: What the mark means.
+        has_length: Whether there is a critical length, if only as a bound.
+    """
+
+    mark: str
+    words: str
+    has_length: bool = True
+
+
+LENGTH_STATUSES = {
+    "ok": LengthStatus("", "within the distances observed"),
+    "extrapolated": LengthStatus(">", "ξ lies beyond the largest distance observed"),
+    "beyond": LengthStatus(">>", "ξ lies beyond 2, the largest cosine distance, or beyond twice the largest observed"),
+    "all_nonpositive": LengthStatus("<", "ξ lies below the smallest distance observed"),
+    "no_decay": LengthStatus("=", "no ξ: stiffness does not fall significantly with distance", False),
+    "too_few_pairs": LengthStatus("?", "no ξ: too few pairs", False),
+    "unavailable": LengthStatus("?", "no ξ: its method needs every pair, which the record does not hold", False),
+}
+
+
+def default_pair_set(pair_sets: Iterable[str]) -> str:
+    """The pair set that stands for all where there is room for one: across the halves, if that was measured."""
+    measured = list(pair_sets)
+    return "train_val" if "train_val" in measured or not measured else measured[0]
+
+
+def status_of_length(status: str) -> LengthStatus:
+    """How a critical length of this status is to be read; of one that another version knows, the name itself."""
+    return LENGTH_STATUSES.get(status, LengthStatus(status, status.replace("_", " "), False))
+
+
+def length_in_words(
+    length: CriticalLength, distance: str = "cosine", *, digits: int = 3, is_brief: bool = False
+) -> str:
+    """A critical length with its interval and where it lies, as a clause.
+
+    Args:
+        length: The critical length.
+        distance: Of which distance it is.
+        digits: Behind the point.
+        is_brief: Whether the usual is left out: that limits are of 95 %, and ξ within the distances observed.
+    """
+    status = status_of_length(length.status)
+    if not status.has_length:
+        return status.words
+    place = _place_of_length(length, distance)
+    if math.isnan(length.value):
+        return f"ξ lies {place}"
+    limits = length_limits(length, digits)
+    if is_brief:
+        limits = limits.removeprefix("95\u00a0% interval ") if length.interval == "bounded" else ""
+    where = "" if is_brief and length.status == "ok" else f", {place}"
+    return f"ξ = {number(length.value, digits)}" + f" ({limits})" * bool(limits) + where
+
+
+def _place_of_length(length: CriticalLength, distance: str) -> str:
+    nearest, furthest = number(length.distance_min, 2), number(length.distance_max, 2)
+    first, last = f"smallest distance observed ({nearest})", f"largest distance observed ({furthest})"
+    below, possible = "below", f"beyond twice the {last}"
+    if distance == "cosine":
+        possible = "beyond 2, the largest distance there is"
+    if distance == "cosine_similarity":
+        first, last = f"largest similarity observed ({furthest})", f"smallest similarity observed ({nearest})"
+        below, possible = "above", "beyond −1, the smallest similarity there is"
+    if length.status == "all_nonpositive":
+        return f"{below} the {first}"
+    if length.status == "ok":
+        return LENGTH_STATUSES["ok"].words
+    return possible if length.status == "beyond" and not math.isnan(length.value) else f"beyond the {last}"
+
+
+def length_limits(length: CriticalLength, digits: int = 3) -> str:
+    """What the 95\u00a0% interval of a critical length holds."""
+    low, high = number(length.low, digits), number(length.high, digits)
+    return {
+        "bounded": f"95\u00a0% interval {low} to {high}",
+        "complement": f"95\u00a0% interval: all up to {high}, and all from {low} on",
+        "unbounded": "95\u00a0% interval without limits",
+    }.get(length.interval, "no interval")
+
+
+def number(value: float, digits: int = 3, *, minus: str = "−") -> str:
+    """`−0.741`; a dash where there is no number."""
+    if math.isnan(value):
+        return ABSENT
+    if math.isinf(value):
+        return "∞" if value > 0 else f"{minus}∞"
+    text = f"{value:.{digits}f}" if abs(value) < 1000 else f"{value:.4g}"
+    return text.replace("-", minus) if float(text) else text.removeprefix("-")
+
+
+def setting_in_words(value: Any) -> str:
+    """A setting's value as it is usually written: `0.0008`, `500, 60,000`, `none`."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if isinstance(value, float):
+        return f"{value:.6g}".replace("-", "−") if abs(value) >= 1e-3 or not value else f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return joined([setting_in_words(item) for item in value], last=", ") or "none"
+    return str(value)
+
+
+def settings_in_words(settings: Iterable[tuple[str, Any]]) -> str:
+    """Settings with their values: `arch fc, learning rate 0.0004`."""
+    return ", ".join(f"{name.replace('_', ' ')} {setting_in_words(value)}" for name, value in settings)
+
+
+def moment(measurement: Measurement) -> str:
+    """When a measurement was taken: `initialisation`, `epoch 2 (step 3750)`."""
+    if measurement.step == 0:
+        return "initialisation"
+    step = f"step {measurement.step}" if measurement.step > 0 else ""
+    if not math.isfinite(measurement.epoch):
+        return step or "an unknown step"
+    return f"epoch {measurement.epoch:.3g}" + (f" ({step})" if step else "")
+
+
+def joined(parts: Sequence[str], last: str = " and ") -> str:
+    """`a, b and c`."""
+    return last.join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
