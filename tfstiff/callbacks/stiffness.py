@@ -20,7 +20,8 @@ from tfstiff.callbacks.steps import num_updates, number_in, steps_done
 from tfstiff.callbacks.strategies import check_strategy
 from tfstiff.errors import InvalidInput, RecordCorrupt
 from tfstiff.export import EVENT_FILE, EventWriter
-from tfstiff.gradients.loss import check_model, resolve_loss
+from tfstiff.gradients.loss import resolve_loss
+from tfstiff.gradients.objective import check_model
 from tfstiff.measuring.labels import check_labels
 from tfstiff.measuring.measure import check_options, measure
 from tfstiff.measuring.probe import Probe

@@ -16,7 +16,8 @@ from tfstiff.analysis.loss_level import checked_levels
 from tfstiff.callbacks.steps import num_updates, steps_done
 from tfstiff.callbacks.stiffness import StiffnessCallback
 from tfstiff.errors import InvalidInput
-from tfstiff.gradients.loss import check_model, predict, resolve_loss
+from tfstiff.gradients.loss import predict, resolve_loss
+from tfstiff.gradients.objective import check_model
 from tfstiff.gradients.tracing import compiled
 
 EVENT = "training_loss_reached"

@@ -40,6 +40,9 @@ def gradient_gram(
         y2: Their targets.
         per_layer: Whether to return the Gram matrix of each layer's weights instead. They add up to the whole.
         **options: `loss`: as `compile(loss=…)` takes it; the compiled one by default.
+            `objective`: in place of a loss, a function `(model, x, y) -> (n,)` losses of the n examples, or
+            `(losses, predictions)`: for what a loss of predictions cannot say, such as `add_loss`, triplets, CTC or
+            distillation. It is traced as a graph and must call the model by itself, in inference mode.
             `method`: `"auto"` (structured, with a generic path for weights that it has no rule for), the default;
             `"structured"` (refuses those); `"vectorized"` (`tf.vectorized_map` of a one-example tape); `"jacobian"`
             (`GradientTape.jacobian` of the vector of losses, in chunks) or `"loop"` (one tape per example). All agree
@@ -52,7 +55,8 @@ def gradient_gram(
         with `per_layer` a dict of them by the layer's path.
 
     Raises:
-        InvalidInput: An option is unknown, or the numbers of inputs and targets differ.
+        InvalidInput: An option is unknown, both a loss and an objective are given, or the numbers of inputs and
+            targets differ.
         UnsupportedModel: No loss, no trainable weights, quantised layers, or examples that interact.
     """
     if (x2 is None) != (y2 is None):
@@ -83,13 +87,14 @@ def per_example_gradients(model: keras.Model, x: Any, y: Any, **options: Any) ->
         model: A Keras model with P trainable parameters.
         x: Inputs as the model takes them; first axis the n examples.
         y: Targets as the loss takes them, (n, ...).
-        **options: `loss`, `method` and `precision` as for `gradient_gram`.
+        **options: `loss`, `objective`, `method` and `precision` as for `gradient_gram`.
 
     Returns:
         (n, P) array, in the order of `model.trainable_weights`; n·P numbers must fit in memory.
 
     Raises:
-        InvalidInput: An option is unknown, or the numbers of inputs and targets differ.
+        InvalidInput: An option is unknown, both a loss and an objective are given, or the numbers of inputs and
+            targets differ.
         UnsupportedModel: No loss, no trainable weights, quantised layers, or examples that interact.
     """
     plan, x, y = _proved_plan(model, x, y, **options)

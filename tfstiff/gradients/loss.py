@@ -184,31 +184,6 @@ def predict(model: keras.Model, x: Any) -> Any:
     return model(x, training=False) if has_training else model(x)
 
 
-def check_model(model: Any, x: Any) -> None:
-    """Builds `model` on one example of `x` where it is not built, and sees that it can be measured.
-
-    Raises:
-        UnsupportedModel: It is not a Keras 3 model on TensorFlow, or has no trainable weights.
-    """
-    if not isinstance(model, keras.Model):
-        raise UnsupportedModel(
-            "Only Keras 3 models can be measured.", expected="an instance of keras.Model", received=type(model)
-        )
-    if keras.backend.backend() != "tensorflow":
-        raise UnsupportedModel(
-            "Keras runs on another backend.",
-            expected="tensorflow",
-            received=keras.backend.backend(),
-            remedy="Set the environment variable KERAS_BACKEND=tensorflow before Keras is imported.",
-        )
-    if not model.built:
-        predict(model, tf.nest.map_structure(lambda array: tf.convert_to_tensor(array[:1]), x))
-    if not model.trainable_weights:
-        raise UnsupportedModel(
-            "The model has no trainable weights, so its loss has no gradient.", remedy="Unfreeze at least one layer."
-        )
-
-
 def num_parameters(weights: list[keras.Variable]) -> int:
     """The number of entries of a per-example gradient."""
     return sum(math.prod(weight.shape) for weight in weights)

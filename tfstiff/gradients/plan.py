@@ -20,8 +20,9 @@ from tfstiff.gradients.features import (
     of_weights,
     squared_norms,
 )
-from tfstiff.gradients.loss import ExampleLoss, check_model, loss_weights, predict, resolve_loss
+from tfstiff.gradients.loss import loss_weights
 from tfstiff.gradients.memory import MemoryPlan, plan_memory
+from tfstiff.gradients.objective import Objective, ObjectiveFunction, check_model, resolve_objective
 from tfstiff.gradients.products import products, row_products
 from tfstiff.gradients.proof import Verdict, compare
 from tfstiff.gradients.reference import BatchGradient, Jacobian, Loop, Reference, Vectorized
@@ -43,11 +44,11 @@ _MAX_PLANS = 8  # for one model: methods, losses, shapes
 
 
 class GradientPlan:
-    """The per-example gradients of one model under one loss.
+    """The per-example gradients of one model under one objective.
 
     Args:
         model: A built Keras model. Held weakly.
-        loss: The loss of each example.
+        objective: The loss of each example.
         signature: Structure of `tf.TensorSpec` of (x, y).
         method: One of `METHODS`.
         num_examples: Size of the Gram matrices to come.
@@ -57,7 +58,7 @@ class GradientPlan:
     def __init__(
         self,
         model: keras.Model,
-        loss: ExampleLoss,
+        objective: Objective,
         signature: Any,
         method: str,
         num_examples: int,
@@ -65,7 +66,7 @@ class GradientPlan:
     ) -> None:
         self.method = method
         self.weights = list(model.trainable_weights)
-        self._arguments = (_forward(model, loss, precision), self.weights, signature)
+        self._arguments = (_forward(model, objective, precision), self.weights, signature)
         self._num_examples = num_examples
         self._coarsest = coarsest_dtype(model) if precision == "policy" else tf.float64
         self.products, self._row_products = (
@@ -241,14 +242,13 @@ class GradientPlan:
         return str(self.weights[index].path)
 
 
-def _forward(model: keras.Model, loss: ExampleLoss, precision: str) -> Callable[[Any, Any], tuple[tf.Tensor, Any]]:
+def _forward(model: keras.Model, objective: Objective, precision: str) -> Callable[[Any, Any], tuple[tf.Tensor, Any]]:
     """The function traced: it must not hold the model, or the plan would keep it alive."""
     reference = weakref.ref(model)
 
     def forward(x: Any, y: Any) -> tuple[tf.Tensor, Any]:
         with traceable(reference(), precision):
-            prediction = predict(reference(), x)
-            return loss(y, prediction), prediction
+            return objective(reference(), x, y)
 
     return forward
 
@@ -259,6 +259,7 @@ def plan_for(
     y: Any,
     *,
     loss: Any = None,
+    objective: ObjectiveFunction | None = None,
     method: str = "auto",
     precision: str = "float32",
     num_examples: int | None = None,
@@ -272,12 +273,14 @@ def plan_for(
         x: Inputs, as `model` takes them; first axis the examples.
         y: Targets.
         loss: As `compile(loss=…)` takes it; None means the compiled one.
+        objective: In place of a loss; see `gradient_gram`.
         method: One of `METHODS`.
         precision: One of `PRECISIONS`.
         num_examples: Size of the Gram matrices to come; None means as many as in `x`.
 
     Raises:
-        InvalidInput: The method or precision is unknown, or inputs and targets differ in number.
+        InvalidInput: The method or precision is unknown, both a loss and an objective are given, or inputs and targets
+            differ in number.
         UnsupportedModel: The model cannot be measured.
     """
     check_choices(method, precision)
@@ -286,9 +289,11 @@ def plan_for(
         raise InvalidInput(
             "Inputs and targets must hold the same number of examples, at least one.", received=sorted(counts)
         )
-    check_model(model, x)
-    identifier = loss if loss is not None else getattr(model, "loss", None)
-    weights = None if loss is not None else loss_weights(model)
+    resolved = resolve_objective(model, loss, objective)
+    check_model(model, x, y, resolved)
+    given = objective if loss is None else loss
+    identifier = given if given is not None else getattr(model, "loss", None)
+    weights = None if given is not None else loss_weights(model)
     signature = tf.nest.map_structure(lambda array: tf.TensorSpec([None, *array.shape[1:]], array.dtype), (x, y))
     trainable = tuple(id(weight) for weight in model.trainable_weights)
     key = (method, precision, repr(signature), repr(weights), trainable)
@@ -296,7 +301,7 @@ def plan_for(
     for known_key, known_identifier, plan in plans:
         if known_key == key and (known_identifier is identifier or _same_loss(known_identifier, identifier)):
             return plan
-    plan = GradientPlan(model, resolve_loss(model, loss), signature, method, num_examples or max(counts), precision)
+    plan = GradientPlan(model, resolved, signature, method, num_examples or max(counts), precision)
     plans.append((key, identifier, plan))
     del plans[:-_MAX_PLANS]
     return plan

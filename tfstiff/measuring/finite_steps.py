@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients import gradient_gram, per_example_gradients
-from tfstiff.gradients.loss import check_model, num_parameters, predict, resolve_loss
+from tfstiff.gradients.loss import num_parameters, predict, resolve_loss
+from tfstiff.gradients.objective import check_model
 from tfstiff.gradients.tracing import coarsest_dtype, compiled, traceable
 from tfstiff.measuring.labels import check_labels
 from tfstiff.measuring.probe import Probe

@@ -11,8 +11,9 @@ import numpy as np
 
 from tfstiff.datasets.groupings import Grouping, chosen_grouping, group_indices
 from tfstiff.errors import InvalidInput
-from tfstiff.gradients.loss import check_model, resolve_loss
+from tfstiff.gradients.loss import resolve_loss
 from tfstiff.gradients.memory import MemoryPlan
+from tfstiff.gradients.objective import check_model
 from tfstiff.gradients.plan import check_choices, plan_for
 from tfstiff.measuring.labels import accuracy, check_labels
 from tfstiff.measuring.probe import Arrays, Probe, ProbeHalf

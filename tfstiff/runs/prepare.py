@@ -100,7 +100,7 @@ def prepare_run(spec: RunSpec, folder: Path) -> PreparedRun:
     from tfstiff.callbacks.stop_at_loss import StopAtTrainingLoss
     from tfstiff.callbacks.stopping import StopWhenStiffnessDrops
     from tfstiff.callbacks.turning_points import OnsetEvents
-    from tfstiff.gradients.loss import check_model
+    from tfstiff.gradients.objective import check_model
     from tfstiff.measuring.labels import check_labels
     from tfstiff.runs.strategies import strategy_scope
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from tfstiff.datasets import Dataset
 from tfstiff.errors import InvalidInput, UnsupportedModel
-from tfstiff.gradients.loss import check_model, predict
+from tfstiff.gradients.loss import predict
+from tfstiff.gradients.objective import check_model
 from tfstiff.measuring.probe import Probe
 
 _ONE_HOT = (  # losses whose targets are rows of probabilities
