@@ -2,7 +2,7 @@
 
     python benchmarks/cost_model.py                # fits fc and cnn, and compares what it foretells with a larger probe
 
-The time of n examples is `start + features · n + products · n²`. `features` is what the per-example features of one
+The time of n examples is `start + factors · n + products · n²`. `factors` is what the per-example factors of one
 example take, `products` half of what a pair takes. The rate of matrix products that `products` amounts to, with the
 multiply-adds of a pair as `tfstiff bench --explain` counts them, tells how it carries over to another machine.
 """
@@ -31,11 +31,11 @@ def main() -> None:
     if arguments.json:
         print(json.dumps(found, indent=2))
         return
-    print("| model | start, ms | features, µs an example | products, ns a pair | GFLOP/s | foretold, s | measured, s |")
+    print("| model | start, ms | factors, µs an example | products, ns a pair | GFLOP/s | foretold, s | measured, s |")
     print("|---|---:|---:|---:|---:|---:|---:|")
     for name, row in found.items():
         print(
-            f"| {name} ({row['larger']:,} examples) | {1e3 * row['start']:.0f} | {1e6 * row['features']:.0f} "
+            f"| {name} ({row['larger']:,} examples) | {1e3 * row['start']:.0f} | {1e6 * row['factors']:.0f} "
             f"| {1e9 * row['pair']:.1f} | {row['rate'] / 1e9:.0f} | {row['foretold']:.2f} | {row['measured']:.2f} |"
         )
 
@@ -47,15 +47,15 @@ def fitted(name: str, larger: int) -> dict[str, Any]:
     n = np.array(SIZES, float)
     design = np.stack([np.ones_like(n), n, n**2], 1)
     observed = np.array(list(times.values()))
-    (start, features, products), _ = nnls(design / observed[:, None], np.ones_like(observed))  # relative errors
+    (start, factors, products), _ = nnls(design / observed[:, None], np.ones_like(observed))  # relative errors
     multiply_adds = multiply_adds_of_a_pair(name)
     return {
         "start": start,
-        "features": features,
+        "factors": factors,
         "pair": 2 * products,
         "rate": multiply_adds / products,  # two operations a multiply-add, half of all ordered pairs
         "larger": larger,
-        "foretold": float(start + features * larger + products * larger**2),
+        "foretold": float(start + factors * larger + products * larger**2),
         "measured": seconds(name, larger),
     }
 

@@ -26,14 +26,14 @@ def gradient_products(model: Any, x: Any, y: Any, *, per_layer: bool = False, **
     x, y = tf.nest.map_structure(np.asarray, (x, y))
     plan = plan_for(model, x, y, **options)
     plan.prove(x, y)
-    features = plan.features(*tf.nest.map_structure(tf.constant, (x, y)))
+    factors = plan.factors(*tf.nest.map_structure(tf.constant, (x, y)))
     layers = {}
     if per_layer:
-        layers = {layer: gram_of(plan.products, [part]) for layer, part in plan.by_layer(features).items()}
+        layers = {layer: gram_of(plan.products, [part]) for layer, part in plan.by_layer(factors).items()}
     return Products(
-        gram_of(plan.products, [features]),
-        features.scales.numpy().astype(np.float64),
-        features.losses.numpy(),
-        tf.nest.map_structure(lambda output: output.numpy(), features.predictions),
+        gram_of(plan.products, [factors]),
+        factors.scales.numpy().astype(np.float64),
+        factors.losses.numpy(),
+        tf.nest.map_structure(lambda output: output.numpy(), factors.predictions),
         layers,
     )

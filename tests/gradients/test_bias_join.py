@@ -144,18 +144,18 @@ def test_one_of_both_frozen(frozen):
 
 def test_the_two_parts_of_a_joined_pair():
     """`of_weights` takes kernel and bias apart again."""
-    from tfstiff.gradients.features import gradients_by_weight, of_weights
+    from tfstiff.gradients.gradient_factors import gradients_by_weight, of_weights
 
     model = build("bias")
     x, y = labelled((WIDTH,), 9)
     plan = plan_for(model, x, y, loss=SOFTMAX)
-    features = plan.features(x, y)
+    factors = plan.factors(x, y)
     assert (0, 1) in plan.layout.outers
-    whole = [part.numpy().astype(float) for part in gradients_by_weight(features, plan.layout)]
+    whole = [part.numpy().astype(float) for part in gradients_by_weight(factors, plan.layout)]
     for chosen in ([0], [1], [0, 1], [1, 2], [0, 3], [2]):
-        part = of_weights(features, plan.layout, chosen)
+        part = of_weights(factors, plan.layout, chosen)
         sides = (part.formed, part.outers)
-        scales = features.scales.numpy().astype(float)
+        scales = factors.scales.numpy().astype(float)
         found = plan.products(sides, sides).numpy() / np.outer(scales, scales)
         assert relative_error(found, sum(whole[index] @ whole[index].T for index in chosen)) < 2e-6
         norms = part.squared_norms.numpy() / scales**2

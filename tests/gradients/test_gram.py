@@ -74,11 +74,11 @@ def test_symmetric_to_the_last_bit(model, data, method, monkeypatch):
 def test_a_product_whose_rounding_is_not_symmetric(model, data):
     """Not every machine's matrix product rounds (i, j) as (j, i)."""
     plan = plan_for(model, *data, loss=SOFTMAX)
-    features = plan.features(*data)
+    factors = plan.factors(*data)
     skew = np.triu(np.full((40, 40), 0.5, "float32"), 1)
-    found = gram_of(lambda *arguments: plan.products(*arguments) + skew, [features])
+    found = gram_of(lambda *arguments: plan.products(*arguments) + skew, [factors])
     np.testing.assert_array_equal(found, found.T)
-    assert np.abs(found - gram_of(plan.products, [features])).max() < 0.26
+    assert np.abs(found - gram_of(plan.products, [factors])).max() < 0.26
 
 
 def test_the_order_of_examples_does_not_matter(model, data):

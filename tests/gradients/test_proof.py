@@ -262,7 +262,7 @@ def test_products_that_are_not_those_of_the_gradients(monkeypatch):
 @pytest.mark.filterwarnings("error")
 def test_squared_lengths_that_are_not_those_of_the_gradients(monkeypatch):
     right = structured.squared_norms
-    monkeypatch.setattr(structured, "squared_norms", lambda *features: 1.01 * right(*features))
+    monkeypatch.setattr(structured, "squared_norms", lambda *factors: 1.01 * right(*factors))
     model = wide_net()
     x, y = labelled((30,), 12)
     with pytest.raises(UnsupportedModel, match="squared lengths differ"):
@@ -275,14 +275,14 @@ def test_a_weight_that_is_in_the_products_twice(form):
     x, y = labelled((30,), 12)
     plan = plan_for(model, x, y, loss=SOFTMAX)
     part = plan.parts[0]
-    layout, features = part.layout, part.compute(x, y)
+    layout, factors = part.layout, part.compute(x, y)
     weights = layout.outers[0]
     size = sum(layout.sizes[weight] for weight in weights)
-    again = features.outers[0] if form == "outers" else tf.zeros([12, size])
+    again = factors.outers[0] if form == "outers" else tf.zeros([12, size])
     doubled = layout._replace(**{form: (*getattr(layout, form), weights)})
     if form == "outers":
         doubled = doubled._replace(fixed=(*layout.fixed, False))
-    more = features._replace(**{form: (*getattr(features, form), again)})
+    more = factors._replace(**{form: (*getattr(factors, form), again)})
     candidate = SimpleNamespace(compute=lambda x, y: more, layout=doubled)
     verdict = proof.compare(candidate, plan._batch_gradient, range(len(layout.sizes)), x, y, seed=0)
     assert {verdict.wrong[weight] for weight in weights} == {"it is in the products twice"}

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfstiff.errors import InvalidInput
-from tfstiff.gradients.features import Features
+from tfstiff.gradients.gradient_factors import GradientFactors
 from tfstiff.gradients.plan import GradientPlan, default_chunk_size, plan_for
 
 _ROWS_TOGETHER = 64  # of a Gram matrix in double precision
@@ -64,11 +64,11 @@ def gradient_gram(
     plan, x, y = _proved_plan(model, x, y, **options)
     others = None
     if x2 is not None:
-        plan2, x2, y2 = _proved_plan(model, x2, y2, **options)  # before any features: a failed proof changes the plan
+        plan2, x2, y2 = _proved_plan(model, x2, y2, **options)  # before any factors: a failed proof changes the plan
         if plan2 is not plan:
             raise InvalidInput("x2 and y2 must be like x and y: the same structure, dtypes and shapes of one example.")
-        others = _feature_chunks(plan, x2, y2)
-    chunks = _feature_chunks(plan, x, y)
+        others = _factor_chunks(plan, x2, y2)
+    chunks = _factor_chunks(plan, x, y)
     scales, scales2 = _scales(chunks), _scales(chunks if others is None else others)
 
     if not per_layer:
@@ -102,13 +102,15 @@ def per_example_gradients(model: keras.Model, x: Any, y: Any, **options: Any) ->
 
 
 def gram_of(
-    multiply: Callable[..., tf.Tensor], chunks: Sequence[Features], others: Sequence[Features] | None = None
+    multiply: Callable[..., tf.Tensor],
+    chunks: Sequence[GradientFactors],
+    others: Sequence[GradientFactors] | None = None,
 ) -> np.ndarray:
-    """Assembles the Gram matrix from the features of chunks of examples, tile by tile.
+    """Assembles the Gram matrix from the factors of chunks of examples, tile by tile.
 
     Args:
         multiply: `products`, traced.
-        chunks: Features of the first set of examples, in order.
+        chunks: Factors of the first set of examples, in order.
         others: Of the second set; None means the first again, of which only the tiles on and above the diagonal are
             computed.
 
@@ -140,7 +142,7 @@ def _proved_plan(model: keras.Model, x: Any, y: Any, **options: Any) -> tuple[Gr
     return plan, x, y
 
 
-def _by_layer(plan: GradientPlan, chunks: list[Features]) -> dict[str, list[Features]]:
+def _by_layer(plan: GradientPlan, chunks: list[GradientFactors]) -> dict[str, list[GradientFactors]]:
     parts = [plan.by_layer(chunk) for chunk in chunks]
     return {layer: [part[layer] for part in parts] for layer in parts[0]}
 
@@ -153,12 +155,12 @@ def _unscaled(gram: np.ndarray, scales: np.ndarray, scales2: np.ndarray) -> np.n
     return gram
 
 
-def _scales(chunks: list[Features]) -> np.ndarray:
+def _scales(chunks: list[GradientFactors]) -> np.ndarray:
     return np.concatenate([chunk.scales.numpy() for chunk in chunks]).astype(np.float64)
 
 
-def _feature_chunks(plan: GradientPlan, x: Any, y: Any) -> list[Features]:
-    return [plan.features(*chunk) for chunk in _chunks(plan, x, y)]
+def _factor_chunks(plan: GradientPlan, x: Any, y: Any) -> list[GradientFactors]:
+    return [plan.factors(*chunk) for chunk in _chunks(plan, x, y)]
 
 
 def _chunks(plan: GradientPlan, x: Any, y: Any) -> list[Any]:

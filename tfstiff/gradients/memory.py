@@ -12,7 +12,7 @@ from tfstiff.errors import InvalidInput
 
 _DEFAULT_SHARE = 0.5  # of what is free
 _CGROUP = Path("/sys/fs/cgroup")
-# Rows of a block of examples: as many as a matrix product needs to be fast, and more where their features are small.
+# Rows of a block of examples: as many as a matrix product needs to be fast, and more where their factors are small.
 _FEWEST_ROWS, _MOST_ROWS, _BLOCK_BYTES = 500, 2000, 64 * 2**20
 _SMALL_BLOCK = 100  # rows, where memory is short
 
@@ -20,11 +20,11 @@ _log = logging.getLogger(__name__)
 
 
 class MemoryPlan(NamedTuple):
-    """How the features of n examples are held.
+    """How the factors of n examples are held.
 
     Attributes:
-        block_size: Examples whose features are computed together.
-        num_resident: Examples whose features are held at a time; those of the others are computed again for each such
+        block_size: Examples whose factors are computed together.
+        num_resident: Examples whose factors are held at a time; those of the others are computed again for each such
             set. All n where they fit.
         num_bytes: The most memory that this is estimated to take.
     """
@@ -34,12 +34,12 @@ class MemoryPlan(NamedTuple):
     num_bytes: int
 
 
-def plan_memory(num_examples: int, feature_bytes: int, working_bytes: int, limit: int | None = None) -> MemoryPlan:
+def plan_memory(num_examples: int, factor_bytes: int, working_bytes: int, limit: int | None = None) -> MemoryPlan:
     """Plans a measurement of `num_examples` within `limit` bytes.
 
     Args:
         num_examples: n, of both halves.
-        feature_bytes: Bytes that the features of one example take.
+        factor_bytes: Bytes that the factors of one example take.
         working_bytes: Bytes that computing them takes, for each example of a block.
         limit: Bytes; None means half of what is free.
 
@@ -47,12 +47,12 @@ def plan_memory(num_examples: int, feature_bytes: int, working_bytes: int, limit
         InvalidInput: Not even a few examples at a time fit.
     """
     limit = default_limit() if limit is None else limit
-    wanted = min(max(_BLOCK_BYTES // feature_bytes, _FEWEST_ROWS), _MOST_ROWS, num_examples)
+    wanted = min(max(_BLOCK_BYTES // factor_bytes, _FEWEST_ROWS), _MOST_ROWS, num_examples)
 
     def needed(num_resident: int, block_size: int) -> int:
-        return num_resident * feature_bytes + block_size * (feature_bytes + working_bytes)
+        return num_resident * factor_bytes + block_size * (factor_bytes + working_bytes)
 
-    block_size = min(wanted, limit // (2 * feature_bytes + working_bytes))
+    block_size = min(wanted, limit // (2 * factor_bytes + working_bytes))
     if block_size < 1:
         raise InvalidInput(
             "The memory limit is too small for the gradients of this model.",
@@ -60,18 +60,18 @@ def plan_memory(num_examples: int, feature_bytes: int, working_bytes: int, limit
             received=f"{limit:,} bytes",
             remedy="Raise memory_limit, or measure a smaller model.",
         )
-    while block_size > _SMALL_BLOCK and needed(num_examples, block_size) > limit:  # features that are kept come first
+    while block_size > _SMALL_BLOCK and needed(num_examples, block_size) > limit:  # factors that are kept come first
         block_size = max(block_size // 2, _SMALL_BLOCK)
     if needed(num_examples, block_size) <= limit:
         plan = MemoryPlan(block_size, num_examples, needed(num_examples, block_size))
-        _log.info("Features of all %d examples are kept: at most %.2f GB.", num_examples, plan.num_bytes / 1e9)
+        _log.info("Gradient factors of all %d examples are kept: at most %.2f GB.", num_examples, plan.num_bytes / 1e9)
         return plan
-    fitting = (limit - block_size * (feature_bytes + working_bytes)) // feature_bytes
+    fitting = (limit - block_size * (factor_bytes + working_bytes)) // factor_bytes
     num_resident = max(fitting // block_size, 1) * block_size
     plan = MemoryPlan(block_size, num_resident, needed(num_resident, block_size))
     _log.info(
-        "Features of %d of %d examples are kept at a time, the others computed again for each such set: at most "
-        "%.2f GB.",
+        "Gradient factors of %d of %d examples are kept at a time, the others computed again for each such set: "
+        "at most %.2f GB.",
         num_resident,
         num_examples,
         plan.num_bytes / 1e9,

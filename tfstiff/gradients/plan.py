@@ -11,8 +11,8 @@ import keras
 import tensorflow as tf
 
 from tfstiff.errors import InvalidInput, UnsupportedModel
-from tfstiff.gradients.features import (
-    Features,
+from tfstiff.gradients.gradient_factors import (
+    GradientFactors,
     Layout,
     Outers,
     gradients_by_weight,
@@ -82,12 +82,12 @@ class GradientPlan:
         self._build({})
 
     @compiled()
-    def features(self, x: Any, y: Any) -> Features:
-        """The features of the examples `x`, `y`."""
+    def factors(self, x: Any, y: Any) -> GradientFactors:
+        """The factors of the examples `x`, `y`."""
         first, *generic = [part.compute(x, y) for part in self.parts]
         if not generic and not isinstance(self.parts[0], Reference):
             return first
-        blocks = [block for features in (first, *generic) for block in features.formed]
+        blocks = [block for factors in (first, *generic) for block in factors.formed]
         if isinstance(self.parts[0], Reference):  # which does not scale
             largest = tf.reduce_max(tf.stack([tf.reduce_max(tf.abs(block), 1) for block in blocks]), 0)
             first = first._replace(scales=inverse_scales(largest), formed=())
@@ -97,11 +97,11 @@ class GradientPlan:
 
     def gradients(self, x: Any, y: Any) -> tf.Tensor:
         """(n, P): the per-example gradients of `x`, `y`, formed, weights side by side in the model's order."""
-        return tf.concat(gradients_by_weight(self.features(x, y), self.layout), 1)
+        return tf.concat(gradients_by_weight(self.factors(x, y), self.layout), 1)
 
-    def by_layer(self, features: Features) -> dict[str, Features]:
-        """The features of each layer's weights alone, by the layer's path."""
-        return {layer: of_weights(features, self.layout, weights) for layer, weights in self.layers.items()}
+    def by_layer(self, factors: GradientFactors) -> dict[str, GradientFactors]:
+        """The factors of each layer's weights alone, by the layer's path."""
+        return {layer: of_weights(factors, self.layout, weights) for layer, weights in self.layers.items()}
 
     def fixed_products(self, outers: Outers, outers2: Outers) -> tuple[tf.Tensor, ...]:
         """For each outer whose rows depend on the examples alone, the products of the rows."""
@@ -139,12 +139,12 @@ class GradientPlan:
         return layers
 
     def bytes_per_example(self) -> tuple[int, int]:
-        """Bytes that the features of one example take, and about those that computing them takes."""
+        """Bytes that the factors of one example take, and about those that computing them takes."""
         sizes = [part.bytes_per_example for part in self.parts]
         return sum(size for size, _ in sizes), sum(size for _, size in sizes)
 
     def memory_for(self, num_examples: int, limit: int | None = None) -> MemoryPlan:
-        """How the features of `num_examples` are held within `limit` bytes; the same at every measurement.
+        """How the factors of `num_examples` are held within `limit` bytes; the same at every measurement.
 
         Raises:
             InvalidInput: Not even a few examples at a time fit.

@@ -1,4 +1,4 @@
-"""Products of per-example gradients, from their features."""
+"""Products of per-example gradients, from their factors."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tfstiff.gradients.features import Outers
+from tfstiff.gradients.gradient_factors import Outers
 
-Sides = tuple[tuple[tf.Tensor, ...], Outers]  # formed blocks and outers, as in `Features`
+Sides = tuple[tuple[tf.Tensor, ...], Outers]  # formed blocks and outers, as in `GradientFactors`
 
 
 def products(first: Sides, second: Sides, known: Sequence[tf.Tensor | None] = ()) -> tf.Tensor:
-    """(n, m): the product of every gradient of the first features with every gradient of the second.
+    """(n, m): the product of every gradient of the first factors with every gradient of the second.
 
     Args:
         first: Formed blocks and outers of n examples.

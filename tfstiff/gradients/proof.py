@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfstiff.gradients.features import Features, Layout, gradients_by_weight
+from tfstiff.gradients.gradient_factors import GradientFactors, Layout, gradients_by_weight
 from tfstiff.gradients.products import products
 
 _NUM_SUMMED = 8
@@ -62,8 +62,8 @@ def compare(
     count = len(tf.nest.flatten(x)[0])
     drawn = np.random.default_rng(seed).choice(count, min(count, _NUM_SUMMED), replace=False)
     x, y = tf.nest.map_structure(lambda array: tf.gather(array, drawn), (x, y))
-    features = candidate.compute(x, y)
-    rows = gradients_by_weight(features, candidate.layout)
+    factors = candidate.compute(x, y)
+    rows = gradients_by_weight(factors, candidate.layout)
     batch = reference.gradients(x, y)
     alone = []
     for index in range(min(len(drawn), _NUM_ALONE)):
@@ -71,7 +71,7 @@ def compare(
         alone.append(reference.gradients(one_x, one_y))
     found = [gradient.numpy().astype(np.float64) for gradient in rows]
     whole = np.sqrt(sum((gradient**2).sum() for gradient in found))
-    proved, wrong = set(), _wrong_products(features, candidate.layout, found, coarsest)
+    proved, wrong = set(), _wrong_products(factors, candidate.layout, found, coarsest)
     for weight in set(weights) - wrong.keys():
         total = batch[weight].numpy()[0]
         expected = np.concatenate([gradients[weight].numpy() for gradients in alone])
@@ -93,30 +93,30 @@ def compare(
 
 
 def _wrong_products(
-    features: Features, layout: Layout, rows: Sequence[np.ndarray], coarsest: tf.DType
+    factors: GradientFactors, layout: Layout, rows: Sequence[np.ndarray], coarsest: tf.DType
 ) -> dict[int, str]:
     """By weight: in what way the products that it is in are not those of its gradients `rows`, (n, size) each."""
     occurrences = Counter(weight for weights in (*layout.formed, *layout.outers) for weight in weights)
     wrong = {weight: "it is in the products twice" for weight, count in occurrences.items() if count > 1}
-    for weights, block in zip(layout.formed, features.formed, strict=True):
+    for weights, block in zip(layout.formed, factors.formed, strict=True):
         if np.any(block[:, sum(layout.sizes[weight] for weight in weights) :]):
             wrong |= dict.fromkeys(weights, "its products hold more than its gradients")
     if not layout.outers:  # the lengths of formed gradients are sums of their own squares
         return wrong
-    scales = features.scales.numpy().astype(np.float64)[:, None]
+    scales = factors.scales.numpy().astype(np.float64)[:, None]
     grams = [sum((rows[weight] * scales) @ (rows[weight] * scales).T for weight in part) for part in layout.outers]
     lengths = sum(np.diag(gram) for gram in grams)
-    lengths += sum((block.numpy().astype(np.float64) ** 2).sum(1) for block in features.formed)
+    lengths += sum((block.numpy().astype(np.float64) ** 2).sum(1) for block in factors.formed)
     if not np.isfinite(lengths).all():  # the comparison with batch and single gradients tells of these
         return wrong
-    dtypes = {coarsest, features.losses.dtype, *(columns.dtype for _, columns in features.outers)}
+    dtypes = {coarsest, factors.losses.dtype, *(columns.dtype for _, columns in factors.outers)}
     relative, noise = max(_TOLERANCE[dtype] for dtype in dtypes)
     floor = noise * lengths.sum()
-    for weights, outer, gram in zip(layout.outers, features.outers, grams, strict=True):
+    for weights, outer, gram in zip(layout.outers, factors.outers, grams, strict=True):
         difference = np.linalg.norm(products(((), (outer,)), ((), (outer,))).numpy() - gram)
         if not difference <= relative * np.trace(gram) + floor:
             wrong |= dict.fromkeys(weights, f"products differ from those of the gradients (by {difference:.2g})")
-    difference = np.linalg.norm(features.squared_norms.numpy() - lengths)
+    difference = np.linalg.norm(factors.squared_norms.numpy() - lengths)
     if not difference <= relative * lengths.sum() + floor:
         reason = f"squared lengths differ from those of the gradients (by {difference:.2g})"
         wrong = dict.fromkeys(occurrences, reason) | wrong

@@ -1,6 +1,6 @@
 """The methods that need no rule: slower, and the yardstick of the structured one.
 
-Each computes the same `Features` with all gradients formed, for a subset of the weights.
+Each computes the same `GradientFactors` with all gradients formed, for a subset of the weights.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from tfstiff.errors import UnsupportedModel
-from tfstiff.gradients.features import Features, Layout, gradients_by_weight
+from tfstiff.gradients.gradient_factors import GradientFactors, Layout, gradients_by_weight
 from tfstiff.gradients.structured import Forward
 from tfstiff.gradients.tracing import variable_of
 
@@ -40,7 +40,7 @@ class Reference:
         self._forward = forward
         self._weights = [variable_of(weights[index]) for index in subset]
         self.dtypes = tuple(variable_of(weight).dtype for weight in weights)
-        self.compute = tf.function(self._features, input_signature=signature, autograph=False)
+        self.compute = tf.function(self._factors, input_signature=signature, autograph=False)
 
     @property
     def bytes_per_example(self) -> tuple[int, int]:
@@ -48,7 +48,7 @@ class Reference:
         size = sum(self.layout.sizes[weight] for (weight,) in self.layout.formed) * 4
         return size, 2 * size
 
-    def _features(self, x: Any, y: Any) -> Features:
+    def _factors(self, x: Any, y: Any) -> GradientFactors:
         raise NotImplementedError
 
     def _flat(self, gradients: Sequence[Any], rows: tf.Tensor | int, losses: tf.Tensor) -> list[tf.Tensor]:
@@ -73,15 +73,15 @@ class BatchGradient(Reference):
     def gradients(self, x: Any, y: Any) -> list[tf.Tensor]:
         """The gradient (1, size) of every weight. The first few calls run eagerly: tracing costs more than they do."""
         self._calls += 1
-        compute = self._features if self._calls <= _EAGER_CALLS else self.compute
+        compute = self._factors if self._calls <= _EAGER_CALLS else self.compute
         return gradients_by_weight(compute(x, y), self.layout)
 
-    def _features(self, x: Any, y: Any) -> Features:
+    def _factors(self, x: Any, y: Any) -> GradientFactors:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._weights)
             losses, predictions = self._forward(x, y)
             total = tf.reduce_sum(losses)
-        return _features(self._flat(tape.gradient(total, self._weights), 1, losses), losses, predictions)
+        return _factors(self._flat(tape.gradient(total, self._weights), 1, losses), losses, predictions)
 
 
 class Loop(BatchGradient):
@@ -92,7 +92,7 @@ class Loop(BatchGradient):
         self.batch_gradient = self.compute
         self.compute = self._one_by_one
 
-    def _one_by_one(self, x: Any, y: Any) -> Features:
+    def _one_by_one(self, x: Any, y: Any) -> GradientFactors:
         count = int(tf.nest.flatten(x)[0].shape[0])
         single = []
         for index in range(count):
@@ -104,12 +104,12 @@ class Loop(BatchGradient):
 class Jacobian(Reference):
     """`method="jacobian"`: `GradientTape.jacobian` of the vector of losses. Work and memory grow as n² in a chunk."""
 
-    def _features(self, x: Any, y: Any) -> Features:
+    def _factors(self, x: Any, y: Any) -> GradientFactors:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._weights)
             losses, predictions = self._forward(x, y)
         jacobians = tape.jacobian(losses, self._weights)
-        return _features(self._flat(jacobians, tf.shape(losses)[0], losses), losses, predictions)
+        return _factors(self._flat(jacobians, tf.shape(losses)[0], losses), losses, predictions)
 
 
 class Vectorized(Reference):
@@ -131,7 +131,7 @@ class Vectorized(Reference):
             logger.setLevel(level)
         _refuse_broadcast_products(graph)
 
-    def _features(self, x: Any, y: Any) -> Features:
+    def _factors(self, x: Any, y: Any) -> GradientFactors:
         def one(example: Any) -> Any:
             one_x, one_y = tf.nest.map_structure(lambda tensor: tensor[None], example)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -142,12 +142,13 @@ class Vectorized(Reference):
             return flat, losses[0], tf.nest.map_structure(lambda output: output[0], predictions)
 
         blocks, losses, predictions = tf.vectorized_map(one, (x, y))
-        return _features(blocks, losses, predictions)
+        return _factors(blocks, losses, predictions)
 
 
-def _features(blocks: Sequence[tf.Tensor], losses: tf.Tensor, predictions: Any) -> Features:
+def _factors(blocks: Sequence[tf.Tensor], losses: tf.Tensor, predictions: Any) -> GradientFactors:
     ones = tf.ones([tf.shape(blocks[0])[0]], losses.dtype)
-    return Features(tuple(blocks), (), ones, ones, losses, predictions)  # norms follow where all parts come together
+    # Norms follow where all parts come together.
+    return GradientFactors(tuple(blocks), (), ones, ones, losses, predictions)
 
 
 def _refuse_broadcast_products(graph: tf.Graph) -> None:

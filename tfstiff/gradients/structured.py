@@ -18,7 +18,7 @@ import keras
 import tensorflow as tf
 
 from tfstiff.gradients.factors import Factor, Outer, formed_sum, in_precision, merge
-from tfstiff.gradients.features import Features, Layout, inverse_scales, no_gradients, squared_norms
+from tfstiff.gradients.gradient_factors import GradientFactors, Layout, inverse_scales, no_gradients, squared_norms
 from tfstiff.gradients.operations import NoRule, Use, apply_rule
 from tfstiff.gradients.tracing import variable_of
 from tfstiff.gradients.uses import UseSite, find_uses, is_made_of, is_view, recipe
@@ -58,7 +58,7 @@ class Cost:
 
 
 class Structured:
-    """Traces a model once and computes the `Features` of any number of examples.
+    """Traces a model once and computes the `GradientFactors` of any number of examples.
 
     Args:
         forward: Computes per-example losses and predictions.
@@ -68,7 +68,7 @@ class Structured:
         exclude: Indices of weights to leave out.
 
     Attributes:
-        layout: Where each weight is in the features.
+        layout: Where each weight is in the factors.
         missing: By weight index, why its per-example gradients cannot be had in this way.
         costs: What is computed for each weight, or for several together.
     """
@@ -91,7 +91,7 @@ class Structured:
         self.layout = Layout((), (), (), sizes)
 
         @tf.function(input_signature=signature, autograph=False)
-        def compute(x: Any, y: Any) -> Features:
+        def compute(x: Any, y: Any) -> GradientFactors:
             losses, predictions = forward(x, y)
             outputs = [output for output in tf.nest.flatten(predictions) if output.dtype.is_floating]
             scales = inverse_scales(_largest(tf.gradients(losses, outputs), losses))
@@ -107,7 +107,7 @@ class Structured:
             self.layout = Layout(tuple(formed), tuple(outers), fixed, sizes)
             self.costs = [self._cost(weights, factor) for weights, factor in factors.items()]
             pairs = tuple((factor.rows, factor.columns) for factor in outers.values())
-            return Features(
+            return GradientFactors(
                 tuple(formed.values()),
                 pairs,
                 squared_norms(tuple(formed.values()), pairs, losses),
@@ -121,10 +121,10 @@ class Structured:
 
     @cached_property
     def bytes_per_example(self) -> tuple[int, int]:
-        """Bytes that the features of one example take, and about those that are alive at a time on the way."""
+        """Bytes that the factors of one example take, and about those that are alive at a time on the way."""
         traced = self.compute.get_concrete_function()
-        features = traced.structured_outputs
-        outputs = tf.nest.flatten((features.formed, features.outers))
+        factors = traced.structured_outputs
+        outputs = tf.nest.flatten((factors.formed, factors.outers))
         return sum(map(_row_bytes, outputs)), _peak_row_bytes(traced.graph)
 
     def _cost(self, weights: tuple[int, ...], factor: Factor) -> Cost:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tfstiff.gradients.features import Outers
+from tfstiff.gradients.gradient_factors import Outers
 from tfstiff.gradients.products import products
 
 _PANEL_ROWS = 250
@@ -21,8 +21,8 @@ class Side(NamedTuple):
     """The examples along one side of a tile.
 
     Attributes:
-        formed: Formed gradients, as in `Features`.
-        outers: Factors, as in `Features`.
+        formed: Formed gradients, as in `GradientFactors`.
+        outers: Factors, as in `GradientFactors`.
         inverse_norms: (n,) 1 / |g|; 0 for a gradient that is zero.
         classes: (n, C) one-hot classes; all zeros for an example that is left out.
         lengths: (n,) |g|, in whatever unit.

@@ -77,7 +77,7 @@ def measure(  # noqa: PLR0913 - what is measured is chosen here, by name, one ch
             `tfstiff.datasets.groupings.read_grouping` takes them; or a list of class names for each group's name.
         per_layer: Whether to measure the gradients of each layer's weights by themselves too.
         keep_gram: Whether the measurement keeps the (n, n) products of all gradients.
-        memory_limit: Bytes that the gradients may take; None means half of what is free. Where the features of all
+        memory_limit: Bytes that the gradients may take; None means half of what is free. Where the factors of all
             examples do not fit, they are computed again for each part of the pairs.
 
     Raises:
@@ -175,7 +175,7 @@ class MeasurementTask:
 
     def sums(self, totals: ProbeTotals) -> ProbeSums:
         """The sums, from the totals of all parts added up."""
-        return probe_sums(totals, self.blocks, self._plan.features(*self.blocks.examples(0)).predictions)
+        return probe_sums(totals, self.blocks, self._plan.factors(*self.blocks.examples(0)).predictions)
 
     def measurement(self, found: ProbeSums) -> Measurement:
         """The measurement, from its sums."""

@@ -164,8 +164,8 @@ def test_features_that_do_not_fit_are_computed_again(case, num_resident, monkeyp
     model, probe, gram = case
     plan = plan_for(model, probe.train.x, probe.train.y, loss=SOFTMAX, precision="float64")
     calls = []
-    compute = plan.features
-    monkeypatch.setattr(plan, "features", lambda *arguments: calls.append(1) or compute(*arguments))
+    compute = plan.factors
+    monkeypatch.setattr(plan, "factors", lambda *arguments: calls.append(1) or compute(*arguments))
     num_blocks = len(prepared(probe, 4).blocks)
     check(model, probe, gram, block_size=4)
     assert len(calls) == num_blocks

@@ -37,7 +37,7 @@ class Division:
         num_parts: How many parts there are.
         num_bands: Bands of blocks that they are made of; see `tfstiff.measuring.summation.parts.divided`.
         block_size: Examples of a block.
-        num_resident: Examples whose features a process holds at a time.
+        num_resident: Examples whose factors a process holds at a time.
         edges: By space and pair set: edges of the distance bins.
     """
 

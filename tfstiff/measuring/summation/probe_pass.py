@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfstiff.gradients.features import Features
+from tfstiff.gradients.gradient_factors import GradientFactors
 from tfstiff.gradients.memory import MemoryPlan
 from tfstiff.gradients.plan import GradientPlan
 from tfstiff.gradients.tiles import Side
@@ -28,12 +28,12 @@ class _Gradients(NamedTuple):
     """The gradients of one block with respect to some weights.
 
     Attributes:
-        features: Their features.
-        sizes: (b,) float64 lengths of the gradients as the features are scaled.
+        factors: Their factors.
+        sizes: (b,) float64 lengths of the gradients as the factors are scaled.
         norms: (b,) float64 lengths of the gradients themselves.
     """
 
-    features: Features
+    factors: GradientFactors
     sizes: np.ndarray
     norms: np.ndarray
 
@@ -145,10 +145,10 @@ class ProbePass:
 
     def _gradients(self, index: int) -> dict[str, _Gradients]:
         """The gradients of a block, by layer; notes losses, predictions and norms."""
-        features = self._plan.features(*self._probe.examples(index))
+        factors = self._plan.factors(*self._probe.examples(index))
         block = self._probe.blocks[index]
-        self._outputs[index] = (features.losses.numpy(), features.predictions)
-        parts = {WHOLE: features} | (self._plan.by_layer(features) if len(self._totals) > 1 else {})
+        self._outputs[index] = (factors.losses.numpy(), factors.predictions)
+        parts = {WHOLE: factors} | (self._plan.by_layer(factors) if len(self._totals) > 1 else {})
         found = {}
         for layer, part in parts.items():
             sizes = np.sqrt(part.squared_norms.numpy().astype(np.float64))
@@ -160,16 +160,16 @@ class ProbePass:
     def _held(self, index: int, gradients: dict[str, _Gradients]) -> dict[str, _Held]:
         held = {}
         one_hot = self._probe.blocks[index].one_hot
-        for layer, (features, sizes, norms) in gradients.items():
+        for layer, (factors, sizes, norms) in gradients.items():
             is_finite = np.isfinite(norms)
             if not is_finite.all():
-                features, sizes = _without(features, ~is_finite), np.where(is_finite, sizes, 0)
+                factors, sizes = _without(factors, ~is_finite), np.where(is_finite, sizes, 0)
             lengths = np.where(is_finite, norms, 0)
             inverse = np.divide(1, sizes, out=np.zeros_like(sizes), where=sizes > 0)
             largest = float(lengths.max(initial=0)) or 1.0  # in single precision squares overflow past 1e19
             arrays = (inverse, one_hot * is_finite[:, None], lengths / largest)
-            tensors = (tf.constant(array, features.losses.dtype) for array in arrays)
-            held[layer] = _Held(Side(features.formed, features.outers, *tensors), lengths, largest, is_finite)
+            tensors = (tf.constant(array, factors.losses.dtype) for array in arrays)
+            held[layer] = _Held(Side(factors.formed, factors.outers, *tensors), lengths, largest, is_finite)
         return held
 
     def _add(self, i: int, j: int, rows: dict[str, _Held], columns: dict[str, _Held]) -> None:
@@ -235,12 +235,12 @@ class ProbePass:
         gram[np.ix_(*places[::-1])] = tile.T
 
 
-def _without(features: Features, left_out: np.ndarray) -> Features:
+def _without(factors: GradientFactors, left_out: np.ndarray) -> GradientFactors:
     """The same with zeros in place of the gradients of some examples."""
 
     def cleaned(tensor: tf.Tensor) -> tf.Tensor:
         mask = tf.reshape(tf.constant(left_out), [-1] + [1] * (tensor.shape.rank - 1))
         return tf.where(mask, tf.zeros_like(tensor), tensor)
 
-    formed, outers = tf.nest.map_structure(cleaned, (features.formed, features.outers))
-    return features._replace(formed=formed, outers=outers)
+    formed, outers = tf.nest.map_structure(cleaned, (factors.formed, factors.outers))
+    return factors._replace(formed=formed, outers=outers)

@@ -13,7 +13,7 @@ from tfstiff.gradients.forming import in_parts
 Outers = tuple[tuple[tf.Tensor, tf.Tensor], ...]
 
 
-class Features(NamedTuple):
+class GradientFactors(NamedTuple):
     """The per-example gradients of n examples, in a form that need not be the gradients themselves.
 
     The product of the gradients of i and j is
@@ -41,12 +41,12 @@ class Features(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Which weight's gradient is where in `Features`.
+    """Which weight's gradient is where in `GradientFactors`.
 
     Attributes:
-        formed: For each block of `Features.formed`: the indices of its weights, in order.
-        outers: For each pair of `Features.outers`: the indices of the weights whose rows lie side by side.
-        fixed: For each pair of `Features.outers`: whether its rows depend on the examples alone, on no weight, so that
+        formed: For each block of `formed`: the indices of its weights, in order.
+        outers: For each pair of `outers`: the indices of the weights whose rows lie side by side.
+        fixed: For each pair of `outers`: whether its rows depend on the examples alone, on no weight, so that
             their products are the same at every measurement.
         sizes: Number of entries of every weight.
     """
@@ -63,32 +63,32 @@ def inverse_scales(sizes: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.math.is_finite(inverse) & (inverse > 0), inverse, tf.ones_like(sizes))
 
 
-def gradients_by_weight(features: Features, layout: Layout) -> list[tf.Tensor]:
+def gradients_by_weight(factors: GradientFactors, layout: Layout) -> list[tf.Tensor]:
     """The per-example gradients (n, size) of every weight, all of them formed, in the order of the weights."""
     found: dict[int, tf.Tensor] = {}
-    for weights, block in zip(layout.formed, features.formed, strict=True):
+    for weights, block in zip(layout.formed, factors.formed, strict=True):
         found.update(_split(block, weights, layout.sizes))
-    for weights, (rows, columns) in zip(layout.outers, features.outers, strict=True):
+    for weights, (rows, columns) in zip(layout.outers, factors.outers, strict=True):
         size = sum(layout.sizes[weight] for weight in weights)
         found.update(_split(formed_outer(rows, columns, size // columns.shape[-1]), weights, layout.sizes))
-    nothing = tf.zeros_like(features.losses)[:, None]
+    nothing = tf.zeros_like(factors.losses)[:, None]
     return [
-        found[weight] / features.scales[:, None] if weight in found else tf.repeat(nothing, size, 1)
+        found[weight] / factors.scales[:, None] if weight in found else tf.repeat(nothing, size, 1)
         for weight, size in enumerate(layout.sizes)
     ]
 
 
-def of_weights(features: Features, layout: Layout, chosen: Collection[int]) -> Features:
-    """The features of some of the weights alone."""
+def of_weights(factors: GradientFactors, layout: Layout, chosen: Collection[int]) -> GradientFactors:
+    """The factors of some of the weights alone."""
     formed = []
-    for weights, block in zip(layout.formed, features.formed, strict=True):
+    for weights, block in zip(layout.formed, factors.formed, strict=True):
         if all(weight in chosen for weight in weights):
             formed.append(block)
         else:
             parts = _split(block, weights, layout.sizes)
             formed += [part for weight, part in parts.items() if weight in chosen]
     outers = []
-    for weights, (rows, columns) in zip(layout.outers, features.outers, strict=True):
+    for weights, (rows, columns) in zip(layout.outers, factors.outers, strict=True):
         if all(weight in chosen for weight in weights):
             outers.append((rows, columns))
         elif any(weight in chosen for weight in weights):
@@ -96,9 +96,9 @@ def of_weights(features: Features, layout: Layout, chosen: Collection[int]) -> F
             parts = dict(zip(weights, tf.split(rows, widths, -1), strict=True))
             outers += [(part, columns) for weight, part in parts.items() if weight in chosen]
     if not formed and not outers:
-        formed.append(no_gradients(features.losses))
-    norms = squared_norms(formed, outers, features.losses)
-    return features._replace(formed=tuple(formed), outers=tuple(outers), squared_norms=norms)
+        formed.append(no_gradients(factors.losses))
+    norms = squared_norms(formed, outers, factors.losses)
+    return factors._replace(formed=tuple(formed), outers=tuple(outers), squared_norms=norms)
 
 
 def no_gradients(losses: tf.Tensor) -> tf.Tensor:
