@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -27,14 +25,6 @@ def test_list_as_json(tmp_path):
     rows = json.loads(run("list", "--data-dir", tmp_path, "--json").stdout)
     assert [row["name"] for row in rows] == [*names(), "npz:PATH"]
     assert rows[0]["available"] is True
-
-
-def test_list_imports_no_tensorflow():
-    code = (
-        "import sys; from tfstiff_cli import main; main(['data', 'list'], standalone_mode=False);"
-        "sys.exit('tensorflow' in sys.modules or 'tensorflow_datasets' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
 
 
 def test_check_the_embedded_data_set():

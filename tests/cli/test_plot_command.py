@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -132,18 +130,6 @@ def test_wrong_usage(folder, tmp_path):
     result = tfstiff("plot", tmp_path / "absent")
     assert result.exit_code == 2
     assert "is not a run folder" in result.stderr
-
-
-def test_show_and_plot_import_neither_tensorflow_nor_pyplot(folder):
-    program = (
-        "import sys; from click.testing import CliRunner; from tfstiff_cli import main\n"
-        f"for arguments in (['show', {str(folder)!r}], ['plot', {str(folder)!r}, '--format', 'png']):\n"
-        "    result = CliRunner().invoke(main, arguments)\n"
-        "    assert result.exit_code == 0, result.output\n"
-        "sys.exit(', '.join({'tensorflow', 'keras', 'matplotlib.pyplot'} & set(sys.modules)) or 0)\n"
-    )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("name", ["show", "plot"])

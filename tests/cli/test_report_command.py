@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import pytest
 from click.testing import CliRunner
 from synthetic_runs import series, write_run
@@ -70,14 +67,3 @@ def test_wrong_usage(folder, tmp_path):
     assert "nothing to report" in result.stderr
     (tmp_path / "file").write_text("")
     assert "cannot be written" in tfstiff("report", folder, "--out", tmp_path / "file" / "r.html").stderr
-
-
-def test_no_tensorflow_and_no_matplotlib_for_an_interactive_report(folder):
-    program = (
-        "import sys; from click.testing import CliRunner; from tfstiff_cli import main\n"
-        f"result = CliRunner().invoke(main, ['report', {str(folder)!r}])\n"
-        "assert result.exit_code == 0, result.output\n"
-        "sys.exit(', '.join({'tensorflow', 'keras', 'matplotlib'} & set(sys.modules)) or 0)\n"
-    )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr

@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -112,8 +110,3 @@ def test_no_class_is_in_two_groups_or_unknown(text, told):
 def test_classes_in_no_group_are_marked():
     indices, names = group_indices(read_grouping("pets=dog,cat"), ANIMALS)
     assert (indices.tolist(), names) == ([0, 0, -1], ("pets",))
-
-
-def test_it_imports_no_tensorflow():
-    code = "import sys, tfstiff.datasets.groupings; sys.exit('tensorflow' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -53,19 +53,15 @@ def test_the_kind_of_a_number_plays_no_part():
 
 def test_the_hash_is_the_same_in_another_process():
     program = """
-import sys
 from tfstiff.sweeps import spec_hash
 from tfstiff.runs.spec import RunSpec
 print(spec_hash(RunSpec(hidden=(8, 4), learning_rate=1e-4)))
-import tfstiff_cli.sweep, tfstiff_cli.compare, tfstiff.analysis.comparison, tfstiff.sweeps.ray_node
-print(sorted({"tensorflow", "keras", "ray"} & set(sys.modules)))
 """
     environment = os.environ | {"PYTHONHASHSEED": "17", "LC_ALL": "C"}
     result = subprocess.run(
         [sys.executable, "-c", program], env=environment, cwd="/", check=True, capture_output=True, text=True
     )
     assert result.stdout.split("\n")[0] == spec_hash(RunSpec(hidden=(8, 4), learning_rate=1e-4))
-    assert result.stdout.split("\n")[1] == "[]"  # nothing heavy is imported either
 
 
 @pytest.mark.parametrize("settings", [{"momentum": 0.9}, {"learning_rate": -1.0}])
