@@ -20,8 +20,9 @@ import tensorflow as tf
 from tfstiff.gradients.factors import Factor, Outer, formed_sum, in_precision, merge
 from tfstiff.gradients.gradient_factors import GradientFactors, Layout, inverse_scales, no_gradients, squared_norms
 from tfstiff.gradients.operations import NoRule, Use, apply_rule
+from tfstiff.gradients.pulling_back import Derived, PullBack
 from tfstiff.gradients.tracing import variable_of
-from tfstiff.gradients.uses import UseSite, find_uses, is_made_of, is_view, recipe
+from tfstiff.gradients.uses import UseSite, VariableDependence, find_uses, is_view, recipe
 
 # Formed gradients of fewer entries than this lie side by side: a matrix product of few columns costs a pass over the
 # (n, n) result all the same.
@@ -103,7 +104,8 @@ class Structured:
             formed = _side_by_side({w: factor for w, factor in factors.items() if tf.is_tensor(factor)})
             if not factors:
                 formed = {(): no_gradients(losses)}
-            fixed = tuple(not is_made_of(factor.rows, self._handles(losses.graph)) for factor in outers.values())
+            depends = VariableDependence()
+            fixed = tuple(not depends(factor.rows) for factor in outers.values())
             self.layout = Layout(tuple(formed), tuple(outers), fixed, sizes)
             self.costs = [self._cost(weights, factor) for weights, factor in factors.items()]
             pairs = tuple((factor.rows, factor.columns) for factor in outers.values())
@@ -178,15 +180,16 @@ class Structured:
                 received[weight].append((delta.name, _role(site)))
             else:
                 derived.setdefault(recipe(tensor, recipes), (tensor, site.weights, []))[2].append(factor)
-        for tensor, weights, parts in derived.values():
-            try:
-                pulled = self._pull_back(tensor, weights, parts, handles)
-            except (ValueError, NotImplementedError) as reason:  # an operation that TensorFlow cannot vectorise
-                self.missing.update(dict.fromkeys(weights, f"cannot pull back through {tensor.op.type}: {reason}"))
-                continue
-            for weight, gradient in pulled.items():
-                factors[weight].append(gradient)
-                received[weight].append((gradient.name, _OTHER))
+        pulled, missing = PullBack(handles)(
+            [
+                Derived(tensor, weights, formed_sum(parts)[:, : tensor.shape.num_elements()])
+                for tensor, weights, parts in derived.values()
+            ]
+        )
+        self.missing.update(missing)
+        for weight, gradients in pulled.items():
+            factors[weight] += gradients
+            received[weight] += [(gradient.name, _OTHER) for gradient in gradients]
         merged = {
             weight: merge(factors[weight], self._num_examples)
             for weight in sorted(factors)
@@ -207,35 +210,6 @@ class Structured:
         delta = tf.convert_to_tensor(delta)
         use = Use(site.operation, site.operand, delta, num_examples, shape, site.places)
         return apply_rule(use)
-
-    def _pull_back(
-        self,
-        tensor: tf.Tensor,
-        weights: frozenset[int],
-        parts: list[Factor],
-        handles: Sequence[tf.Tensor],
-    ) -> dict[int, tf.Tensor]:
-        """From per-example gradients of a tensor computed from weights to those of the weights themselves.
-
-        The tensor depends on no example, so its vector-Jacobian product is the same linear map for all of them.
-        """
-        indices = sorted(weights)
-        gradient = formed_sum(parts)[:, : tensor.shape.num_elements()]
-        reads = {
-            index: [read for read in _reads(tensor) if read.op.inputs[0].name == handles[index].name]
-            for index in indices
-        }
-
-        def one(cotangent: tf.Tensor) -> list[tf.Tensor]:
-            cotangent = tf.reshape(cotangent, tensor.shape)
-            pulled = []
-            for index in indices:
-                gradients = tf.gradients(tensor, reads[index], cotangent)
-                found = [tf.reshape(part, [-1]) for part in gradients if part is not None]
-                pulled.append(tf.add_n(found) if found else tf.zeros([self.layout.sizes[index]], tensor.dtype))
-            return pulled
-
-        return dict(zip(indices, tf.vectorized_map(one, gradient, fallback_to_while_loop=False), strict=True))
 
 
 def _cost_of_forming(site: UseSite, factor: Factor) -> int:
@@ -337,20 +311,3 @@ def _largest(gradients: Sequence[tf.Tensor | None], losses: tf.Tensor) -> tf.Ten
         if gradient is not None
     ]
     return tf.reduce_max(tf.stack([tf.cast(size, losses.dtype) for size in sizes]), 0) if sizes else losses * 0
-
-
-def _reads(tensor: tf.Tensor) -> list[tf.Tensor]:
-    """The variable reads that `tensor` is computed from."""
-    found: dict[str, tf.Tensor] = {}
-    seen: set[str] = set()
-    waiting = [tensor]
-    while waiting:
-        current = waiting.pop()
-        if current.name in seen:
-            continue
-        seen.add(current.name)
-        if current.op.type == "ReadVariableOp":
-            found[current.name] = current
-        else:
-            waiting += list(current.op.inputs)
-    return list(found.values())

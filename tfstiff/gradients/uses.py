@@ -100,13 +100,26 @@ def is_view(tensor: tf.Tensor, handle: tf.Tensor) -> bool:
     return tensor.op.type == "ReadVariableOp" and tensor.op.inputs[0].name == handle.name
 
 
-def is_made_of(tensor: tf.Tensor, handles: Sequence[tf.Tensor]) -> bool:
-    """Whether `tensor` depends on one of the weights behind `handles`, or on any other variable."""
-    names = {handle.op.name for handle in handles}
-    return any(
-        name in names or tensor.graph.get_operation_by_name(name).type == "ReadVariableOp"
-        for name in _ancestors(tensor)
-    )
+class VariableDependence:
+    """Whether tensors depend on a variable. What was walked once is not walked again."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, bool] = {}  # by the name of an operation
+
+    def __call__(self, tensor: tf.Tensor) -> bool:
+        """Whether `tensor` does."""
+        waiting = [tensor.op]
+        while waiting:
+            operation = waiting[-1]
+            unknown = [source.op for source in operation.inputs if source.op.name not in self._known]
+            if operation.name not in self._known and unknown:
+                waiting += unknown
+                continue
+            waiting.pop()
+            self._known[operation.name] = any(output.dtype == tf.resource for output in operation.outputs) or any(
+                self._known[source.op.name] for source in operation.inputs
+            )
+        return self._known[tensor.op.name]
 
 
 def recipe(tensor: tf.Tensor, known: dict[str, str]) -> str:
@@ -126,6 +139,13 @@ def recipe(tensor: tf.Tensor, known: dict[str, str]) -> str:
             text = f"{operation.type} {tensor.value_index} {attributes} {inputs}"
             known[tensor.name] = hashlib.sha256(text.encode()).hexdigest()
     return known[tensor.name]
+
+
+def made_again(operation: tf.Operation, inputs: Sequence[tf.Tensor]) -> tf.Operation:
+    """The same operation of other inputs, in the same graph."""
+    attributes = dict(operation.node_def.attr)
+    types = [output.dtype for output in operation.outputs]
+    return operation.graph.create_op(operation.type, inputs, types, attrs=attributes)
 
 
 def _ancestors(target: tf.Tensor) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfstiff.gradients.operations import NoRule, Use, register
+from tfstiff.gradients.uses import made_again
 
 
 @register("BiasAdd")
@@ -43,17 +44,11 @@ def elementwise(use: Use) -> tf.Tensor:
     operation = use.operation
     repeated = tf.broadcast_to(use.weight, tf.shape(use.output))
     inputs = [repeated if index == use.operand else tensor for index, tensor in enumerate(operation.inputs)]
-    again = _made_again(operation, inputs)
+    again = made_again(operation, inputs).outputs[0]
     (gradient,) = tf.gradients(again, [repeated], use.output_gradient)
     if gradient is None:
         raise NoRule(f"{operation.type} has no gradient")
     return _sum_over_repeated(gradient, use)
-
-
-def _made_again(operation: tf.Operation, inputs: list[tf.Tensor]) -> tf.Tensor:
-    attributes = {name: operation.node_def.attr[name] for name in operation.node_def.attr if not name.startswith("_")}
-    types = [output.dtype for output in operation.outputs]
-    return operation.graph.create_op(operation.type, inputs, types, attrs=attributes).outputs[0]
 
 
 def _sum_over_repeated(gradient: tf.Tensor, use: Use) -> tf.Tensor:
