@@ -20,7 +20,7 @@ from tfstiff.analysis.comparison import (
     quantities,
 )
 from tfstiff.errors import InvalidInput
-from tfstiff.records import METRICS, PAIR_SETS, Run, load_run
+from tfstiff.records import METRICS, PAIR_SETS, RunFolder, open_run
 from tfstiff.records.atomic import finite
 from tfstiff.records.words import default_pair_set
 from tfstiff.sweeps import is_sweep, load_sweep
@@ -108,18 +108,18 @@ def command(
     print_comparison(found)
 
 
-def _runs(paths: Sequence[Path]) -> list[Run]:
+def _runs(paths: Sequence[Path]) -> list[RunFolder]:
     """The runs of all sweeps and run folders that hold a measurement; says which do not."""
-    runs: dict[Path, Run] = {}
+    runs: dict[Path, RunFolder] = {}
     for path in without_leftovers(paths):
         if not is_sweep(path):
-            runs[path.resolve()] = load_run(path)
+            runs[path.resolve()] = open_run(path)
             continue
         sweep = load_sweep(path)
         for trial in sweep.trials:
             one = sweep.run_folder(trial)
             if (one / "records").is_dir():
-                runs[one.resolve()] = load_run(one)
+                runs[one.resolve()] = open_run(one)
             else:
                 click.echo(f"The trial {trial.name} has not run.", err=True)
     for run in runs.values():
@@ -132,7 +132,7 @@ def _runs(paths: Sequence[Path]) -> list[Run]:
     return [run for run in runs.values() if run.measurements]
 
 
-def _quantities(runs: Sequence[Run], names: Sequence[str], pair_set: str | None) -> list[str]:
+def _quantities(runs: Sequence[RunFolder], names: Sequence[str], pair_set: str | None) -> list[str]:
     known = list(dict.fromkeys(name for run in runs for name in quantities(run)))
     unknown = [name for name in names if name not in known]
     if unknown:

@@ -8,7 +8,7 @@ import click
 
 from tfstiff.errors import InvalidInput, TfstiffError
 from tfstiff.export import DEFAULT_TABLES, TIDY_FORMATS, TIDY_TABLES, write_netcdf, write_tensorboard, write_tidy
-from tfstiff.records import Run
+from tfstiff.records import RunFolder
 
 from .given_runs import open_runs
 
@@ -72,7 +72,7 @@ def command(
     if out is not None and len({_name(run) for run in opened}) < len(opened):
         raise click.UsageError("Runs whose folders have the same name cannot share one --out folder.")
     exit_code = 0
-    measured: list[Run] = []
+    measured: list[RunFolder] = []
     for run in opened:
         for problem in run.problems:
             click.echo(f"Warning: {problem}", err=True)
@@ -95,7 +95,7 @@ def command(
     ctx.exit(exit_code)
 
 
-def _write(runs: list[Run], form: str, tables: tuple[str, ...], out: Path | None) -> None:
+def _write(runs: list[RunFolder], form: str, tables: tuple[str, ...], out: Path | None) -> None:
     if not runs:
         return
     folder = runs[0].folder / "export" if out is None else out
@@ -107,5 +107,5 @@ def _write(runs: list[Run], form: str, tables: tuple[str, ...], out: Path | None
         click.echo(path)
 
 
-def _name(run: Run) -> str:
+def _name(run: RunFolder) -> str:
     return run.folder.resolve().name

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from tfstiff.records import METRICS, Run
+from tfstiff.records import METRICS, RunFolder
 
 from .onset_table import print_onsets
 from .tables import event_notes, print_blocks, print_measurements
 
 
-def print_finished(run: Run) -> None:
+def print_finished(run: RunFolder) -> None:
     """Prints a run's measurements, what happened beside them, and the paths of its files."""
     metrics = run.spec.get("metrics", METRICS)
     print_measurements(run.measurements, metrics=metrics)

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from tfstiff.records import Run, load_run
+from tfstiff.records import RunFolder, open_run
 
 _BESIDE_RUNS = ("figures", "report.html")  # that commands leave in a folder of runs
 
 
-def open_runs(paths: Iterable[str]) -> list[Run]:
+def open_runs(paths: Iterable[str]) -> list[RunFolder]:
     """Opens each run once.
 
     Raises:
         RunNotFound: One is not a run.
     """
-    return [load_run(path) for path in without_leftovers(map(Path, paths))]
+    return [open_run(path) for path in without_leftovers(map(Path, paths))]
 
 
 def without_leftovers(paths: Iterable[Path]) -> list[Path]:

@@ -15,7 +15,7 @@ import click
 from click.core import ParameterSource
 
 from tfstiff._quiet import import_tensorflow
-from tfstiff.records import load_run
+from tfstiff.records import open_run
 from tfstiff.runs.data import INPUTS, STANDARDIZED
 from tfstiff.runs.saved.files import WEIGHTS, model_files
 from tfstiff.runs.spec import MEASURE_OPTIONS, RunSpec
@@ -113,7 +113,7 @@ def command(  # one for each option
     if not is_run and options["dataset"] is None:
         raise click.UsageError("Say on which data set the model is to be measured: --dataset NAME.")
     files = model_files(model)
-    config = load_run(model).spec if is_run else {}
+    config = open_run(model).spec if is_run else {}
     spec = replace(RunSpec.from_config(config), **given) if is_run else RunSpec.from_preset(options["preset"], **given)
     folder = out or _default_folder(model, spec)
     if address is not None and jobs is None:

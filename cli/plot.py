@@ -11,7 +11,7 @@ import click
 from tfstiff.datasets.groupings import read_grouping
 from tfstiff.errors import TfstiffError
 from tfstiff.figures import FIGURES, FORMATS, draw
-from tfstiff.records import Run
+from tfstiff.records import RunFolder
 
 from .given_runs import open_runs
 
@@ -109,7 +109,7 @@ def command(
     if groups is not None:
         options["grouping"] = read_grouping(groups)
 
-    def draw_all(source: Run | Sequence[Run] | None, kind: str, folder: Path | None) -> int:
+    def draw_all(source: RunFolder | Sequence[RunFolder] | None, kind: str, folder: Path | None) -> int:
         return _draw(
             lambda say: draw(source, wanted[kind], folder, formats=formats or FORMATS, say=say, options=options)
         )
@@ -125,7 +125,7 @@ def command(
     ctx.exit(next((code for code in codes if code), 0))
 
 
-def _default_kinds(runs: Sequence[Run]) -> tuple[str, ...]:
+def _default_kinds(runs: Sequence[RunFolder]) -> tuple[str, ...]:
     return ("run",) if len(runs) < 2 else ("run", "runs")
 
 

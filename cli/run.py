@@ -17,7 +17,7 @@ from click.core import ParameterSource
 from tfstiff._quiet import import_tensorflow
 from tfstiff.datasets import CENTERINGS, DEFAULT
 from tfstiff.errors import InvalidInput
-from tfstiff.records import load_run
+from tfstiff.records import open_run
 from tfstiff.runs.checkpoints.interval import CheckpointInterval
 from tfstiff.runs.run import is_blank, run
 from tfstiff.runs.spec import RunSpec
@@ -206,7 +206,7 @@ def _spec_of(folder: Path, given: dict[str, Any]) -> RunSpec:
     Raises:
         InvalidInput: There is none, or `given` asks for another.
     """
-    config = load_run(folder).spec
+    config = open_run(folder).spec
     if not config:
         raise InvalidInput(
             f"{folder} says nothing of the run that was begun there.",
@@ -227,7 +227,7 @@ def _spec_of(folder: Path, given: dict[str, Any]) -> RunSpec:
 
 
 def _timings(folder: Path) -> str:
-    found = load_run(folder).timings
+    found = open_run(folder).timings
     share = found["seconds_measuring"] / found["seconds_in_fit"]
     return (
         f"{found['seconds']:.1f} s in all; {found['seconds_in_fit']:.1f} s in fit, {share:.0%} of it measuring; "

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from tfstiff.errors import RecordCorrupt
-from tfstiff.records import METRICS, PAIR_SETS, Run, scalar_row
+from tfstiff.records import METRICS, PAIR_SETS, RunFolder, scalar_row
 from tfstiff.records.atomic import finite
 from tfstiff.records.words import default_pair_set
 
@@ -62,7 +62,7 @@ def command(ctx: click.Context, runs: tuple[str, ...], as_json: bool, pair_set: 
         ctx.exit(RecordCorrupt.exit_code)
 
 
-def _read(run: Run) -> tuple[dict[str, Any], str, list[dict[str, Any]], list[RecordCorrupt]]:
+def _read(run: RunFolder) -> tuple[dict[str, Any], str, list[dict[str, Any]], list[RecordCorrupt]]:
     """Settings, status, events and problems of a run, of which a damaged one must not hide the measurements."""
     config: dict[str, Any] = {}
     status = "unknown"
@@ -84,7 +84,7 @@ def _read(run: Run) -> tuple[dict[str, Any], str, list[dict[str, Any]], list[Rec
 
 
 def _print_run(
-    run: Run, config: dict[str, Any], status: str, events: list[dict[str, Any]], pair_set: str | None
+    run: RunFolder, config: dict[str, Any], status: str, events: list[dict[str, Any]], pair_set: str | None
 ) -> None:
     named = {"data set": "dataset", "arch": "arch", "learning rate": "learning_rate"}
     pair_set = pair_set or default_pair_set(run.measurements[0].pair_sets if run.measurements else ())
@@ -103,7 +103,7 @@ def _print_run(
 
 
 def _document(
-    run: Run, config: dict[str, Any], status: str, events: list[dict[str, Any]], problems: list[RecordCorrupt]
+    run: RunFolder, config: dict[str, Any], status: str, events: list[dict[str, Any]], problems: list[RecordCorrupt]
 ) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     for measurement in run.measurements:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 
 from tfstiff.errors import RecordCorrupt, RunNotFound
-from tfstiff.records import METRICS, Measurement, Run, load_run, read_record
+from tfstiff.records import METRICS, Measurement, RunFolder, open_run, read_record
 from tfstiff.runs.progress import describe
 
 from .panel import measurement_panel
@@ -47,7 +47,7 @@ class Look(NamedTuple):
     measurements: list[Measurement]
     new: list[Measurement]
     problems: list[RecordCorrupt]
-    run: Run
+    run: RunFolder
 
     @property
     def has_ended(self) -> bool:
@@ -66,7 +66,7 @@ class Follower:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self._run = load_run(folder)
+        self._run = open_run(folder)
         self._read: dict[Path, Measurement | None] = {}  # None: it is damaged
 
     def look(self) -> Look:
@@ -95,7 +95,7 @@ class Follower:
 
     def _state(self) -> str:
         try:
-            self._run = load_run(self._run.folder)  # which keeps what it has read
+            self._run = open_run(self._run.folder)  # which keeps what it has read
         except RunNotFound:
             return _GONE
         state = str(self._run.state.get("status", "unknown"))

@@ -29,7 +29,8 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...] | None], ...] = (
     ("How gradients are computed", "tfstiff.gradients", ("explain", "WeightPlan")),
     ("Rules for operations", "tfstiff.gradients.operations", ("register", "Use")),
     ("Runs", "tfstiff", ("RunSpec", "run", "load_run", "at_training_loss")),
-    ("A run, read", "tfstiff.records", ("Run",)),
+    ("A run, read", "tfstiff.records", ("RunFolder",)),
+    ("What is made of a run", "tfstiff.runs.load", ("Run",)),
     (
         "What a measurement holds",
         "tfstiff.records",

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfstiff import load_run
 from tfstiff.records import (
     PAIR_SETS,
     ClassStiffness,
@@ -14,7 +15,6 @@ from tfstiff.records import (
     Measurement,
     PairSetStiffness,
     RunWriter,
-    load_run,
 )
 
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")

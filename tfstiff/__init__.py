@@ -20,7 +20,7 @@ _HOMES = {  # a name and its module must differ: an imported module takes the pl
     # runs
     "RunSpec": "runs.spec",
     "run": "runs.run",
-    "load_run": "records",
+    "load_run": "runs.load",
     "at_training_loss": "analysis.loss_level",
     "Measurement": "records",
     # errors

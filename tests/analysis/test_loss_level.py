@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tfstiff import load_run
 from tfstiff.analysis.loss_level import at_loss_level, at_training_loss, checked_levels
 from tfstiff.errors import InvalidInput
-from tfstiff.records import HalfSummary, Measurement, RunWriter, load_run
+from tfstiff.records import HalfSummary, Measurement, RunWriter
 
 
 def test_a_value_that_is_linear_in_the_logarithm_of_the_loss_is_found_exactly():

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfstiff import Probe, RunSpec, StiffnessCallback
+from tfstiff import Probe, RunSpec, StiffnessCallback, load_run
 from tfstiff.errors import InvalidInput, UnsupportedModel
-from tfstiff.records import load_run
 
 # Logical devices can be made only before TensorFlow starts.
 _TWO_DEVICES = textwrap.dedent("""

@@ -12,7 +12,7 @@ from tfstiff_cli import main, watch
 from tfstiff_cli.panel import Sparkline, measurement_panel
 from tfstiff_cli.progress import LiveProgress
 
-from tfstiff.records import RunWriter
+from tfstiff.records import RunFolder, RunWriter
 from tfstiff.runs.progress import describe
 
 NO_PROCESS = 2**22 + 1  # beyond the largest process id that Linux gives
@@ -84,7 +84,7 @@ def test_a_run_that_ends_between_two_looks_at_its_status_has_not_died(tmp_path, 
         status(run.folder, "completed")
         return False
 
-    monkeypatch.setattr(type(run), "is_running", property(ended))
+    monkeypatch.setattr(RunFolder, "is_running", property(ended))
     assert watched(run.folder).exit_code == 0
 
 

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 from synthetic_runs import by_class, measurement, series
 
+from tfstiff import load_run
 from tfstiff.errors import InvalidInput
 from tfstiff.figures import NothingToDraw, class_matrices
 from tfstiff.figures.cells import two_digits, uncertain_cells
 from tfstiff.figures.class_stiffness import class_matrices_numbers
-from tfstiff.records import RunWriter, load_run
+from tfstiff.records import RunWriter
 
 
 def panels(figure):

@@ -2,10 +2,11 @@ from dataclasses import replace
 
 from synthetic_runs import series, write_run
 
+from tfstiff import load_run
 from tfstiff.analysis.overfitting import OverfittingOnset
 from tfstiff.analysis.turning_points import Onset
 from tfstiff.figures import curves, log_curves
-from tfstiff.records import RunWriter, load_run
+from tfstiff.records import RunWriter
 
 
 def marks(figure):

@@ -9,8 +9,9 @@ import pytest
 from arbitrary import assert_same, measurements
 from hypothesis import Phase, find, settings
 
+from tfstiff import load_run
 from tfstiff.errors import RecordCorrupt, RunNotFound
-from tfstiff.records import RunWriter, load_run, scalar_names
+from tfstiff.records import RunWriter, scalar_names
 
 
 @pytest.fixture(scope="module")

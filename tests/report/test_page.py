@@ -7,8 +7,9 @@ from html.parser import HTMLParser
 import pytest
 from synthetic_runs import SPEC, series, write_run
 
+from tfstiff import load_run
 from tfstiff.errors import InvalidInput
-from tfstiff.records import RunWriter, load_run
+from tfstiff.records import RunWriter
 from tfstiff.report import default_path, page, write_report
 
 HOSTILE = ("<script>alert(1)</script>", "<img src=x onerror=alert(2)>", "</style></script>", "&amp; %{x} $x$", "\"'`")

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from synthetic_runs import SPEC, series, write_run
 
+from tfstiff import load_run
 from tfstiff.analysis.loss_level import at_training_loss
-from tfstiff.records import RunWriter, load_run
+from tfstiff.records import RunWriter
 from tfstiff.report.comparison import (
     Point,
     Value,

@@ -9,10 +9,9 @@ import numpy as np
 import psutil
 import pytest
 
-from tfstiff import RunSpec
+from tfstiff import RunSpec, load_run
 from tfstiff.cluster.ray_cluster import passed_on
 from tfstiff.errors import InvalidInput
-from tfstiff.records import load_run
 from tfstiff.sweeps import plan_sweep, write_sweep
 from tfstiff.sweeps.ray_node import lacking, needs_of, run_task
 from tfstiff.sweeps.state import TrialState

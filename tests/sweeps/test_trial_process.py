@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import pytest
 from made_up import finish, sweep_of
 
+from tfstiff import load_run
 from tfstiff.errors import InvalidInput
-from tfstiff.records import RunWriter, load_run
+from tfstiff.records import RunWriter
 from tfstiff.sweeps import TrialState, write_sweep
 from tfstiff.sweeps import state as state_module
 from tfstiff.sweeps.state import Heartbeat, read_state, silent_seconds

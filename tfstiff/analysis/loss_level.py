@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tfstiff.errors import InvalidInput
-from tfstiff.records import Measurement, Run, scalar_row
+from tfstiff.records import Measurement, RunFolder, scalar_row
 
 # Why a value is what it is. `ok`: interpolated. `begins_below`: the loss was below the level at the first measurement
 # already. `not_reached`: it never came down to it. `undefined`: a value beside the crossing is not finite.
@@ -81,7 +81,7 @@ def at_loss_level(losses: Any, values: Any, level: float, se: Any = None) -> AtL
     return AtLossLevel(float(found), float(bound), "ok")
 
 
-def at_training_loss(source: Run | Sequence[Measurement], level: float) -> dict[str, AtLossLevel]:
+def at_training_loss(source: RunFolder | Sequence[Measurement], level: float) -> dict[str, AtLossLevel]:
     """Every scalar of a run where its training loss first comes down to `level`; see `at_loss_level`.
 
     The training loss is the mean over the training half of the probe, in inference mode: a fixed sample, the same in
@@ -99,7 +99,7 @@ def at_training_loss(source: Run | Sequence[Measurement], level: float) -> dict[
     Raises:
         InvalidInput: The level is not a finite number, or there is no measurement.
     """
-    measurements = source.measurements if isinstance(source, Run) else source
+    measurements = source.measurements if isinstance(source, RunFolder) else source
     if not measurements:
         raise InvalidInput("There is no measurement to interpolate.", expected="at least one")
     rows = [scalar_row(measurement) for measurement in measurements]

@@ -13,7 +13,7 @@ import numpy as np
 from tfstiff.analysis.curve import Curve
 from tfstiff.analysis.turning_points import Onset, departure, generalization_loss, log_lag, turning_point
 from tfstiff.errors import InvalidInput
-from tfstiff.records import METRICS, PAIR_SETS, HalfSummary, Measurement, Run
+from tfstiff.records import METRICS, PAIR_SETS, HalfSummary, Measurement, RunFolder
 from tfstiff.records.words import default_pair_set
 
 _PREFIX = "stiffness_"
@@ -53,7 +53,7 @@ class OverfittingOnset:
 
 
 def overfitting_onset(
-    source: Run | Sequence[Measurement],
+    source: RunFolder | Sequence[Measurement],
     monitor: str | None = None,
     *,
     patience: int = 3,
@@ -75,7 +75,7 @@ def overfitting_onset(
     Raises:
         InvalidInput: There is no measurement, or no such scalar.
     """
-    measurements = list(source.measurements if isinstance(source, Run) else source)
+    measurements = list(source.measurements if isinstance(source, RunFolder) else source)
     if not measurements:
         raise InvalidInput("There is no measurement to find an onset in.", expected="at least one")
     monitor = chosen_monitor(monitor, tuple(measurements[0].scalars()))

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tfstiff._quiet import standard_error_held_back
+from tfstiff.cluster.provenance import versions
 from tfstiff.errors import TfstiffError
-from tfstiff.records.provenance import versions
 
 Name = TypeVar("Name")
 

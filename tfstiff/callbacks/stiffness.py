@@ -26,7 +26,7 @@ from tfstiff.measuring.labels import check_labels
 from tfstiff.measuring.measure import check_options, measure
 from tfstiff.measuring.probe import Probe
 from tfstiff.measuring.summation.representations import INPUT, check_space
-from tfstiff.records import PAIR_SETS, Measurement, RunWriter, load_run, scalar_names
+from tfstiff.records import PAIR_SETS, Measurement, RunWriter, open_run, scalar_names
 from tfstiff.records.words import default_pair_set
 
 _PUBLISHED = {  # by whether there are classes
@@ -207,7 +207,7 @@ class StiffnessCallback(keras.callbacks.Callback):
         """
         if self.log_dir is None:
             raise InvalidInput("Without a log_dir no measurements were kept to go on from.")
-        found = load_run(self.log_dir)
+        found = open_run(self.log_dir)
         if len(found.measurements) != state["num_measurements"]:
             raise RecordCorrupt(
                 f"The records in {self.log_dir} are not those that training is to go on from.",

@@ -12,9 +12,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tfstiff.cluster.provenance import provenance
 from tfstiff.cluster.resources import thread_caps
 from tfstiff.errors import InvalidInput
-from tfstiff.records.provenance import provenance
 
 _LOOPBACK = "127.0.0.1"
 # Read when Ray is imported or started. Without the first, Ray takes the address of the machine, whatever it is told.

@@ -13,7 +13,7 @@ import numpy as np
 from tfstiff.export.blocks import Column, Label, Table
 from tfstiff.export.extras import require
 from tfstiff.export.reading import read_tables
-from tfstiff.records import Measurement, Run
+from tfstiff.records import Measurement, RunFolder
 from tfstiff.records.atomic import write_atomically
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _KEY_NAMES = {
 }
 
 
-def as_dataset(run: Run) -> xr.Dataset:
+def as_dataset(run: RunFolder) -> xr.Dataset:
     """All that a run measured, as a data set with named dimensions and coordinates.
 
     Every variable has `long_name` and `units` among its attributes. Where something does not exist (a pair set that was
@@ -78,7 +78,7 @@ def as_dataset(run: Run) -> xr.Dataset:
     )
 
 
-def write_netcdf(run: Run, path: str | Path) -> Path:
+def write_netcdf(run: RunFolder, path: str | Path) -> Path:
     """Writes `as_dataset(run)` as a netCDF-4 file, compressed, whole or not at all.
 
     Raises:
@@ -122,5 +122,5 @@ def _moments(measurements: Sequence[Measurement]) -> dict[str, Any]:
     }
 
 
-def _config(run: Run) -> str:
+def _config(run: RunFolder) -> str:
     return json.dumps(run.spec, ensure_ascii=False)

@@ -21,7 +21,7 @@ import numpy as np
 from tfstiff.errors import InvalidInput
 from tfstiff.export.extras import require
 from tfstiff.export.reading import class_labels
-from tfstiff.records import METRICS, Measurement, PairSetStiffness, Run, scalar_names
+from tfstiff.records import METRICS, Measurement, PairSetStiffness, RunFolder, scalar_names
 from tfstiff.records.atomic import write_atomically
 from tfstiff.records.run_folder import record_path
 
@@ -68,7 +68,7 @@ class EventWriter:
             file.write(content)
 
 
-def write_tensorboard(run: Run, folder: str | Path | None = None, *, images: bool = True) -> Path:
+def write_tensorboard(run: RunFolder, folder: str | Path | None = None, *, images: bool = True) -> Path:
     """Writes a run's measurements as TensorBoard events, in place of those written before.
 
     Args:
@@ -101,7 +101,7 @@ def write_tensorboard(run: Run, folder: str | Path | None = None, *, images: boo
     return path
 
 
-def wall_times(run: Run) -> list[float]:
+def wall_times(run: RunFolder) -> list[float]:
     """When each measurement of a run was made, in seconds since 1970, never falling.
 
     The times of the records' files where these lie inside the run; copying a run can lose them. Then the run's duration

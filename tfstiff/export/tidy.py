@@ -18,7 +18,7 @@ from tfstiff.export.blocks import Column, Table
 from tfstiff.export.extras import require
 from tfstiff.export.reading import read_tables
 from tfstiff.export.schema import empty_tables
-from tfstiff.records import Run
+from tfstiff.records import RunFolder
 from tfstiff.records.atomic import write_atomically
 
 TIDY_FORMATS = ("csv", "parquet")
@@ -32,7 +32,7 @@ _WHEN = (
 
 
 def write_tidy(
-    runs: Sequence[Run], folder: str | Path, form: str = "csv", tables: Sequence[str] = DEFAULT_TABLES
+    runs: Sequence[RunFolder], folder: str | Path, form: str = "csv", tables: Sequence[str] = DEFAULT_TABLES
 ) -> list[Path]:
     """Writes what runs measured as tidy tables, a file a table; a column `run` tells the runs apart.
 
@@ -90,7 +90,7 @@ def _other_keys(table: Table) -> tuple[str, ...]:
     return tuple(key for key in table.keys if key != "measurement")
 
 
-def _flat_parts(table: Table, name: str, run: Run) -> Iterator[dict[str, np.ndarray]]:
+def _flat_parts(table: Table, name: str, run: RunFolder) -> Iterator[dict[str, np.ndarray]]:
     """The columns of each block of a table, all of one length."""
     steps = np.array([m.step for m in run.measurements], np.int64)
     epochs = np.array([m.epoch for m in run.measurements], np.float64)

@@ -23,7 +23,7 @@ from tfstiff.figures.domain_sizes import domain_size, domain_size_numbers
 from tfstiff.figures.over_time import curves, curves_numbers, log_curves
 from tfstiff.figures.saving import save_figure
 from tfstiff.figures.style import Figure, NothingToDraw, Table, measurements_of
-from tfstiff.records import Run
+from tfstiff.records import RunFolder
 
 __all__ = [
     *("DEFAULT_FIGURES", "FIGURES", "FORMATS", "FigureKind", "NothingToDraw", "common_folder", "draw"),
@@ -113,7 +113,7 @@ FORMATS = ("png", "svg")
 
 
 def draw(
-    source: Run | Sequence[Run] | None,
+    source: RunFolder | Sequence[RunFolder] | None,
     names: Iterable[str] | None = None,
     folder: str | Path | None = None,
     *,
@@ -145,7 +145,7 @@ def draw(
     formats = _known("format", formats, FORMATS)
     options = dict(options or {})
     _known("option of a figure", options, {option for kind in FIGURES.values() for option in kind.options})
-    runs = [source] if isinstance(source, Run) else list(source or ())
+    runs = [source] if isinstance(source, RunFolder) else list(source or ())
     arguments = {name: _arguments(name, runs) for name in names}
     folder = (common_folder(runs) if runs else Path()) / "figures" if folder is None else Path(folder)
     paths: list[Path] = []
@@ -162,14 +162,14 @@ def draw(
     return paths
 
 
-def common_folder(runs: Sequence[Run]) -> Path:
+def common_folder(runs: Sequence[RunFolder]) -> Path:
     """The folder of one run, or the deepest one that holds the folders of several."""
     if len(runs) == 1:
         return runs[0].folder
     return Path(os.path.commonpath([run.folder.resolve() for run in runs]))
 
 
-def _arguments(name: str, runs: list[Run]) -> tuple[Any, ...]:
+def _arguments(name: str, runs: list[RunFolder]) -> tuple[Any, ...]:
     """What a figure is drawn of."""
     takes = FIGURES[name].takes
     if takes == "nothing":

@@ -25,7 +25,7 @@ from tfstiff.figures.style import (
     pair_sets_of,
     write_title,
 )
-from tfstiff.records import CriticalLength, DistanceProfile, DistanceStiffness, Measurement, Run
+from tfstiff.records import CriticalLength, DistanceProfile, DistanceStiffness, Measurement, RunFolder
 from tfstiff.records.words import PAIR_SET_NAMES, length_in_words, moment
 
 _LARGEST_AREA, _SMALLEST_AREA = 70.0, 3.0  # points²
@@ -42,7 +42,7 @@ _REACH: dict[str, Any] = {"color": "black", "linewidth": 3, "alpha": 0.35, "soli
 
 
 @drawing_style()
-def distance(source: Run | Sequence[Measurement]) -> Figure:
+def distance(source: RunFolder | Sequence[Measurement]) -> Figure:
     """Draws same-class stiffness against the distance of the inputs: a column a stage, a row a pair set.
 
     Dots are the means of bins, their areas the number of pairs, their bars 95 % intervals; a bin of few pairs or
@@ -98,7 +98,7 @@ def distance(source: Run | Sequence[Measurement]) -> Figure:
     return figure
 
 
-def distance_numbers(source: Run | Sequence[Measurement]) -> Table:
+def distance_numbers(source: RunFolder | Sequence[Measurement]) -> Table:
     """Header and rows of the bins that `distance` draws, a row a bin; the fit stands in each of its rows.
 
     Raises:

@@ -31,12 +31,12 @@ from tfstiff.figures.style import (
     new_figure,
     write_title,
 )
-from tfstiff.records import METRICS, Run
+from tfstiff.records import METRICS, RunFolder
 from tfstiff.records.words import PAIR_SET_NAMES
 
 
 @drawing_style()
-def learning_rate(runs: Sequence[Run], *, levels: Sequence[float] | None = None) -> Figure:
+def learning_rate(runs: Sequence[RunFolder], *, levels: Sequence[float] | None = None) -> Figure:
     """Draws stiffness between classes against the learning rate: a column a training loss, a row a metric.
 
     Each run is taken where its training loss first comes down to that of the column, by interpolation between two
@@ -81,7 +81,7 @@ def learning_rate(runs: Sequence[Run], *, levels: Sequence[float] | None = None)
     return figure
 
 
-def learning_rate_numbers(runs: Sequence[Run], *, levels: Sequence[float] | None = None) -> Table:
+def learning_rate_numbers(runs: Sequence[RunFolder], *, levels: Sequence[float] | None = None) -> Table:
     """Header and rows of the scalars of every run at each training loss, a row a run, loss and scalar.
 
     Raises:
@@ -101,7 +101,7 @@ def learning_rate_numbers(runs: Sequence[Run], *, levels: Sequence[float] | None
     return ["train_loss", "learning_rate", "run", "scalar", "value", "se_at_most", "status"], rows
 
 
-def _metrics(runs: Sequence[Run]) -> list[str]:
+def _metrics(runs: Sequence[RunFolder]) -> list[str]:
     return [metric for metric in METRICS if all(metric in metrics_of(run) for run in runs)] or list(METRICS)
 
 

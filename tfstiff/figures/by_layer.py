@@ -25,7 +25,7 @@ from tfstiff.figures.style import (
     short_name,
     write_title,
 )
-from tfstiff.records import DistanceStiffness, Measurement, Run
+from tfstiff.records import DistanceStiffness, Measurement, RunFolder
 from tfstiff.records.words import PAIR_SET_NAMES
 
 MOST_SPACES = 10  # more lines cannot be told apart
@@ -33,7 +33,7 @@ _MOST_STAGES = 2
 
 
 @drawing_style()
-def layers(source: Run | Sequence[Measurement]) -> Figure:
+def layers(source: RunFolder | Sequence[Measurement]) -> Figure:
     """Draws stiffness against distance, a line for each space in which distances were taken.
 
     A column is a pair set, a row a stage: the first measurement and the last (side by side where there is one pair
@@ -80,7 +80,7 @@ def layers(source: Run | Sequence[Measurement]) -> Figure:
     return figure
 
 
-def layers_numbers(source: Run | Sequence[Measurement]) -> Table:
+def layers_numbers(source: RunFolder | Sequence[Measurement]) -> Table:
     """Header and rows of the bins of every space, a row a bin, with the critical length in each of its rows.
 
     Raises:
@@ -103,7 +103,7 @@ def spread(names: Sequence[str], limit: int) -> list[str]:
     return [names[index] for index in np.linspace(0, len(names) - 1, limit).round().astype(int)]
 
 
-def _stages(source: Run | Sequence[Measurement]) -> list[Measurement]:
+def _stages(source: RunFolder | Sequence[Measurement]) -> list[Measurement]:
     stages = choose_stages(measurements_of(source), _MOST_STAGES)
     if len(spaces_of(stages)) < 2:
         raise NothingToDraw(

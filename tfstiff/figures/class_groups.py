@@ -26,7 +26,7 @@ from tfstiff.figures.style import (
     short_name,
     write_title,
 )
-from tfstiff.records import METRICS, BlockStiffness, ClassStiffness, Measurement, Run
+from tfstiff.records import METRICS, BlockStiffness, ClassStiffness, Measurement, RunFolder
 from tfstiff.records.words import HALF_NAMES, PAIR_SET_NAMES, default_pair_set
 from tfstiff.stiffness.blocks import group_order
 from tfstiff.stiffness.intervals import quantile
@@ -37,7 +37,7 @@ _MOST_STAGES = 4
 
 
 @drawing_style()
-def class_groups(source: Run | Sequence[Measurement], *, grouping: Grouping | None = None) -> Figure:
+def class_groups(source: RunFolder | Sequence[Measurement], *, grouping: Grouping | None = None) -> Figure:
     """Draws class stiffness matrices ordered by groups of classes: a column a stage of the training, a row a metric.
 
     Lines are the boundaries of the groups; classes of no group come last. A panel's title says what cells of two
@@ -85,7 +85,7 @@ def class_groups(source: Run | Sequence[Measurement], *, grouping: Grouping | No
     return figure
 
 
-def class_groups_numbers(source: Run | Sequence[Measurement], *, grouping: Grouping | None = None) -> Table:
+def class_groups_numbers(source: RunFolder | Sequence[Measurement], *, grouping: Grouping | None = None) -> Table:
     """Header and rows of the ordered matrices, with the group of each class: a row a matrix row.
 
     Raises:
@@ -108,7 +108,7 @@ def class_groups_numbers(source: Run | Sequence[Measurement], *, grouping: Group
     return [*header, *(names[index] for index in order)], rows
 
 
-def _stages(source: Run | Sequence[Measurement]) -> list[Measurement]:
+def _stages(source: RunFolder | Sequence[Measurement]) -> list[Measurement]:
     return class_stages(measurements_of(source), _MOST_STAGES)
 
 
@@ -116,7 +116,7 @@ def _pair_set(stages: Sequence[Measurement]) -> str:
     return default_pair_set(pair_sets_of(stages))
 
 
-def _grouping(source: Run | Sequence[Measurement], wanted: Grouping | None) -> Grouping:
+def _grouping(source: RunFolder | Sequence[Measurement], wanted: Grouping | None) -> Grouping:
     last = measurements_of(source)[-1]
     found = wanted or last.groups or known_grouping(last.class_names)
     if not found:

@@ -24,7 +24,7 @@ from tfstiff.figures.style import (
     short_name,
     write_title,
 )
-from tfstiff.records import METRICS, ClassStiffness, Measurement, Run
+from tfstiff.records import METRICS, ClassStiffness, Measurement, RunFolder
 from tfstiff.records.words import HALF_NAMES, PAIR_SET_NAMES, moment
 
 _Panel = tuple[Measurement, str, str]  # measurement, pair set, metric
@@ -33,7 +33,7 @@ _SMALLEST_LABEL = 4.5  # points; smaller text is left out
 
 @drawing_style()
 def class_matrices(
-    source: Run | Sequence[Measurement],
+    source: RunFolder | Sequence[Measurement],
     *,
     pair_sets: Sequence[str] | None = None,
     metrics: Sequence[str] | None = None,
@@ -83,7 +83,7 @@ def class_matrices(
     return figure
 
 
-def class_matrices_numbers(source: Run | Sequence[Measurement]) -> Table:
+def class_matrices_numbers(source: RunFolder | Sequence[Measurement]) -> Table:
     """Header and rows of the matrices that `class_matrices` draws: a row a matrix row, a column a class.
 
     The column `quantity` says whether a row is of the values or of their standard errors.

@@ -30,12 +30,12 @@ from tfstiff.figures.style import (
     new_figure,
     write_title,
 )
-from tfstiff.records import Measurement, Run
+from tfstiff.records import Measurement, RunFolder
 from tfstiff.records.words import PAIR_SET_NAMES
 
 
 @drawing_style()
-def critical_length(runs: Sequence[Run]) -> Figure:
+def critical_length(runs: Sequence[RunFolder]) -> Figure:
     """Draws the critical length ξ against time and training loss: a line a learning rate, a column a pair set.
 
     Runs of one learning rate, which differ in their seeds, are drawn as their median and range at the times that all of
@@ -83,7 +83,7 @@ def critical_length(runs: Sequence[Run]) -> Figure:
     return figure
 
 
-def critical_length_numbers(runs: Sequence[Run]) -> Table:
+def critical_length_numbers(runs: Sequence[RunFolder]) -> Table:
     """Header and rows of the critical lengths of every run, a row a measurement and pair set.
 
     Raises:
@@ -112,7 +112,7 @@ class _Track:
         self.when, self.unit, self.losses, self.reaches = when, unit, losses, reaches
 
 
-def _first(runs: Sequence[Run]) -> Run:
+def _first(runs: Sequence[RunFolder]) -> RunFolder:
     return next(run for run in runs if run.measurements)
 
 

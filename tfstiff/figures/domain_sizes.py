@@ -35,12 +35,12 @@ from tfstiff.figures.style import (
     short_name,
     write_title,
 )
-from tfstiff.records import CriticalLength, Measurement, Run
+from tfstiff.records import CriticalLength, Measurement, RunFolder
 from tfstiff.records.words import PAIR_SET_NAMES
 
 
 @drawing_style()
-def domain_size(runs: Sequence[Run], *, levels: Sequence[float] | None = None) -> Figure:
+def domain_size(runs: Sequence[RunFolder], *, levels: Sequence[float] | None = None) -> Figure:
     """Draws how far stiffness reaches against the learning rate: a column a training loss, a row a pair set.
 
     A line is a space: the input, or the output of a layer. The size of a domain is the critical length ξ, or 1 − ξ
@@ -101,7 +101,7 @@ def domain_size(runs: Sequence[Run], *, levels: Sequence[float] | None = None) -
     return figure
 
 
-def domain_size_numbers(runs: Sequence[Run], *, levels: Sequence[float] | None = None) -> Table:
+def domain_size_numbers(runs: Sequence[RunFolder], *, levels: Sequence[float] | None = None) -> Table:
     """Header and rows of the domain sizes of every run, a row a run, training loss, pair set and space.
 
     A size is infinite where stiffness does not fall to 0, minus infinity where it is not above 0 for the nearest pairs,

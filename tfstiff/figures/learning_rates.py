@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLo
 from tfstiff.analysis.loss_level import at_loss_level, checked_levels
 from tfstiff.errors import InvalidInput
 from tfstiff.figures.style import NothingToDraw, ordered_lines, pair_sets_of
-from tfstiff.records import Measurement, Run
+from tfstiff.records import Measurement, RunFolder
 
 # Settings that must be the same where learning rates are compared.
 _ALIKE = (
@@ -46,7 +46,7 @@ class RateGroup:
         return f"{self.rate:g}" + (f" ({len(self.runs)} runs)" if len(self.runs) > 1 else "")
 
 
-def by_learning_rate(runs: Sequence[Run]) -> list[RateGroup]:
+def by_learning_rate(runs: Sequence[RunFolder]) -> list[RateGroup]:
     """Groups runs by learning rate, from the smallest on. Runs without a measurement are left out.
 
     Raises:
@@ -79,7 +79,7 @@ def by_learning_rate(runs: Sequence[Run]) -> list[RateGroup]:
     ]
 
 
-def shared_settings(runs: Sequence[Run]) -> dict[str, Any]:
+def shared_settings(runs: Sequence[RunFolder]) -> dict[str, Any]:
     """Data set and network, for a title."""
     return {name: run.spec[name] for run in runs for name in _TITLE if name in run.spec}
 
@@ -89,7 +89,7 @@ def shared_pair_sets(groups: Sequence[RateGroup]) -> list[str]:
     return pair_sets_of([measurement for group in groups for run in group.runs for measurement in run])
 
 
-def loss_levels(runs: Sequence[Run], wanted: Sequence[float] | None) -> tuple[float, ...]:
+def loss_levels(runs: Sequence[RunFolder], wanted: Sequence[float] | None) -> tuple[float, ...]:
     """The training losses at which runs are compared, from the largest to the smallest.
 
     Args:
@@ -129,7 +129,7 @@ def lowest_loss(measurements: Sequence[Measurement]) -> float:
     return min((one.train.loss for one in measurements if math.isfinite(one.train.loss)), default=math.inf)
 
 
-def comparison(runs: Sequence[Run], levels: Sequence[float] | None) -> tuple[list[RateGroup], tuple[float, ...]]:
+def comparison(runs: Sequence[RunFolder], levels: Sequence[float] | None) -> tuple[list[RateGroup], tuple[float, ...]]:
     """Runs by learning rate, and the training losses to compare them at.
 
     Args:
@@ -150,7 +150,7 @@ def comparison(runs: Sequence[Run], levels: Sequence[float] | None) -> tuple[lis
     return groups, loss_levels(runs, levels)
 
 
-def names_of(runs: Sequence[Run]) -> dict[int, str]:
+def names_of(runs: Sequence[RunFolder]) -> dict[int, str]:
     """Names of the runs' folders, by the `id` of their measurements."""
     return {id(run.measurements): run.folder.name for run in runs}
 

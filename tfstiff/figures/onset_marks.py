@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from tfstiff.analysis.overfitting import overfitting_onset
 from tfstiff.figures.stages import times
-from tfstiff.records import Measurement, Run
+from tfstiff.records import Measurement, RunFolder
 from tfstiff.records.words import moment
 
 _DROPPED = "stiffness_dropped"  # the event of StopWhenStiffnessDrops, whose module imports TensorFlow
@@ -40,7 +40,7 @@ class OnsetMark(NamedTuple):
     label: str
 
 
-def onset_marks(source: Run | Sequence[Measurement], measurements: Sequence[Measurement]) -> list[OnsetMark]:
+def onset_marks(source: RunFolder | Sequence[Measurement], measurements: Sequence[Measurement]) -> list[OnsetMark]:
     """The onsets of overfitting that are confirmed, in order of the rules.
 
     Where `StopWhenStiffnessDrops` ended the training, its turning point of stiffness stands in place of the one that
@@ -54,7 +54,7 @@ def onset_marks(source: Run | Sequence[Measurement], measurements: Sequence[Meas
     onset = overfitting_onset(measurements)
     confirmed = {rule: getattr(onset, rule).index for rule in _RULES if getattr(onset, rule).status == "confirmed"}
     found = {rule: (when[index], moment(measurements[index])) for rule, index in confirmed.items()}
-    dropped = [event for event in source.events if event["event"] == _DROPPED] if isinstance(source, Run) else []
+    dropped = [event for event in source.events if event["event"] == _DROPPED] if isinstance(source, RunFolder) else []
     if dropped and f"peak_{unit}" in dropped[-1]:
         peak = dropped[-1][f"peak_{unit}"]
         found["stiffness_drop"] = peak, f"{unit} {peak:.3g}"

@@ -26,7 +26,7 @@ from tfstiff.figures.style import (
     pair_sets_of,
     write_title,
 )
-from tfstiff.records import HalfSummary, Measurement, Run, scalar_row
+from tfstiff.records import HalfSummary, Measurement, RunFolder, scalar_row
 from tfstiff.records.words import HALF_NAMES, PAIR_SET_NAMES
 
 _FEW = 12  # points that all have a marker
@@ -35,7 +35,7 @@ _Reader = Callable[[Measurement], tuple[float, float]]  # a value and its standa
 
 
 @drawing_style()
-def curves(source: Run | Sequence[Measurement]) -> Figure:
+def curves(source: RunFolder | Sequence[Measurement]) -> Figure:
     """Draws loss, within-class and between-class stiffness against time, the pair sets overlaid.
 
     Bands are 95 % intervals over the draw of the probe's examples.
@@ -86,7 +86,7 @@ def curves(source: Run | Sequence[Measurement]) -> Figure:
     return figure
 
 
-def curves_numbers(source: Run | Sequence[Measurement]) -> Table:
+def curves_numbers(source: RunFolder | Sequence[Measurement]) -> Table:
     """Header and rows of the scalars over time, a row a measurement, with the standard error of each that has one.
 
     Raises:
@@ -105,7 +105,7 @@ def curves_numbers(source: Run | Sequence[Measurement]) -> Table:
 
 
 @drawing_style()
-def log_curves(source: Run | Sequence[Measurement]) -> Figure:
+def log_curves(source: RunFolder | Sequence[Measurement]) -> Figure:
     """Draws within- and between-class stiffness against the logarithm of time: a column a pair set, a row a metric.
 
     Bands are 95 % intervals over the draw of the probe's examples. The initialisation stands apart at the left. Where

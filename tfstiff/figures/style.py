@@ -13,7 +13,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from tfstiff.errors import InvalidInput
-from tfstiff.records import METRICS, PAIR_SETS, Measurement, Run
+from tfstiff.records import METRICS, PAIR_SETS, Measurement, RunFolder
 from tfstiff.records.words import DISTANCE_NAMES
 from tfstiff.stiffness.critical_length import SCALES, Scale
 
@@ -88,9 +88,9 @@ class DistanceKind(NamedTuple):
     scale: Scale
 
 
-def distance_kind(source: Run | Sequence[Measurement]) -> DistanceKind:
+def distance_kind(source: RunFolder | Sequence[Measurement]) -> DistanceKind:
     """The kind of distance of a run."""
-    spec = source.spec if isinstance(source, Run) else {}
+    spec = source.spec if isinstance(source, RunFolder) else {}
     name, pairs = str(spec.get("distance", "cosine")), str(spec.get("distance_pairs", "within"))
     if not any(one.class_names for one in measurements_of(source)):
         pairs = "all"
@@ -115,15 +115,15 @@ def new_figure(width: float, height: float, layout: Literal["constrained", "comp
     return figure
 
 
-def measurements_of(source: Run | Sequence[Measurement]) -> list[Measurement]:
+def measurements_of(source: RunFolder | Sequence[Measurement]) -> list[Measurement]:
     """The measurements of a run, or of a sequence of them.
 
     Raises:
         InvalidInput: There are none.
     """
-    measurements = list(source.measurements if isinstance(source, Run) else source)
+    measurements = list(source.measurements if isinstance(source, RunFolder) else source)
     if not measurements:
-        where = f"The run {source.folder}" if isinstance(source, Run) else "The sequence"
+        where = f"The run {source.folder}" if isinstance(source, RunFolder) else "The sequence"
         raise InvalidInput(
             f"{where} holds no measurement, so there is nothing to draw.",
             expected="at least one readable record",
@@ -137,9 +137,9 @@ def pair_sets_of(measurements: Sequence[Measurement]) -> list[str]:
     return [name for name in PAIR_SETS if all(name in measurement.pair_sets for measurement in measurements)]
 
 
-def metrics_of(source: Run | Sequence[Measurement]) -> tuple[str, ...]:
+def metrics_of(source: RunFolder | Sequence[Measurement]) -> tuple[str, ...]:
     """The metrics that a run's settings name, or both."""
-    named = source.spec.get("metrics") if isinstance(source, Run) else None
+    named = source.spec.get("metrics") if isinstance(source, RunFolder) else None
     return tuple(metric for metric in METRICS if metric in named) if isinstance(named, list) else METRICS
 
 
@@ -155,7 +155,7 @@ def ordered_lines(number: int) -> list[dict[str, Any]]:
     ]
 
 
-def write_title(figure: Figure, subject: str, source: Run | Sequence[Measurement] | dict[str, Any]) -> None:
+def write_title(figure: Figure, subject: str, source: RunFolder | Sequence[Measurement] | dict[str, Any]) -> None:
     """Titles a figure with its subject and, where the run's settings name them, data set, network, learning rate.
 
     Args:
@@ -163,7 +163,7 @@ def write_title(figure: Figure, subject: str, source: Run | Sequence[Measurement
         subject: What it shows.
         source: A run; or its settings, or those that several runs share; or measurements, which name no settings.
     """
-    spec = source if isinstance(source, dict) else source.spec if isinstance(source, Run) else {}
+    spec = source if isinstance(source, dict) else source.spec if isinstance(source, RunFolder) else {}
     parts = [short_name(spec[key], 40) for key in ("dataset", "arch") if spec.get(key) is not None]
     rate = spec.get("learning_rate")
     if rate is not None:

@@ -1,6 +1,6 @@
 """Measurements and where they are kept. Imports no TensorFlow."""
 
-from tfstiff.records.measurement import PAIR_SETS, HalfSummary, Measurement, scalar_names
+from tfstiff.records.measurement import PAIR_SETS, HalfSummary, Measurement, scalar_names, scalar_row
 from tfstiff.records.pair_set import (
     METRICS,
     BlockStiffness,
@@ -12,7 +12,8 @@ from tfstiff.records.pair_set import (
     PairSetStiffness,
 )
 from tfstiff.records.record import read_record, write_record
-from tfstiff.records.run_folder import Run, RunWriter, load_run, scalar_row
+from tfstiff.records.run_folder import RunFolder, open_run
+from tfstiff.records.run_writer import RunWriter
 
 __all__ = [
     "METRICS",
@@ -26,9 +27,9 @@ __all__ = [
     "HalfSummary",
     "Measurement",
     "PairSetStiffness",
-    "Run",
+    "RunFolder",
     "RunWriter",
-    "load_run",
+    "open_run",
     "read_record",
     "scalar_names",
     "scalar_row",

@@ -107,3 +107,17 @@ def scalar_names(
         for pair_set in pair_sets
         for name in (*(f"{metric}_{part}" for metric in METRICS for part in parts), "critical_length")
     )
+
+
+def scalar_row(measurement: Measurement) -> dict[str, float | int]:
+    """The scalars of one measurement as a flat row: when, losses, accuracies, stiffness."""
+    return {
+        "step": measurement.step,
+        "epoch": measurement.epoch,
+        "learning_rate": measurement.learning_rate,
+        "train_loss": measurement.train.loss,
+        "train_accuracy": measurement.train.accuracy,
+        "validation_loss": measurement.validation.loss,
+        "validation_accuracy": measurement.validation.accuracy,
+        **measurement.scalars(),
+    }

@@ -19,110 +19,16 @@ import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tfstiff.errors import RecordCorrupt, RunNotFound
-from tfstiff.records.atomic import append_json_line, write_atomically, write_json
 from tfstiff.records.measurement import Measurement
-from tfstiff.records.record import read_record, write_record
+from tfstiff.records.record import read_record
 
-if TYPE_CHECKING:
-    import keras
-    import xarray
-
-_GROWING = ("history.csv", "scalars.jsonl", "timings.csv", "events.jsonl")
 MODELS = "models"  # the folder of the models that were kept
 _SILENCE = 300.0  # seconds after which a process on another machine, of which nothing is heard, is taken for dead
-
-
-class RunWriter:
-    """Writes a run folder, creating it (and its parents) where it does not exist.
-
-    Args:
-        folder: The run's folder.
-
-    Raises:
-        OSError: The folder cannot be created or written.
-    """
-
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-        (self.folder / "records").mkdir(parents=True, exist_ok=True)
-
-    def write_config(self, config: dict[str, Any]) -> None:
-        write_json(self.folder / "config.json", config)
-
-    def write_meta(self, meta: dict[str, Any]) -> None:
-        write_json(self.folder / "meta.json", meta)
-
-    def write_status(self, status: str, **details: Any) -> None:
-        """Writes status.json; `status` is running, completed, failed, interrupted or diverged."""
-        write_json(self.folder / "status.json", {"status": status, **details})
-
-    def write_probe(self, **members: np.ndarray) -> None:
-        """Writes probe.npz: the ids and labels of the probe's examples."""
-        write_atomically(self.folder / "probe.npz", lambda file: np.savez(file, allow_pickle=False, **members))
-
-    def add(self, measurement: Measurement, seconds: float) -> Path:
-        """Writes one record, its line of scalars and the time it took; returns the record's path."""
-        path = record_path(self.folder, measurement.step)
-        write_record(path, measurement)
-        append_json_line(self.folder / "scalars.jsonl", scalar_row(measurement))
-        self._append_row("timings.csv", {"step": measurement.step, "seconds": round(seconds, 4)})
-        return path
-
-    def add_event(self, event: dict[str, Any]) -> None:
-        """Appends one event to events.jsonl."""
-        append_json_line(self.folder / "events.jsonl", event)
-
-    def add_epoch(self, epoch: int, logs: dict[str, float]) -> None:
-        """Appends one epoch's Keras logs to history.csv; the first epoch decides the columns."""
-        self._append_row("history.csv", {"epoch": epoch, **logs})
-
-    def sizes(self) -> dict[str, int]:
-        """The bytes of the files that grow, as they are safe on the disk."""
-        return {name: _synced_size(self.folder / name) for name in _GROWING if (self.folder / name).exists()}
-
-    def rewind(self, step: int, sizes: dict[str, int]) -> None:
-        """Takes back what was written after `step`, when `sizes` were as they are given. Nothing is, where it fails.
-
-        Raises:
-            RecordCorrupt: What was written until then is no longer there.
-        """
-        for name, size in sizes.items():
-            path = self.folder / name
-            if not path.exists() or path.stat().st_size < size:
-                raise RecordCorrupt(f"{path} has lost lines that it had at step {step}.")
-        rows = (self.folder / "scalars.jsonl").read_bytes()[: sizes.get("scalars.jsonl", 0)].splitlines()
-        expected = [json.loads(row)["step"] for row in rows]
-        found = [one for one in load_run(self.folder).measurements if one.step <= step]
-        missing = sorted({*expected} - {one.step for one in found})
-        if missing:
-            raise RecordCorrupt(f"The records of {self.folder} of steps {missing} are missing or damaged.")
-        for name in _GROWING:
-            if name in sizes:
-                os.truncate(self.folder / name, sizes[name])
-            else:
-                (self.folder / name).unlink(missing_ok=True)
-        for path in (*(self.folder / "records").glob("step-*.npz"), *self.folder.glob(f"{MODELS}/step-*")):
-            if step_of(path) not in expected:
-                path.unlink()
-        for leftover in self.folder.rglob(".tmp-*"):  # of a process that was killed while it wrote
-            leftover.unlink()
-
-    def _append_row(self, name: str, row: dict[str, Any]) -> None:
-        path = self.folder / name
-        columns = None
-        if path.exists():
-            with path.open(newline="") as file:
-                columns = next(csv.reader(file), None)
-        with path.open("a", newline="") as file:
-            rows = csv.DictWriter(file, columns or list(row), extrasaction="ignore")
-            if columns is None:
-                rows.writeheader()
-            rows.writerow(row)
 
 
 def record_path(folder: Path, step: int) -> Path:
@@ -135,33 +41,13 @@ def model_path(folder: Path, step: int) -> Path:
     return folder / MODELS / f"step-{max(step, 0):08d}.weights.h5"
 
 
-def _synced_size(path: Path) -> int:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-        return os.fstat(file.fileno()).st_size
-
-
 def step_of(path: Path) -> int:
     """The step in the name of a record, or of a kept model: step-00000123.npz."""
     return int(path.name.removeprefix("step-").split(".")[0])
 
 
-def scalar_row(measurement: Measurement) -> dict[str, float | int]:
-    """The scalars of one measurement as a flat row: when, losses, accuracies, stiffness."""
-    return {
-        "step": measurement.step,
-        "epoch": measurement.epoch,
-        "learning_rate": measurement.learning_rate,
-        "train_loss": measurement.train.loss,
-        "train_accuracy": measurement.train.accuracy,
-        "validation_loss": measurement.validation.loss,
-        "validation_accuracy": measurement.validation.accuracy,
-        **measurement.scalars(),
-    }
-
-
 @dataclass(frozen=True)
-class Run:
+class RunFolder:
     """A run read from its folder.
 
     Attributes:
@@ -250,33 +136,6 @@ class Run:
         """The steps of the models that were kept, in order."""
         return sorted(map(step_of, (self.folder / MODELS).glob("step-*")))
 
-    def model_at(self, step: int) -> keras.Model:
-        """The model as it was at a step, of a run that kept its models.
-
-        It is built by the run's architecture, which for one of the user's own means that its code is run, and compiled
-        with the run's loss, without the optimizer's state.
-
-        Args:
-            step: One of `model_steps`.
-
-        Raises:
-            InvalidInput: No model of that step was kept.
-            ModelCorrupt: Its file is damaged.
-        """
-        from tfstiff.runs.saved.reading import model_of_run  # which imports TensorFlow
-
-        return model_of_run(self, step)
-
-    def to_xarray(self) -> xarray.Dataset:
-        """All that was measured, as one xarray data set: see `tfstiff.export.as_dataset`.
-
-        Raises:
-            InvalidInput: xarray is not installed.
-        """
-        from tfstiff.export import as_dataset  # which reads records, and this one
-
-        return as_dataset(self)
-
     @cached_property
     def measurements(self) -> list[Measurement]:
         """The measurements in order of their step. Damaged records are left out; `problems` names them."""
@@ -310,7 +169,7 @@ class Run:
         return value
 
 
-def load_run(folder: str | Path) -> Run:
+def open_run(folder: str | Path) -> RunFolder:
     """Opens a run folder for reading. Records are read when first asked for.
 
     Args:
@@ -326,4 +185,4 @@ def load_run(folder: str | Path) -> Run:
             expected="a folder with records/ in it, as `tfstiff run --out` or StiffnessCallback(log_dir=…) writes",
             remedy="Check the path." if path.is_dir() else "Check the path: there is no such folder.",
         )
-    return Run(path)
+    return RunFolder(path)

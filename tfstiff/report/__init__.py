@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfstiff.errors import InvalidInput
-from tfstiff.records import Run
+from tfstiff.records import RunFolder
 from tfstiff.records.atomic import write_atomically
 from tfstiff.report.contents import contents
 from tfstiff.report.page import has_plotly, render
@@ -17,7 +17,7 @@ __all__ = ["default_path", "write_report"]
 
 
 def write_report(
-    runs: Run | Sequence[Run],
+    runs: RunFolder | Sequence[RunFolder],
     path: str | Path | None = None,
     *,
     interactive: bool | None = None,
@@ -40,7 +40,7 @@ def write_report(
     Raises:
         InvalidInput: There is no measurement, a library is missing, or the file cannot be written.
     """
-    runs = [runs] if isinstance(runs, Run) else list(runs)
+    runs = [runs] if isinstance(runs, RunFolder) else list(runs)
     path = default_path(runs) if path is None else Path(path)
     if path.is_dir():
         raise InvalidInput("The report's path is a folder.", expected="a file such as report.html", received=str(path))
@@ -60,7 +60,7 @@ def write_report(
     return path
 
 
-def default_path(runs: Sequence[Run]) -> Path:
+def default_path(runs: Sequence[RunFolder]) -> Path:
     """`report.html` in the run's folder; of several runs in the folder that holds them all.
 
     Raises:

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from tfstiff.errors import InvalidInput
-from tfstiff.records import Run
+from tfstiff.records import RunFolder
 from tfstiff.records.words import LENGTH_STATUSES, PAIR_SET_NAMES
 from tfstiff.report.chart_data import chart_data
 from tfstiff.report.comparison import comparison_points, quantities
@@ -31,7 +31,7 @@ from tfstiff.report.tables import (
 _FIGURES = ("curves", "class_matrices", "distance")
 
 
-def contents(runs: Sequence[Run], interactive: bool, say: Callable[[str], None]) -> dict[str, Any]:
+def contents(runs: Sequence[RunFolder], interactive: bool, say: Callable[[str], None]) -> dict[str, Any]:
     """Collects what the template shows.
 
     Args:

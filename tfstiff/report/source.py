@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfstiff.errors import RecordCorrupt
-from tfstiff.records import METRICS, PAIR_SETS, Measurement, Run
+from tfstiff.records import METRICS, PAIR_SETS, Measurement, RunFolder
 from tfstiff.records.words import default_pair_set
 
 
@@ -63,12 +63,12 @@ class Source:
         return [measurement for measurement in self.measurements if pair_set in measurement.pair_sets]
 
 
-def read_sources(runs: Sequence[Run]) -> list[Source]:
+def read_sources(runs: Sequence[RunFolder]) -> list[Source]:
     """Reads runs, of which a damaged file must not hide the rest."""
     return [_read(run, name) for run, name in zip(runs, _names([run.folder for run in runs]), strict=True)]
 
 
-def _read(run: Run, name: str) -> Source:
+def _read(run: RunFolder, name: str) -> Source:
     problems: list[str] = [str(problem) for problem in run.problems]
     found: dict[str, Any] = {"status": "unknown", "spec": {}, "meta": {}, "events": [], "timings": {}}
     for attribute in found:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tfstiff.records import Run
+from tfstiff.records import RunFolder
 
 _ALTERNATIVES = {
     "curves": "Loss, accuracy and stiffness against time; the numbers stand in the table of measurements.",
@@ -29,7 +29,7 @@ class StaticFigure(NamedTuple):
     alternative: str
 
 
-def static_figures(run: Run, names: Sequence[str], say: Callable[[str], None]) -> list[StaticFigure]:
+def static_figures(run: RunFolder, names: Sequence[str], say: Callable[[str], None]) -> list[StaticFigure]:
     """Draws figures of a run.
 
     Args:

@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tfstiff.cluster.provenance import provenance
 from tfstiff.errors import InvalidInput, RecordCorrupt
-from tfstiff.records import Run, RunWriter, load_run
-from tfstiff.records.provenance import provenance
+from tfstiff.records import RunWriter
 from tfstiff.runs.checkpoints.interval import CheckpointInterval
 from tfstiff.runs.checkpoints.store import Checkpoint, CheckpointStore
 from tfstiff.runs.claim import LOCK, claimed, claimed_elsewhere, heard_of
+from tfstiff.runs.load import Run, load_run
 from tfstiff.runs.prepare import PreparedRun, Saving, prepare_run, train
 from tfstiff.runs.progress import LoggedProgress, Progress
 from tfstiff.runs.spec import RunSpec

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tfstiff.errors import InvalidInput, RecordCorrupt, RunNotFound
-from tfstiff.records import load_run
+from tfstiff.records import open_run
 from tfstiff.records.atomic import write_json
 from tfstiff.runs.spec import RunSpec
 from tfstiff.sweeps.identity import settings_hash, spec_from_dict, spec_hash
@@ -84,7 +84,7 @@ class Sweep:
         folder = self.run_folder(trial)
         if not (folder / "records").is_dir():
             return "unknown"
-        run = load_run(folder)
+        run = open_run(folder)
         try:
             return run.status if spec_hash(RunSpec.from_config(run.spec)) == trial.hash else "unknown"
         except InvalidInput:  # the settings of something else

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tfstiff.cluster.provenance import versions
 from tfstiff.datasets import catalog
-from tfstiff.records.provenance import versions
 from tfstiff.sweeps.folder import load_sweep
 from tfstiff.sweeps.state import read_state
 from tfstiff.sweeps.trial_process import run_trial

@@ -11,7 +11,7 @@ import traceback
 
 from tfstiff._quiet import import_tensorflow
 from tfstiff.errors import TfstiffError
-from tfstiff.records import RunWriter, load_run
+from tfstiff.records import RunWriter, open_run
 from tfstiff.sweeps.folder import Sweep, load_sweep
 from tfstiff.sweeps.state import SILENT_SECONDS, Heartbeat, TrialState, read_state, silent_seconds
 from tfstiff.sweeps.trials import Trial
@@ -58,7 +58,7 @@ def _release(sweep: Sweep, trial: Trial, before: TrialState, driver: str) -> Non
     """
     folder, path = sweep.run_folder(trial), sweep.state_file(trial)
     deadline = time.monotonic() + SILENT_SECONDS
-    while (folder / "records").is_dir() and load_run(folder).is_running and before.state != "waiting":
+    while (folder / "records").is_dir() and open_run(folder).is_running and before.state != "waiting":
         if before.state != "running" or before.driver == driver or silent_seconds(path) > SILENT_SECONDS:
             RunWriter(folder).write_status("interrupted", error="The process died.")
         elif time.monotonic() > deadline:

@@ -14,7 +14,7 @@ from tfstiff.analysis.comparison.observations import Observation, Place, observe
 from tfstiff.analysis.comparison.over_seeds import OverSeeds, over_seeds
 from tfstiff.analysis.comparison.trend import Trend, trend
 from tfstiff.errors import InvalidInput
-from tfstiff.records import Run
+from tfstiff.records import RunFolder
 
 _NUM_DEFAULT = 3
 
@@ -35,7 +35,7 @@ class Comparison:
     places: tuple[Place, ...]
     quantities: tuple[str, ...]
     observations: dict[tuple[str, Place, int], dict[int, Observation]]
-    repeated: tuple[Run, ...]
+    repeated: tuple[RunFolder, ...]
 
     def summary(self, quantity: str, place: Place, group: int) -> OverSeeds:
         """A group over its seeds."""
@@ -81,7 +81,7 @@ class Comparison:
 
 
 def compare(
-    runs: Sequence[Run], quantities: Sequence[str], places: Sequence[Place], *, extrapolate: bool = False
+    runs: Sequence[RunFolder], quantities: Sequence[str], places: Sequence[Place], *, extrapolate: bool = False
 ) -> Comparison:
     """Compares runs.
 
@@ -107,7 +107,7 @@ def compare(
     return Comparison(tuple(groups), tuple(places), tuple(quantities), observations, tuple(repeated))
 
 
-def common_epochs(runs: Sequence[Run], most: int = _NUM_DEFAULT) -> list[Place]:
+def common_epochs(runs: Sequence[RunFolder], most: int = _NUM_DEFAULT) -> list[Place]:
     """Epochs, after initialisation, at which all runs were measured: the last, and others far apart by their ratio."""
     measured = [[m.epoch for m in run.measurements if m.epoch > 0] for run in runs]
     common = [
@@ -120,7 +120,7 @@ def common_epochs(runs: Sequence[Run], most: int = _NUM_DEFAULT) -> list[Place]:
     return [Place("epoch", epoch) for epoch in _spread(common, most)]
 
 
-def common_losses(runs: Sequence[Run], most: int = _NUM_DEFAULT) -> list[Place]:
+def common_losses(runs: Sequence[RunFolder], most: int = _NUM_DEFAULT) -> list[Place]:
     """Training losses that all runs came down to: those that all were to measure at, or else some between them."""
     asked = [tuple(run.spec.get("stop_at_loss") or ()) for run in runs]
     reached, started = [], []

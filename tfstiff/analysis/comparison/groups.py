@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tfstiff.records import Run
+from tfstiff.records import RunFolder
 from tfstiff.records.settings import SEED, separates_runs
 from tfstiff.records.words import settings_in_words
 
@@ -24,7 +24,7 @@ class Group:
     """
 
     settings: Mapping[str, Any]
-    runs: Mapping[int, Run]
+    runs: Mapping[int, RunFolder]
 
     @property
     def label(self) -> str:
@@ -36,7 +36,7 @@ class Group:
         return {key: value for key, value in self.settings.items() if key != name}
 
 
-def group_runs(runs: Sequence[Run]) -> tuple[list[Group], list[Run]]:
+def group_runs(runs: Sequence[RunFolder]) -> tuple[list[Group], list[RunFolder]]:
     """Groups runs by everything but their seeds, in order of the settings' values.
 
     Args:
@@ -48,7 +48,7 @@ def group_runs(runs: Sequence[Run]) -> tuple[list[Group], list[Run]]:
     """
     names = filter(separates_runs, dict.fromkeys(name for run in runs for name in run.spec))
     varied = [name for name in names if len({_key(run.spec.get(name)) for run in runs}) > 1]
-    found: dict[str, tuple[dict[str, Any], dict[int, Run]]] = {}
+    found: dict[str, tuple[dict[str, Any], dict[int, RunFolder]]] = {}
     repeated = []
     for position, run in enumerate(runs):
         settings = {name: run.spec.get(name, _UNKNOWN) for name in varied}

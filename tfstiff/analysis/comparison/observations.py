@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from tfstiff.analysis.loss_level import at_loss_level
-from tfstiff.records import CriticalLength, Measurement, Run, scalar_row
+from tfstiff.records import CriticalLength, Measurement, RunFolder, scalar_row
 
 _LENGTH = "stiffness_critical_length_"
 _SAME_EPOCH = 0.01  # measurements this near, relative to the epoch, are of the same one
@@ -53,7 +53,7 @@ class Place:
         return f"{'epoch' if self.by == 'epoch' else 'training loss'} {self.at:.3g}"
 
 
-def observe(run: Run, quantity: str, place: Place, extrapolate: bool = False) -> Observation:
+def observe(run: RunFolder, quantity: str, place: Place, extrapolate: bool = False) -> Observation:
     """A quantity of a run at an epoch, or where its training loss first comes down to a level.
 
     Epochs must have been measured; nothing is interpolated between them. At a loss, values are interpolated as in
@@ -84,7 +84,7 @@ def observe(run: Run, quantity: str, place: Place, extrapolate: bool = False) ->
     return first if weight == 0 else _between(first, observed(kept[before + 1]), weight)
 
 
-def quantities(run: Run) -> list[str]:
+def quantities(run: RunFolder) -> list[str]:
     """The names of what can be compared: all scalars but step, epoch and learning rate."""
     return [] if not run.measurements else list(scalar_row(run.measurements[0]))[3:]
 

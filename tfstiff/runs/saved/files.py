@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfstiff.errors import InvalidInput
-from tfstiff.records import load_run
+from tfstiff.records import open_run
 from tfstiff.records.run_folder import model_path
 
 WHOLE, WEIGHTS = ".keras", ".weights.h5"
@@ -54,7 +54,7 @@ def model_files(path: str | Path) -> list[ModelFile]:
 
 
 def _of_run(folder: Path) -> list[ModelFile]:
-    run = load_run(folder)
+    run = open_run(folder)
     steps_per_epoch = run.spec.get("steps_per_epoch", math.nan)
     if not run.model_steps:
         raise InvalidInput(

@@ -16,6 +16,7 @@ import keras
 
 from tfstiff import models
 from tfstiff.callbacks.steps import num_updates
+from tfstiff.cluster.provenance import provenance
 from tfstiff.datasets import Dataset
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.loss import resolve_loss
@@ -24,11 +25,11 @@ from tfstiff.measuring.distributed.measure import Processes
 from tfstiff.measuring.distributed.parts_done import PartsDone
 from tfstiff.measuring.measure import measure
 from tfstiff.measuring.probe import Probe
-from tfstiff.records import Run, RunWriter, load_run
-from tfstiff.records.provenance import provenance
+from tfstiff.records import RunWriter
 from tfstiff.records.run_folder import record_path
 from tfstiff.runs.claim import claimed
 from tfstiff.runs.data import STANDARDIZED, draw_probe, load_examples
+from tfstiff.runs.load import Run, load_run
 from tfstiff.runs.progress import LoggedProgress, Progress
 from tfstiff.runs.run import is_blank
 from tfstiff.runs.saved.files import ModelFile

@@ -12,7 +12,7 @@ import keras
 
 from tfstiff import models
 from tfstiff.errors import InvalidInput, ModelCorrupt, UnsupportedModel
-from tfstiff.records import Run
+from tfstiff.records import RunFolder
 from tfstiff.records.run_folder import model_path
 from tfstiff.runs.saved.files import WEIGHTS, WHOLE
 
@@ -48,7 +48,7 @@ def load_model(path: str | Path, build: Callable[[], keras.Model] | None = None)
         raise _reason(path, error) from error
 
 
-def model_of_run(run: Run, step: int) -> keras.Model:
+def model_of_run(run: RunFolder, step: int) -> keras.Model:
     """What `Run.model_at` returns."""
     if step not in run.model_steps:
         raise InvalidInput(

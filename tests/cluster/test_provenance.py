@@ -1,4 +1,4 @@
-from tfstiff.records.provenance import provenance
+from tfstiff.cluster.provenance import provenance
 
 
 def test_of_the_environment_only_what_bears_on_the_computation(monkeypatch):

@@ -1,0 +1,57 @@
+"""A run as users hold it: its folder, read, with what other rooms make of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfstiff.records import RunFolder, open_run
+
+if TYPE_CHECKING:
+    import keras
+    import xarray
+
+
+@dataclass(frozen=True)
+class Run(RunFolder):
+    """A run read from its folder, and what can be made of it. Nothing is read before it is asked for."""
+
+    def to_xarray(self) -> xarray.Dataset:
+        """All that was measured, as one xarray data set: see `tfstiff.export.as_dataset`.
+
+        Raises:
+            InvalidInput: xarray is not installed.
+        """
+        from tfstiff.export import as_dataset
+
+        return as_dataset(self)
+
+    def model_at(self, step: int) -> keras.Model:
+        """The model as it was at a step, of a run that kept its models.
+
+        It is built by the run's architecture, which for one of the user's own means that its code is run, and compiled
+        with the run's loss, without the optimizer's state.
+
+        Args:
+            step: One of `model_steps`.
+
+        Raises:
+            InvalidInput: No model of that step was kept.
+            ModelCorrupt: Its file is damaged.
+        """
+        from tfstiff.runs.saved.reading import model_of_run  # which imports TensorFlow
+
+        return model_of_run(self, step)
+
+
+def load_run(folder: str | Path) -> Run:
+    """Opens a run folder for reading. Records are read when first asked for.
+
+    Args:
+        folder: What `tfstiff run` or `StiffnessCallback(log_dir=…)` wrote.
+
+    Raises:
+        RunNotFound: There is no such folder, or it holds no run.
+    """
+    return Run(open_run(folder).folder)
