@@ -113,13 +113,13 @@ def _runs(paths: Sequence[Path]) -> list[RunFolder]:
     runs: dict[Path, RunFolder] = {}
     for path in without_leftovers(paths):
         if not is_sweep(path):
-            runs[path.resolve()] = open_run(path)
+            runs[path.resolve()] = open_run(path, with_arrays=False)
             continue
         sweep = load_sweep(path)
         for trial in sweep.trials:
             one = sweep.run_folder(trial)
             if (one / "records").is_dir():
-                runs[one.resolve()] = open_run(one)
+                runs[one.resolve()] = open_run(one, with_arrays=False)
             else:
                 click.echo(f"The trial {trial.name} has not run.", err=True)
     for run in runs.values():

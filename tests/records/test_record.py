@@ -41,7 +41,7 @@ def test_no_member_needs_pickle(tmp_path, measurement):
     path = tmp_path / "one.npz"
     write_record(path, measurement)
     with np.load(path, allow_pickle=False) as file:
-        assert {file[name].dtype.kind for name in file.files} <= set("iufU")
+        assert {file[name].dtype.kind for name in file.files} <= set("iufUS")
         assert file["schema"] == 2
         np.testing.assert_array_equal(file["pair_sets/train_val/sign/matrix"], measurement["train_val"].sign.matrix)
 
@@ -123,19 +123,17 @@ def rewritten(path, **changes):
     ("changes", "told"),
     [
         ({"schema": np.asarray(1)}, "schema"),
-        ({"schema": np.asarray(3)}, "schema"),
+        ({"schema": np.asarray(99)}, "newer tfstiff"),
         ({"schema": None}, "schema"),
         ({"schema": np.asarray([1, 1])}, "schema"),
         ({"schema": np.asarray("one")}, "schema"),
-        ({"train/loss": None}, "lacks a member"),
-        ({"train/loss": [0.0, 0.0, 0.0]}, "wrong shape"),
-        ({"train/loss": "low"}, "lacks a member or"),
-        ({"scalars": None}, "lacks a member"),
-        ({"scalars": np.asarray("{")}, "lacks a member or"),
-        ({"scalars": np.asarray("[]")}, "lacks a member or"),
-        ({"scalars": np.zeros(3)}, "lacks a member or"),
-        ({"pair_sets/train_val/spaces/input/critical_length/status": None}, "lacks a member"),
-        ({"class_names": np.asarray("cat")}, "wrong shape"),
+        ({"train/loss": [0.0, 0.0, 0.0]}, "wrong kind"),
+        ({"train/loss": "low"}, "wrong kind"),
+        ({"scalars": None}, "missing"),
+        ({"scalars": np.asarray("{")}, "wrong kind"),
+        ({"scalars": np.asarray("[]")}, "wrong kind"),
+        ({"scalars": np.zeros(3)}, "wrong kind"),
+        ({"class_names": np.asarray("cat")}, "wrong kind"),
     ],
 )
 def test_unknown_schemas_and_wrong_members(tmp_path, measurement, changes, told):

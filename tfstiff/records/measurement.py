@@ -82,19 +82,19 @@ class Measurement:
         return self._scalars("_se", lambda _: float("nan"))
 
     def _scalars(self, suffix: str, critical_length: Callable[[PairSetStiffness], float]) -> dict[str, float]:
-        values: list[float] = []
-        for stiffness in self.pair_sets.values():
+        found: dict[str, float] = {}
+        for pair_set, stiffness in self.pair_sets.items():
             for metric in METRICS:
                 by_class = getattr(stiffness, metric)
                 if by_class is None:
-                    values.append(getattr(stiffness, f"mean_{metric}{suffix}"))
+                    values = {"mean": getattr(stiffness, f"mean_{metric}{suffix}")}
                 else:
-                    values += [getattr(by_class, f"{kind}{suffix}") for kind in ("within", "between")]
+                    values = {kind: getattr(by_class, f"{kind}{suffix}") for kind in ("within", "between")}
                     if by_class.blocks is not None:
-                        values.append(getattr(by_class.blocks, f"contrast{suffix}"))
-            values.append(critical_length(stiffness))
-        names = scalar_names(bool(self.class_names), tuple(self.pair_sets), has_groups=bool(self.groups))
-        return dict(zip(names, map(float, values), strict=True))
+                        values["block_contrast"] = getattr(by_class.blocks, f"contrast{suffix}")
+                found |= {f"stiffness_{metric}_{part}_{pair_set}": float(value) for part, value in values.items()}
+            found[f"stiffness_critical_length_{pair_set}"] = float(critical_length(stiffness))
+        return found
 
 
 def scalar_names(

@@ -2,17 +2,19 @@
 
 No pickle: every member is a numeric or text array. Single numbers and texts, hundreds of them, stand in one member,
 `scalars`, as JSON by their place (`NaN` and `Infinity` as Python writes them). A value that does not exist (None) has
-no member. Records hold no clock, host or process, so equal runs have equal records.
+no member, and a member that is not there is read as a value that does not exist. Records hold no clock, host or
+process, so equal runs have equal records.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import types
 import typing
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -22,8 +24,11 @@ import numpy as np
 from tfstiff.errors import RecordCorrupt
 from tfstiff.records.atomic import write_atomically
 from tfstiff.records.measurement import Measurement
+from tfstiff.records.npz import read_members
 
 SCHEMA = 2
+_OLDEST = 2
+_Tree = dict[str, Any]  # of arrays, and of what JSON holds, by the parts of their places
 
 
 def write_record(path: Path, measurement: Measurement) -> None:
@@ -39,41 +44,58 @@ def write_record(path: Path, measurement: Measurement) -> None:
             members[name] = value
         else:
             scalars[name] = value
-    members["scalars"] = np.asarray(json.dumps(scalars))
+    members["scalars"] = np.asarray(json.dumps(scalars).encode())
     write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **members))
 
 
-def read_record(path: Path) -> Measurement:
-    """Reads a measurement that `write_record` wrote.
+def read_record(path: Path, *, with_arrays: bool = True) -> Measurement:
+    """Reads a measurement that `write_record`, of this version or of an older one, wrote.
+
+    What the record does not hold is absent: None, an empty mapping or tuple, NaN for a number, `unavailable` for a
+    status.
+
+    Args:
+        path: The record.
+        with_arrays: Whether to read arrays too; without them the record is read in a fraction of the time, and those of
+            numbers are absent.
 
     Raises:
-        RecordCorrupt: The file is truncated, damaged, or of a schema that this version does not know.
+        RecordCorrupt: The file is truncated or damaged, or of a schema that this version does not know.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()  # all of it: numpy leaves a member whose header is damaged half read
-            if damaged is not None:
-                raise zipfile.BadZipFile(f"bad CRC-32 for member {damaged}")
-        with np.load(path, allow_pickle=False) as file:
-            members = {name: file[name] for name in file.files}
+        members = read_members(path.read_bytes(), None if with_arrays else _is_light)
     # By the place of the damage this is BadZipFile, OSError, ValueError, EOFError, NotImplementedError, zlib.error, …
     except Exception as error:
         raise RecordCorrupt(
             f"The record {path} cannot be read: {error}", remedy="Delete it; the other records of the run are unharmed."
         ) from error
-    schema = members.pop("schema", np.asarray(None)).tolist()
-    if schema != SCHEMA:
-        raise RecordCorrupt(
-            f"The record {path} has a schema that this version of tfstiff does not know.",
-            expected=f"schema {SCHEMA}",
-            received=schema,
-            remedy="Read it with the version that wrote it, or upgrade tfstiff.",
-        )
+    _check_schema(path, members.pop("schema", np.asarray(None)).tolist())
     try:
         scalars = json.loads(members.pop("scalars").item())
-        return _build(Measurement, members | {name: np.asarray(value) for name, value in scalars.items()})
+        return _builder(Measurement)(_tree(members | scalars))
     except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise RecordCorrupt(f"The record {path} lacks a member or has one of the wrong shape: {error}") from error
+        raise RecordCorrupt(f"The record {path} has a member that is missing, or of the wrong kind: {error}") from error
+
+
+def _is_light(name: str) -> bool:
+    return name in ("schema", "scalars", "class_names") or name.startswith("groups/")
+
+
+def _check_schema(path: Path, schema: Any) -> None:
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise RecordCorrupt(
+            f"The record {path} was written by a newer tfstiff than this one.",
+            expected=f"schema {SCHEMA} or older",
+            received=f"schema {schema}",
+            remedy="Install the newest: pip install --upgrade tfstiff",
+        )
+    if not isinstance(schema, int) or schema < _OLDEST:
+        raise RecordCorrupt(
+            f"The record {path} has a schema that this version of tfstiff does not know.",
+            expected=f"schema {_OLDEST} to {SCHEMA}",
+            received=schema,
+            remedy="Read it with the version that wrote it.",
+        )
 
 
 def _members(value: Any, name: str = "") -> Iterator[tuple[str, np.ndarray | str | float]]:
@@ -91,28 +113,85 @@ def _members(value: Any, name: str = "") -> Iterator[tuple[str, np.ndarray | str
         yield name, np.asarray(value, dtype=np.str_ if isinstance(value, tuple) else None)
 
 
-def _build(kind: Any, members: Mapping[str, np.ndarray]) -> Any:
-    """Rebuilds a value of type `kind` from members named relative to it; the member "" is the value itself."""
-    optional = typing.get_origin(kind) is types.UnionType
-    if optional:
-        kind = typing.get_args(kind)[0]
-    if not members and optional:
-        return None
-    if typing.get_origin(kind) is not None and issubclass(typing.get_origin(kind), Mapping):
-        keys = dict.fromkeys(name.split("/")[0] for name in members)
-        return {unquote(key): _build(typing.get_args(kind)[1], _below(members, key)) for key in keys}
+def _tree(members: Mapping[str, Any]) -> _Tree:
+    """The members as branches within branches, by the parts of their names."""
+    tree: _Tree = {}
+    branches = {"": tree}
+    for name, value in members.items():
+        above, _, last = name.rpartition("/")
+        branch = branches.get(above)
+        if branch is None:
+            branch = tree
+            for part in above.split("/"):
+                branch = branch.setdefault(part, {})
+            branches[above] = branch
+        branch[last] = value
+    return tree
+
+
+@cache
+def _builder(kind: Any) -> Callable[[Any], Any]:
+    """What rebuilds a value of type `kind` from its part of the tree; None stands for one that is not there."""
+    origin = typing.get_origin(kind)
+    if origin is types.UnionType:
+        build = _builder(typing.get_args(kind)[0])
+        return lambda found: None if found is None else build(found)
+    if origin is not None and issubclass(origin, Mapping):
+        item = _builder(typing.get_args(kind)[1])
+        return lambda found: {unquote(key): item(value) for key, value in (found or {}).items()}
     if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        names = [field.name for field in dataclasses.fields(kind)]
-        return kind(**{name: _build(hints[name], _below(members, name)) for name in names})  # type: ignore[operator]
-    array = members[""]
-    if kind is np.ndarray:
-        return array
-    if typing.get_origin(kind) is tuple:
-        return tuple(str(item) for item in array)
-    return kind(array.item())
+        return _dataclass_builder(kind)
+    if origin is tuple:
+        return lambda found: () if found is None else tuple(str(item) for item in found)
+    return {np.ndarray: _array, float: _float, int: _int, bool: _bool, str: _text}[kind]
 
 
-def _below(members: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
-    below = {key.removeprefix(f"{name}/"): array for key, array in members.items() if key.startswith(f"{name}/")}
-    return below or ({"": members[name]} if name in members else {})
+def _dataclass_builder(kind: Any) -> Callable[[Any], Any]:
+    hints = typing.get_type_hints(kind)
+    builders = [(field.name, _builder(hints[field.name]), _default(field)) for field in dataclasses.fields(kind)]
+
+    def build(found: Any) -> Any:
+        found = {} if found is None else found
+        return kind(
+            **{
+                name: builder(found[name]) if name in found else default() if default else builder(None)
+                for name, builder, default in builders
+            }
+        )
+
+    return build
+
+
+def _default(field: dataclasses.Field) -> Callable[[], Any] | None:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory
+    return None if field.default is dataclasses.MISSING else lambda: field.default
+
+
+def _array(found: Any) -> np.ndarray | None:
+    if found is not None and not isinstance(found, np.ndarray):
+        raise TypeError(f"{found!r} is not an array")
+    return found
+
+
+def _float(found: Any) -> float:
+    return math.nan if found is None else float(_single(found, int | float))
+
+
+def _int(found: Any) -> int | float:
+    return math.nan if found is None else _single(found, int)
+
+
+def _bool(found: Any) -> bool | None:
+    return None if found is None else bool(_single(found, int))
+
+
+def _text(found: Any) -> str:
+    return "unavailable" if found is None else _single(found, str)
+
+
+def _single(found: Any, kind: Any) -> Any:
+    found = found.item() if isinstance(found, np.ndarray) else found
+    if not isinstance(found, kind):
+        raise TypeError(f"{found!r} is of the wrong kind")
+    return found

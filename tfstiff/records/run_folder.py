@@ -52,9 +52,12 @@ class RunFolder:
 
     Attributes:
         folder: Where it is.
+        with_arrays: Whether the measurements have their arrays; without them they are read in half the time and take
+            13 kB each, and all arrays are None.
     """
 
     folder: Path
+    with_arrays: bool = True
 
     @cached_property
     def spec(self) -> dict[str, Any]:
@@ -151,7 +154,7 @@ class RunFolder:
         measurements, problems = [], []
         for path in sorted((self.folder / "records").glob("step-*.npz")):
             try:
-                measurements.append(read_record(path))
+                measurements.append(read_record(path, with_arrays=self.with_arrays))
             except RecordCorrupt as problem:
                 problems.append(problem)
         return sorted(measurements, key=lambda measurement: measurement.step), problems
@@ -169,11 +172,12 @@ class RunFolder:
         return value
 
 
-def open_run(folder: str | Path) -> RunFolder:
+def open_run(folder: str | Path, *, with_arrays: bool = True) -> RunFolder:
     """Opens a run folder for reading. Records are read when first asked for.
 
     Args:
         folder: What `tfstiff run` or `StiffnessCallback(log_dir=…)` wrote.
+        with_arrays: As in `RunFolder`.
 
     Raises:
         RunNotFound: There is no such folder, or it holds no run.
@@ -185,4 +189,4 @@ def open_run(folder: str | Path) -> RunFolder:
             expected="a folder with records/ in it, as `tfstiff run --out` or StiffnessCallback(log_dir=…) writes",
             remedy="Check the path." if path.is_dir() else "Check the path: there is no such folder.",
         )
-    return RunFolder(path)
+    return RunFolder(path, with_arrays)

@@ -1,0 +1,64 @@
+"""Members of an `.npz` file, read at once: NumPy and zipfile take 0.1 ms for each, and a record has hundred."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+_LOCAL_HEADER = 30  # bytes before the name of a member
+
+
+def read_members(content: bytes, is_wanted: Callable[[str], bool] | None = None) -> dict[str, np.ndarray]:
+    """Reads the arrays of an archive as `np.savez` writes it. Checksums are verified, and nothing is unpickled.
+
+    Args:
+        content: Of the file.
+        is_wanted: Whether to read the member of a name; None means all.
+
+    Raises:
+        zipfile.BadZipFile: The archive, or a member, is damaged.
+        ValueError: A member is no array, or one of objects.
+    """
+    found = {}
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        for info in archive.infolist():
+            name = info.filename.removesuffix(".npy")
+            if is_wanted is None or is_wanted(name):
+                found[name] = _array(_member(archive, info, content))
+    return found
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, content: bytes) -> bytes:
+    if info.compress_type != zipfile.ZIP_STORED:
+        return archive.read(info)
+    lengths = content[info.header_offset + 26 : info.header_offset + _LOCAL_HEADER]  # of name and extra field
+    start = info.header_offset + _LOCAL_HEADER + sum(int.from_bytes(lengths[at : at + 2], "little") for at in (0, 2))
+    data = content[start : start + info.file_size]
+    if zlib.crc32(data) != info.CRC:
+        raise zipfile.BadZipFile(f"bad CRC-32 for member {info.filename}")
+    return data
+
+
+def _array(data: bytes) -> np.ndarray:
+    length = 10 + int.from_bytes(data[8:10], "little")  # of the header of version 1.0
+    shape, is_fortran, dtype = _header(data[:length])
+    values = np.frombuffer(data, dtype, offset=length)
+    return values.reshape(shape, order="F" if is_fortran else "C").copy()
+
+
+@lru_cache(1024)  # most members of a record, and of a run, have one of a few headers
+def _header(header: bytes) -> tuple[tuple[int, ...], bool, Any]:
+    file = io.BytesIO(header)
+    version = np.lib.format.read_magic(file)
+    if version != (1, 0):
+        raise ValueError(f"a member is of version {version} of NumPy's format, not (1, 0)")
+    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    if dtype.hasobject:
+        raise ValueError("a member holds Python objects, which are not read")
+    return shape, is_fortran, dtype
