@@ -19,7 +19,7 @@ def print_finished(run: RunFolder) -> None:
     for line in event_notes(run.events):
         click.echo(line)
     print_blocks(run.measurements, metrics=metrics)
-    print_onsets(run.measurements, run.spec.get("stiffness_monitor"))
+    print_onsets(run)
     click.echo()
     for path in _written(run.folder):
         click.echo(path)

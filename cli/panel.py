@@ -12,10 +12,11 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from tfstiff.analysis.readings import reading_of_pairs
 from tfstiff.records import METRICS, CriticalLength, Measurement
 from tfstiff.records.words import ABSENT, default_pair_set, status_of_length
 
-from .tables import mean_and_error, with_error
+from .tables import with_half_width
 
 _BLOCKS, _ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
 _SHORTEST, _LONGEST = 8, 40  # characters
@@ -54,7 +55,7 @@ class Sparkline:
 
 
 def measurement_panel(measurements: Sequence[Measurement], note: str = "", metrics: Sequence[str] = METRICS) -> Panel:
-    """Losses, stiffness within and between classes with standard errors, and ξ with its status, of one pair set.
+    """Losses, stiffness within and between classes with 95 % intervals, and ξ with its status, of one pair set.
 
     Args:
         measurements: In order of time; may be empty.
@@ -77,9 +78,9 @@ def measurement_panel(measurements: Sequence[Measurement], note: str = "", metri
     has_classes = latest[pair_set].sign is not None
     for metric in metrics:
         for kind in ("within", "between") if has_classes else ("mean",):
-            found = [mean_and_error(m.pair_sets.get(pair_set), metric, kind) for m in measurements]
-            values = [value for value, _ in found]
-            table.add_row(f"{metric} {kind}", with_error(*found[-1]), Sparkline(values), "")
+            found = [reading_of_pairs(m.pair_sets.get(pair_set), f"{metric}_{kind}") for m in measurements]
+            values = [math.nan if one is None else one.value for one in found]
+            table.add_row(f"{metric} {kind}", with_half_width(found[-1]), Sparkline(values), "")
     length = latest[pair_set].critical_length
     lengths = [m[pair_set].critical_length.value for m in measurements if pair_set in m.pair_sets]
     shown = f"{length.value:.3f}" if math.isfinite(length.value) else ABSENT

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
+from tfstiff.analysis.source import Source, read_sources
 from tfstiff.errors import RecordCorrupt
-from tfstiff.records import METRICS, PAIR_SETS, RunFolder, scalar_row
+from tfstiff.records import METRICS, PAIR_SETS, scalar_row
 from tfstiff.records.atomic import finite
 from tfstiff.records.words import default_pair_set
 
@@ -43,18 +44,18 @@ def command(ctx: click.Context, runs: tuple[str, ...], as_json: bool, pair_set: 
     damaged = False
     documents = []
     for index, run in enumerate(open_runs(runs)):
-        config, status, events, problems = _read(run)
-        damaged = damaged or bool(problems)
-        for problem in problems:
+        (found,) = read_sources([run])
+        damaged = damaged or bool(found.damages)
+        for problem in found.damages:
             click.echo(f"Warning: {problem}", err=True)
-        if problems:
-            click.echo(f"{len(problems)} file(s) of {run.folder} cannot be read.", err=True)
+        if found.damages:
+            click.echo(f"{len(found.damages)} file(s) of {run.folder} cannot be read.", err=True)
         if as_json:
-            documents.append(_document(run, config, status, events, problems))
+            documents.append(_document(found))
             continue
         if index:
             click.echo()
-        _print_run(run, config, status, events, pair_set)
+        _print_run(found, pair_set)
     if as_json:
         whole = documents[0] if len(documents) == 1 else documents
         click.echo(json.dumps(finite(whole), indent=2, ensure_ascii=False, allow_nan=False))
@@ -62,49 +63,24 @@ def command(ctx: click.Context, runs: tuple[str, ...], as_json: bool, pair_set: 
         ctx.exit(RecordCorrupt.exit_code)
 
 
-def _read(run: RunFolder) -> tuple[dict[str, Any], str, list[dict[str, Any]], list[RecordCorrupt]]:
-    """Settings, status, events and problems of a run, of which a damaged one must not hide the measurements."""
-    config: dict[str, Any] = {}
-    status = "unknown"
-    events: list[dict[str, Any]] = []
-    problems = list(run.problems)
-    try:
-        config = run.spec
-    except RecordCorrupt as problem:
-        problems.append(problem)
-    try:
-        status = run.status
-    except RecordCorrupt as problem:
-        problems.append(problem)
-    try:
-        events = run.events
-    except RecordCorrupt as problem:
-        problems.append(problem)
-    return config, status, events, problems
-
-
-def _print_run(
-    run: RunFolder, config: dict[str, Any], status: str, events: list[dict[str, Any]], pair_set: str | None
-) -> None:
+def _print_run(run: Source, pair_set: str | None) -> None:
     named = {"data set": "dataset", "arch": "arch", "learning rate": "learning_rate"}
     pair_set = pair_set or default_pair_set(run.measurements[0].pair_sets if run.measurements else ())
-    settings = {label: config[key] for label, key in named.items() if config.get(key) is not None}
-    for label, value in {"run": run.folder, "status": status, **settings, "pairs": pair_set}.items():
+    settings = {label: run.spec[key] for label, key in named.items() if run.spec.get(key) is not None}
+    for label, value in {"run": run.folder, "status": run.status, **settings, "pairs": pair_set}.items():
         click.echo(f"{label + ':':<15}{value}")
     click.echo()
     if run.measurements:
-        print_measurements(run.measurements, pair_set, metrics=config.get("metrics", METRICS))
-        for line in event_notes(events):
+        print_measurements(run.measurements, pair_set, metrics=run.metrics)
+        for line in event_notes(run.events):
             click.echo(line)
-        print_blocks(run.measurements, pair_set, metrics=config.get("metrics", METRICS))
-        print_onsets(run.measurements, config.get("stiffness_monitor"))
+        print_blocks(run.measurements, pair_set, metrics=run.metrics)
+        print_onsets(run)
     else:
-        click.echo("No measurements yet." if status == "running" else "No measurements.")
+        click.echo("No measurements yet." if run.status == "running" else "No measurements.")
 
 
-def _document(
-    run: RunFolder, config: dict[str, Any], status: str, events: list[dict[str, Any]], problems: list[RecordCorrupt]
-) -> dict[str, Any]:
+def _document(run: Source) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     for measurement in run.measurements:
         statuses = {
@@ -125,11 +101,11 @@ def _document(
         rows.append({**scalar_row(measurement), **statuses, **errors, **limits, **p_values})
     return {
         "folder": str(run.folder),
-        "status": status,
-        "config": config,
+        "status": run.status,
+        "config": run.spec,
         "measurements": rows,
         "groups": run.measurements[-1].groups if run.measurements else {},
-        "onsets": onsets_document(run.measurements, config.get("stiffness_monitor")),
-        "events": events,
-        "problems": [str(problem) for problem in problems],
+        "onsets": onsets_document(run),
+        "events": run.events,
+        "problems": [str(problem) for problem in run.damages],
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import IO, Any
 
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.measure import Measurement as Extent
 from rich.table import Table
 
+from tfstiff.analysis.readings import Reading, reading_of_blocks, reading_of_pairs
 from tfstiff.records import METRICS, Measurement, PairSetStiffness
 from tfstiff.records.words import ABSENT, LENGTH_STATUSES, default_pair_set, number, status_of_length
 from tfstiff.runs.progress import describe_event
@@ -24,7 +25,7 @@ def measurement_table(
 ) -> Table:
     """A row a measurement: when, losses, accuracy, stiffness of one pair set, ξ with a mark for its status.
 
-    Stiffness has its standard error over the draw of the probe's examples.
+    Behind ± is half the width of the 95 % interval over the draw of the probe's examples.
 
     Targets without classes have mean stiffness in place of within and between, and no accuracy.
 
@@ -46,7 +47,7 @@ def measurement_table(
         cells += [_number(m.train.loss, 4), _number(m.validation.loss, 4)]
         if has_classes:
             cells.append(_number(m.validation.accuracy))
-        cells += [with_error(*mean_and_error(stiffness, metric, kind)) for metric, kind in kinds]
+        cells += [with_half_width(reading_of_pairs(stiffness, f"{metric}_{kind}")) for metric, kind in kinds]
         length = stiffness.critical_length if stiffness else None
         cells += [_number(length.value if length else math.nan), status_of_length(length.status).mark if length else ""]
         table.add_row(*cells)
@@ -133,7 +134,7 @@ def print_blocks(
         for metric in metrics:
             blocks = getattr(m[pair_set], metric).blocks
             for kind in ("same_group", "different_group", "contrast"):
-                cells.append(with_error(getattr(blocks, kind), getattr(blocks, f"{kind}_se")))
+                cells.append(with_half_width(reading_of_blocks(blocks, kind)))
             cells.append(_number(blocks.p_value))
         table.add_row(*cells)
     last = grouped[-1]
@@ -145,7 +146,7 @@ def print_blocks(
     print_whole(table, [*notes, names], file, title=f"Blocks of classes, {pair_set}")
 
 
-def event_notes(events: Sequence[dict[str, Any]]) -> list[str]:
+def event_notes(events: Sequence[Mapping[str, Any]]) -> list[str]:
     """A line for each event that the run waited for: a training loss reached, a drop of stiffness."""
     return [text for event in events if event.get("event") != "onset_confirmed" and (text := describe_event(event))]
 
@@ -175,18 +176,10 @@ def _worth_telling(stiffness: PairSetStiffness | None) -> int:
     return count if 100 * count > stiffness.pair_counts.sum() else 0
 
 
-def mean_and_error(stiffness: PairSetStiffness | None, metric: str, kind: str) -> tuple[float, float]:
-    """A mean, `sign` or `cosine` and `within`, `between` or `mean`, and its standard error; NaN where there is none."""
-    if stiffness is None:
-        return math.nan, math.nan
-    if kind == "mean":
-        return getattr(stiffness, f"mean_{metric}"), getattr(stiffness, f"mean_{metric}_se")
-    by_class = getattr(stiffness, metric)
-    return getattr(by_class, kind), getattr(by_class, f"{kind}_se")
-
-
-def with_error(value: float, error: float) -> str:
-    """`0.741±.012`; the value alone where the error is not known."""
-    if math.isnan(value) or math.isnan(error):
-        return _number(value)
-    return f"{_number(value)}±{_number(error).removeprefix('0')}"
+def with_half_width(found: Reading | None) -> str:
+    """`0.741±.024`: a mean and half the width of its 95 % interval; the mean alone where that is not known."""
+    if found is None:
+        return ABSENT
+    if math.isnan(found.value) or math.isnan(found.half_width):
+        return _number(found.value)
+    return f"{_number(found.value)}±{_number(found.half_width).removeprefix('0')}"

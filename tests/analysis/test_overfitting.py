@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from planted_curves import TIMES, planted
 
-from tfstiff.analysis.overfitting import overfitting_onset, reading, times_of
+from tfstiff.analysis.overfitting import overfitting_onset
+from tfstiff.analysis.readings import reading, times_of
 from tfstiff.errors import InvalidInput
 from tfstiff.records import HalfSummary, Measurement
 from tfstiff.records.diagnostics import ExampleScores
@@ -20,13 +21,15 @@ def pair_set(value, se, influence):
     by_class = SimpleNamespace(
         within=value,
         within_se=se,
+        within_df=30.0,
         within_influence=influence,
         between=-value,
         between_se=se,
+        between_df=30.0,
         between_influence=-influence,
         blocks=None,
     )
-    length = SimpleNamespace(value=1.5)
+    length = SimpleNamespace(value=1.5, status="ok", interval="bounded", low=1.25, high=1.75)
     return SimpleNamespace(sign=by_class, cosine=by_class, critical_length=length)
 
 
@@ -90,8 +93,8 @@ def test_a_reading_is_a_scalar_with_its_errors():
     assert length.value == 1.5
     assert math.isnan(length.se)
     assert length.influence is None
-    with pytest.raises(InvalidInput, match="Unknown scalar"):
-        reading(measurement, "loss")
+    with pytest.raises(InvalidInput, match="no such scalar"):
+        reading(measurement, "loss_of_something")
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,9 @@ def test_bands_are_the_95_per_cent_intervals():
     measured[1] = replace(measured[1], step=5, epoch=1.0)
     extent = band(curves(measured).axes[1], PAIR_SET_LINES["train_train"]["color"])
     value = measured[0]["train_train"].sign.within
-    np.testing.assert_allclose([extent.y0, extent.y1], [value - 1.96 * 0.02, value + 1.96 * 0.02])
+    np.testing.assert_allclose(
+        [extent.y0, extent.y1], [value - 1.97190 * 0.02, value + 1.97190 * 0.02], rtol=1e-5
+    )  # t(0.975, 200)
 
 
 def test_the_band_of_a_loss_is_that_of_the_mean_of_the_examples():
@@ -94,7 +96,9 @@ def test_the_band_of_a_loss_is_that_of_the_mean_of_the_examples():
     ]
     extent = band(curves(measured).axes[0], HALF_LINES["train"]["color"])
     se = losses.std(ddof=1) / math.sqrt(250)
-    np.testing.assert_allclose([extent.y0, extent.y1], [losses.mean() - 1.96 * se, losses.mean() + 1.96 * se])
+    np.testing.assert_allclose(
+        [extent.y0, extent.y1], [losses.mean() - 1.96954 * se, losses.mean() + 1.96954 * se], rtol=1e-5
+    )  # t(0.975, 249)
 
 
 @pytest.mark.parametrize("number", [1, 3, 80])

@@ -6,7 +6,8 @@ import pytest
 from matplotlib.figure import Figure
 from synthetic_runs import measurement, series
 
-from tfstiff.figures.stages import choose_stages, set_time_axis, stage_title, times
+from tfstiff.analysis.readings import times_of
+from tfstiff.figures.stages import choose_stages, set_time_axis, stage_title
 from tfstiff.records.words import moment
 
 
@@ -25,7 +26,7 @@ def epochs(measurements):
         ([0, 1, 2, 3, 4, 5, 6, 7, 8, 9], [0, 1, 3, 9]),  # nothing before epoch 1: a middle one of the later
         ([5, 6, 7, 8, 9], [5, 6, 7, 9]),
         ([0, 0.001, 0.01, 0.1, 0.2], [0, 0.01, 0.1, 0.2]),  # less than an epoch
-        ([0, 0, 0], [0, 0]),
+        ([0, 0, 0], [0, 0, 0]),
     ],
 )
 def test_stages_are_the_telling_ones(by_epoch, available, chosen):
@@ -50,10 +51,10 @@ def test_many_measurements_give_distinct_stages():
 
 def test_time_is_the_epoch_else_the_step_else_the_index(by_epoch):
     measured = by_epoch(0, 1, 2)
-    assert times(measured) == ([0, 1, 2], "epoch")
+    assert times_of(measured) == ([0, 1, 2], "epoch")
     without_epoch = [replace(m, epoch=math.nan) for m in measured]
-    assert times(without_epoch) == ([0, 1000, 2000], "step")
-    assert times([replace(m, step=-1) for m in without_epoch]) == ([0, 1, 2], "measurement")
+    assert times_of(without_epoch) == ([0, 1000, 2000], "step")
+    assert times_of([replace(m, step=-1) for m in without_epoch]) == ([0, 1, 2], "measurement")
     assert [m.step for m in choose_stages(without_epoch)] == [0, 1000, 2000]
 
 

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 from synthetic_runs import series, write_run
@@ -19,15 +20,15 @@ def legend(figure):
     return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
 
-def found(monkeypatch, status, index=-1):
+def found(monkeypatch, status, index=-1, time=math.nan):
     nothing = Onset("other")
-    onset = OverfittingOnset(Onset("stiffness_drop", status, index), nothing, nothing, nothing, "epoch", "")
-    monkeypatch.setattr("tfstiff.figures.onset_marks.overfitting_onset", lambda measurements: onset)
+    onset = OverfittingOnset(Onset("stiffness_drop", status, index, time), nothing, nothing, nothing, "epoch", "")
+    monkeypatch.setattr("tfstiff.analysis.overfitting.overfitting_onset", lambda *_: onset)
 
 
 def test_a_confirmed_turning_point_is_marked_in_every_panel(monkeypatch):
     measured = series(8, 2)
-    found(monkeypatch, "confirmed", 5)
+    found(monkeypatch, "confirmed", 5, measured[5].epoch)
     figure = curves(measured)
     figure.canvas.draw()
     assert marks(figure) == [[measured[5].epoch]] * 6
@@ -36,7 +37,7 @@ def test_a_confirmed_turning_point_is_marked_in_every_panel(monkeypatch):
 
 def test_without_one_nothing_is_marked(monkeypatch):
     for status in ("unconfirmed", "none"):
-        found(monkeypatch, status, 3)
+        found(monkeypatch, status, 3, 1.0)
         figure = curves(series(8, 2))
         assert marks(figure) == [[]] * 6
         assert not any("stiffness turns down" in text for text in legend(figure))
@@ -45,20 +46,21 @@ def test_without_one_nothing_is_marked(monkeypatch):
 
 
 def test_where_training_was_stopped_that_is_the_mark(tmp_path, monkeypatch):
-    found(monkeypatch, "confirmed", 2)
-    write_run(tmp_path / "run", series(8, 2))
-    event = {"event": "stiffness_dropped", "step": 9, "epoch": 9.0, "peak_step": 3, "peak_epoch": 3.5}
+    measured = series(8, 2)
+    found(monkeypatch, "confirmed", 2, measured[2].epoch)
+    write_run(tmp_path / "run", measured)
+    event = {"event": "stiffness_dropped", "step": measured[7].step, "peak_step": measured[3].step}
     RunWriter(tmp_path / "run").add_event({"event": "training_loss_reached", "step": 1, "epoch": 0.1})
     RunWriter(tmp_path / "run").add_event(event)
-    assert marks(curves(load_run(tmp_path / "run"))) == [[3.5]] * 6
+    assert marks(curves(load_run(tmp_path / "run"))) == [[measured[3].epoch]] * 6
 
 
 def test_each_rule_that_finds_an_onset_has_a_line_of_its_own_where_it_belongs(monkeypatch):
     measured = series(8, 2)
     rules = {"stiffness_drop": 2, "validation_minimum": 4, "generalization_loss": 6, "gap_growth": 5}
-    onsets = [Onset(rule, "confirmed", index) for rule, index in rules.items()]
+    onsets = [Onset(rule, "confirmed", index, measured[index].epoch) for rule, index in rules.items()]
     onset = OverfittingOnset(*onsets, "epoch", "")
-    monkeypatch.setattr("tfstiff.figures.onset_marks.overfitting_onset", lambda measurements: onset)
+    monkeypatch.setattr("tfstiff.analysis.overfitting.overfitting_onset", lambda *_: onset)
     figure = curves(measured)
     loss, *others = figure.axes
     at = {line.get_label()[1:]: line.get_xdata()[0] for line in loss.lines if line.get_label()[1:] in rules}

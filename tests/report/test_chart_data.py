@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from synthetic_runs import series
 
+from tfstiff.analysis.source import read_sources
 from tfstiff.report import chart_data as module
 from tfstiff.report.chart_data import chart_data
-from tfstiff.report.source import read_sources
 
 
 def unpacked(found):

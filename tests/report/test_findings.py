@@ -7,12 +7,11 @@ import pytest
 from synthetic_runs import SPEC, measurement, series
 
 from tfstiff.analysis.contrast import Contrast, paired_contrast
+from tfstiff.analysis.source import read_sources
 from tfstiff.records import CriticalLength
 from tfstiff.records.pair_set import CRITICAL_LENGTH_STATUSES
-from tfstiff.records.words import length_in_words, number, setting_in_words, status_of_length
+from tfstiff.records.words import length_in_words, number, setting_in_words, status_of_length, with_interval
 from tfstiff.report.findings import difference, findings
-from tfstiff.report.source import read_sources
-from tfstiff.report.words import with_interval
 
 
 def said(run):

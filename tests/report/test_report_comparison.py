@@ -7,6 +7,7 @@ from synthetic_runs import SPEC, series, write_run
 
 from tfstiff import load_run
 from tfstiff.analysis.loss_level import at_training_loss
+from tfstiff.analysis.source import read_sources
 from tfstiff.records import RunWriter
 from tfstiff.report.comparison import (
     Point,
@@ -18,7 +19,6 @@ from tfstiff.report.comparison import (
     quantities,
 )
 from tfstiff.report.comparison_findings import comparison_findings, difference_of_means
-from tfstiff.report.source import read_sources
 
 BETWEEN = "stiffness_cosine_between_train_val"
 LENGTH = "stiffness_critical_length_train_val"

@@ -1,22 +1,23 @@
-"""When a run began to overfit: by its losses, by its stiffness, and how far apart the two are."""
+"""When a run turned, by its losses and by its stiffness, and how far apart the two are."""
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tfstiff.analysis.curve import Curve
+from tfstiff.analysis.readings import PREFIX, Reading, loss_influence, reading, times_of
 from tfstiff.analysis.turning_points import Onset, departure, generalization_loss, log_lag, turning_point
 from tfstiff.errors import InvalidInput
-from tfstiff.records import METRICS, PAIR_SETS, HalfSummary, Measurement, RunFolder
+from tfstiff.records import PAIR_SETS, Measurement, RunFolder
 from tfstiff.records.words import default_pair_set
 
-_PREFIX = "stiffness_"
+FEWEST_MEASUREMENTS = 2  # fewer have no turn that is worth a word
+DROPPED = "stiffness_dropped"  # the event of StopWhenStiffnessDrops, whose module imports TensorFlow
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,39 @@ class OverfittingOnset:
         return log_lag(self.stiffness_drop, self.validation_minimum)
 
 
+def onsets_of(
+    measurements: Sequence[Measurement], spec: Mapping[str, Any], events: Sequence[Mapping[str, Any]] = ()
+) -> OverfittingOnset | None:
+    """The onsets of a run as everything shows them: by its own monitor.
+
+    Where `StopWhenStiffnessDrops` ended the training, its turning point of stiffness is the one.
+
+    Args:
+        measurements: In order of time.
+        spec: The run's settings, of which `stiffness_monitor` is looked at. What was not measured is not monitored.
+        events: The run's.
+
+    Returns:
+        None for fewer than two measurements.
+    """
+    if len(measurements) < FEWEST_MEASUREMENTS:
+        return None
+    monitor = spec.get("stiffness_monitor")
+    try:
+        found = overfitting_onset(measurements, monitor)
+    except InvalidInput:  # records of other settings than these
+        found = overfitting_onset(measurements)
+    steps = [measurement.step for measurement in measurements]
+    for event in events:
+        is_of_these = event.get("peak_step") in steps and event.get("step") in steps
+        if event.get("event") == DROPPED and is_of_these and event.get("monitor", found.monitor) == found.monitor:
+            peak, last = steps.index(event["peak_step"]), steps.index(event["step"])
+            times = times_of(measurements)[0]
+            drop = Onset("stiffness_drop", "confirmed", peak, times[peak], last, times[last])
+            found = replace(found, stiffness_drop=drop)
+    return found
+
+
 def overfitting_onset(
     source: RunFolder | Sequence[Measurement],
     monitor: str | None = None,
@@ -78,17 +112,12 @@ def overfitting_onset(
     measurements = list(source.measurements if isinstance(source, RunFolder) else source)
     if not measurements:
         raise InvalidInput("There is no measurement to find an onset in.", expected="at least one")
-    monitor = chosen_monitor(monitor, tuple(measurements[0].scalars()))
+    monitor = chosen_monitor(monitor, tuple(dict.fromkeys(name for m in measurements for name in m.scalars())))
     when, unit = times_of(measurements)
-    readings = [reading(measurement, monitor) for measurement in measurements]
-    stiffness = Curve(
-        when,
-        [one.value for one in readings],
-        [one.se for one in readings] if any(math.isfinite(one.se) for one in readings) else None,
-        _stacked([one.influence for one in readings]),
-    )
+    nothing = Reading(math.nan)
+    stiffness = _curve(when, [reading(m, monitor) if monitor in m.scalars() else nothing for m in measurements])
     losses = np.array([(m.train.loss, m.validation.loss) for m in measurements])
-    influence = _stacked([_loss_influence(m.validation) for m in measurements])
+    influence = _stacked([loss_influence(m.validation) for m in measurements])
     validation = Curve(when, losses[:, 1], influence=influence)
     gap_influence = _stacked([_gap_influence(m) for m in measurements])
     gap_growth = Onset("gap_growth", "unavailable")
@@ -120,92 +149,40 @@ def onset_details(onset: Onset, measurements: Sequence[Measurement]) -> dict[str
     }
 
 
-def default_monitor(has_classes: bool, pair_sets: Sequence[str] = PAIR_SETS) -> str:
-    """The scalar in which the onset is looked for: the cosine, within classes where there are any.
-
-    It is that of `train_val`, or of the first pair set where that was not measured.
-    """
-    return f"{_PREFIX}cosine_{'within' if has_classes else 'mean'}_{default_pair_set(pair_sets)}"
-
-
 def chosen_monitor(monitor: str | None, scalars: Sequence[str]) -> str:
     """The whole name of the scalar in which the onset is looked for.
 
     Args:
-        monitor: Its name, with or without `stiffness_` before it; None means `default_monitor`.
+        monitor: Its name, with or without `stiffness_` before it; None means the cosine of the default pair set, within
+            classes where there are any.
         scalars: Names of all that is measured.
 
     Raises:
         InvalidInput: It is none of these.
     """
     if monitor is None:
-        pair_sets = [name for name in PAIR_SETS if any(scalar.endswith(name) for scalar in scalars)]
-        return default_monitor(any("_within_" in scalar for scalar in scalars), pair_sets)
-    found = _PREFIX + monitor.removeprefix(_PREFIX)
+        pair_set = default_pair_set(name for name in PAIR_SETS if any(scalar.endswith(name) for scalar in scalars))
+        part = "within" if any("_within_" in scalar for scalar in scalars) else "mean"
+        return f"{PREFIX}cosine_{part}_{pair_set}"
+    found = PREFIX + monitor.removeprefix(PREFIX)
     if found not in scalars:
         raise InvalidInput("Unknown scalar to monitor.", expected=", ".join(scalars), received=monitor)
     return found
 
 
-@dataclass(frozen=True)
-class Reading:
-    """One scalar of a measurement, with its errors.
-
-    Attributes:
-        value: The scalar.
-        se: Its standard error; NaN where it is not known.
-        influence: (E,) the part of each example in it, whose squares add up to the variance; None where not known.
-    """
-
-    value: float
-    se: float
-    influence: np.ndarray | None
-
-
-def reading(measurement: Measurement, monitor: str) -> Reading:
-    """Reads one scalar of a measurement with its errors.
-
-    Args:
-        measurement: The measurement.
-        monitor: A name in `Measurement.scalars()`, with or without `stiffness_` before it.
-
-    Raises:
-        InvalidInput: The measurement has no such scalar.
-    """
-    scalars = measurement.scalars()
-    name = chosen_monitor(monitor, tuple(scalars))
-    influence = None
-    for pair_set, metric, part in itertools.product(measurement.pair_sets, METRICS, ("within", "between")):
-        by_class = getattr(measurement[pair_set], metric)
-        if name == f"{_PREFIX}{metric}_{part}_{pair_set}":
-            influence = getattr(by_class, f"{part}_influence")
-        elif name == f"{_PREFIX}{metric}_block_contrast_{pair_set}":
-            influence = by_class.blocks.contrast_influence
-    return Reading(scalars[name], measurement.standard_errors()[name], influence)
-
-
-def times_of(measurements: Sequence[Measurement]) -> tuple[np.ndarray, str]:
-    """The time of each measurement and its unit: epoch, else step, else measurement (0, 1, 2, …).
-
-    Epochs are not known of every training, and a model fitted anew may repeat them: a unit must increase.
-    """
-    for unit in ("epoch", "step"):
-        when = np.array([getattr(measurement, unit) for measurement in measurements], np.float64)
-        if np.isfinite(when).all() and (when >= 0).all() and (np.diff(when) > 0).all():
-            return when, unit
-    return np.arange(len(measurements), dtype=np.float64), "measurement"
-
-
-def _loss_influence(half: HalfSummary) -> np.ndarray | None:
-    """(n,) the part of each example in the error of the mean loss; None where their losses are not known."""
-    if half.scores is None or half.num_examples < 2:
-        return None
-    loss = half.scores.loss
-    return (loss - loss.mean()) / math.sqrt(len(loss) * (len(loss) - 1))
+def _curve(when: Sequence[float], readings: Sequence[Reading]) -> Curve:
+    values, errors = np.array([(one.value, one.se) for one in readings]).T
+    measured = np.isfinite(values)
+    influence = _stacked([one.influence for one, is_known in zip(readings, measured, strict=True) if is_known])
+    if influence is not None:
+        whole = np.zeros((len(readings), *influence.shape[1:]))
+        whole[measured] = influence
+        influence = whole
+    return Curve(when, values, errors if np.isfinite(errors).any() else None, influence)
 
 
 def _gap_influence(measurement: Measurement) -> np.ndarray | None:
-    train, validation = (_loss_influence(half) for half in (measurement.train, measurement.validation))
+    train, validation = (loss_influence(half) for half in (measurement.train, measurement.validation))
     return None if train is None or validation is None else np.concatenate([-train, validation])
 
 

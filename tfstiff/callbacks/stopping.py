@@ -6,13 +6,13 @@ from typing import Any
 
 import keras
 
-from tfstiff.analysis.overfitting import chosen_monitor, reading
+from tfstiff.analysis.overfitting import DROPPED as EVENT
+from tfstiff.analysis.overfitting import chosen_monitor
+from tfstiff.analysis.readings import reading
 from tfstiff.analysis.turning_points import Onset, OnsetWatch, turning_point
 from tfstiff.callbacks.stiffness import StiffnessCallback
 from tfstiff.errors import InvalidInput
 from tfstiff.records import Measurement
-
-EVENT = "stiffness_dropped"
 
 
 class StopWhenStiffnessDrops(keras.callbacks.Callback):

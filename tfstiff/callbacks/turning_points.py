@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from tfstiff.analysis.overfitting import OverfittingOnset, chosen_monitor, onset_details, overfitting_onset
+from tfstiff.analysis.overfitting import OverfittingOnset, chosen_monitor, onset_details, onsets_of
 from tfstiff.callbacks.stiffness import StiffnessCallback
 
 FOUND, SUMMARY = "onset_confirmed", "overfitting_onsets"
@@ -53,4 +53,4 @@ class OnsetEvents(keras.callbacks.Callback):
             self._stiffness.note(SUMMARY, monitor=self.monitor, rules=rules, lag=found.lag)
 
     def _onsets(self) -> OverfittingOnset | None:
-        return overfitting_onset(self._stiffness.history, self.monitor) if self._stiffness.history else None
+        return onsets_of(self._stiffness.history, {"stiffness_monitor": self.monitor}, self._stiffness.events)

@@ -13,7 +13,6 @@ from matplotlib.lines import Line2D
 
 from tfstiff.figures.stages import choose_stages, stage_title
 from tfstiff.figures.style import (
-    NORMAL_QUANTILE,
     PAIR_SET_LINES,
     DistanceKind,
     Figure,
@@ -27,6 +26,7 @@ from tfstiff.figures.style import (
 )
 from tfstiff.records import CriticalLength, DistanceProfile, DistanceStiffness, Measurement, RunFolder
 from tfstiff.records.words import PAIR_SET_NAMES, length_in_words, moment
+from tfstiff.stiffness.intervals import interval
 
 _LARGEST_AREA, _SMALLEST_AREA = 70.0, 3.0  # points²
 _FIT: dict[str, Any] = {"color": "black", "linewidth": 1.0}
@@ -150,8 +150,7 @@ def _draw_bins(axes: Axes, drawn: DistanceStiffness, color: str, most_pairs: int
     axes.axhline(0, color="0.7", linewidth=0.6, zorder=0, label="_zero")
     centres, mean, se = bins_of(drawn.profile, drawn.critical_length.metric)
     known = np.isfinite(se)
-    bars = np.array([-1, 1])[:, None] * NORMAL_QUANTILE * se[known] + mean[known]
-    axes.vlines(centres[known], *bars, color=color, linewidth=0.8, label="_errors")
+    axes.vlines(centres[known], *interval(mean[known], se[known]), color=color, linewidth=0.8, label="_errors")
     areas = _area(drawn.profile.count[drawn.profile.count > 0], most_pairs)
     axes.scatter(centres, mean, s=areas, color=color, alpha=0.75, linewidth=0)
 
@@ -164,8 +163,8 @@ def _draw_fit(axes: Axes, fit: CriticalLength, limits: tuple[float, float], kind
         if np.isfinite(fit.covariance).all():
             places = np.linspace(fit.distance_min, fit.distance_max, 50)
             variance = fit.covariance[0, 0] + 2 * places * fit.covariance[0, 1] + places**2 * fit.covariance[1, 1]
-            middle, width = fit.intercept + fit.slope * places, NORMAL_QUANTILE * np.sqrt(np.maximum(variance, 0))
-            axes.fill_between(places, middle - width, middle + width, color="black", alpha=0.12, linewidth=0)
+            limits_of_line = interval(fit.intercept + fit.slope * places, np.sqrt(np.maximum(variance, 0)))
+            axes.fill_between(places, *limits_of_line, color="black", alpha=0.12, linewidth=0)
         if fit.status in ("extrapolated", "beyond", "all_nonpositive"):
             ends = np.array(_way_to_zero(fit, limits, kind))
             if ends[1] > ends[0]:

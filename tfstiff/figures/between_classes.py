@@ -22,7 +22,6 @@ from tfstiff.figures.learning_rates import (
     side_by_side,
 )
 from tfstiff.figures.style import (
-    NORMAL_QUANTILE,
     PAIR_SET_LINES,
     Figure,
     Table,
@@ -33,6 +32,7 @@ from tfstiff.figures.style import (
 )
 from tfstiff.records import METRICS, RunFolder
 from tfstiff.records.words import PAIR_SET_NAMES
+from tfstiff.stiffness.intervals import interval
 
 
 @drawing_style()
@@ -117,10 +117,8 @@ def _draw_values(
     for group, each in zip(groups, values, strict=True):
         value, se = (np.array([getattr(one, name) for one in each]) for name in ("value", "se"))
         medians.append(float(np.nanmedian(value)) if np.isfinite(value).any() else math.nan)
-        rates, width = np.full(len(value), group.rate * shift), NORMAL_QUANTILE * se
-        known = np.isfinite(value + width)
-        bars = (value - width)[known], (value + width)[known]
-        axes.vlines(rates[known], *bars, color=line["color"], linewidth=0.8, alpha=0.6)
+        rates, known = np.full(len(value), group.rate * shift), np.isfinite(value + se)
+        axes.vlines(rates[known], *interval(value[known], se[known]), color=line["color"], linewidth=0.8, alpha=0.6)
         dots = line | {"linestyle": "none", "markersize": 2.5 if len(each) > 1 else 3.5}
         axes.plot(rates, value, **dots, alpha=0.7, label="_runs")
     rates = np.array([group.rate * shift for group in groups])

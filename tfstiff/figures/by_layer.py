@@ -12,7 +12,6 @@ from matplotlib.lines import Line2D
 from tfstiff.figures.against_distance import bins_of, profile_numbers
 from tfstiff.figures.stages import choose_stages, stage_title
 from tfstiff.figures.style import (
-    NORMAL_QUANTILE,
     Figure,
     NothingToDraw,
     Table,
@@ -27,6 +26,7 @@ from tfstiff.figures.style import (
 )
 from tfstiff.records import DistanceStiffness, Measurement, RunFolder
 from tfstiff.records.words import PAIR_SET_NAMES
+from tfstiff.stiffness.intervals import interval
 
 MOST_SPACES = 10  # more lines cannot be told apart
 _MOST_STAGES = 2
@@ -117,8 +117,8 @@ def _draw_space(axes: Axes, space: DistanceStiffness, look: dict[str, Any]) -> N
     fit = space.critical_length
     centres, mean, se = bins_of(space.profile, fit.metric)
     known = np.isfinite(se)
-    centres, mean, width = centres[known], mean[known], NORMAL_QUANTILE * se[known]
-    axes.fill_between(centres, mean - width, mean + width, color=look["color"], alpha=0.15, linewidth=0)
+    centres, mean = centres[known], mean[known]
+    axes.fill_between(centres, *interval(mean, se[known]), color=look["color"], alpha=0.15, linewidth=0)
     axes.plot(centres, mean, **look)
     if fit.status == "ok":
         axes.plot([fit.value], [0], **_crossing(look["color"]), zorder=3, label="_crossing")

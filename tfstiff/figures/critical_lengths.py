@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from tfstiff.analysis.readings import times_of
 from tfstiff.figures.learning_rates import RateGroup, by_learning_rate, names_of, shared_pair_sets, shared_settings
 from tfstiff.figures.reaches import (
     Reach,
@@ -20,7 +21,7 @@ from tfstiff.figures.reaches import (
     set_reach_axis,
     shade_beyond,
 )
-from tfstiff.figures.stages import set_time_axis, times
+from tfstiff.figures.stages import set_time_axis
 from tfstiff.figures.style import (
     DistanceKind,
     Figure,
@@ -118,12 +119,12 @@ def _first(runs: Sequence[RunFolder]) -> RunFolder:
 
 def _track(group: RateGroup, pair_set: str, kind: DistanceKind) -> _Track:
     """The median run at the times that all runs measured."""
-    by_time: list[dict[float, Measurement]] = [dict(zip(times(run)[0], run, strict=True)) for run in group.runs]
+    by_time: list[dict[float, Measurement]] = [dict(zip(times_of(run)[0], run, strict=True)) for run in group.runs]
     common = sorted(set.intersection(*(set(one) for one in by_time)))
     measured = [[run[time] for run in by_time] for time in common]
     return _Track(
         common,
-        times(group.runs[0])[1],
+        times_of(group.runs[0])[1],
         [float(np.median([one.train.loss for one in each])) for each in measured],
         [middle_of([reach_of(one[pair_set].critical_length, kind) for one in each]) for each in measured],
     )

@@ -1,4 +1,4 @@
-"""Where overfitting begins, by each rule, as vertical lines of a figure over time."""
+"""Where a training turned, by each rule, as vertical lines of a figure over time."""
 
 from __future__ import annotations
 
@@ -7,20 +7,18 @@ from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 
-from tfstiff.analysis.overfitting import overfitting_onset
-from tfstiff.figures.stages import times
+from tfstiff.analysis.overfitting import onsets_of
 from tfstiff.records import Measurement, RunFolder
-from tfstiff.records.words import moment
+from tfstiff.records.words import TURNS_IN_WORDS, moment
 
-_DROPPED = "stiffness_dropped"  # the event of StopWhenStiffnessDrops, whose module imports TensorFlow
 _STIFFNESS: dict[str, Any] = {"color": "#E69F00", "linestyle": (0, (1, 1.2)), "linewidth": 1.6, "zorder": 0.5}
 _LOSS: dict[str, Any] = {"color": "0.45", "linewidth": 0.9, "zorder": 0.4}
-# Rule -> what it says, and its line. That of stiffness has the colour of the paper's figure 2.
-_RULES = {
-    "stiffness_drop": ("stiffness turns down", _STIFFNESS),
-    "validation_minimum": ("validation loss is lowest", _LOSS | {"linestyle": (0, (6, 2))}),
-    "gap_growth": ("the gap between the losses grows", _LOSS | {"linestyle": (0, (6, 2, 1, 2))}),
-    "generalization_loss": ("validation loss is 5 % above its lowest", _LOSS | {"linestyle": (0, (1, 1))}),
+# Rule -> its line. That of stiffness has the colour of the paper's figure 2.
+_LINES = {
+    "stiffness_drop": _STIFFNESS,
+    "validation_minimum": _LOSS | {"linestyle": (0, (6, 2))},
+    "gap_growth": _LOSS | {"linestyle": (0, (6, 2, 1, 2))},
+    "generalization_loss": _LOSS | {"linestyle": (0, (1, 1))},
 }
 
 
@@ -41,31 +39,23 @@ class OnsetMark(NamedTuple):
 
 
 def onset_marks(source: RunFolder | Sequence[Measurement], measurements: Sequence[Measurement]) -> list[OnsetMark]:
-    """The onsets of overfitting that are confirmed, in order of the rules.
-
-    Where `StopWhenStiffnessDrops` ended the training, its turning point of stiffness stands in place of the one that
-    is found in the measurements.
+    """The turning points that are confirmed, in order of the rules.
 
     Args:
         source: The run, or its measurements.
         measurements: All of them.
     """
-    when, unit = times(measurements)
-    onset = overfitting_onset(measurements)
-    confirmed = {rule: getattr(onset, rule).index for rule in _RULES if getattr(onset, rule).status == "confirmed"}
-    found = {rule: (when[index], moment(measurements[index])) for rule, index in confirmed.items()}
-    dropped = [event for event in source.events if event["event"] == _DROPPED] if isinstance(source, RunFolder) else []
-    if dropped and f"peak_{unit}" in dropped[-1]:
-        peak = dropped[-1][f"peak_{unit}"]
-        found["stiffness_drop"] = peak, f"{unit} {peak:.3g}"
+    spec, events = (source.spec, source.events) if isinstance(source, RunFolder) else ({}, [])
+    found = onsets_of(measurements, spec, events)
+    rules = {} if found is None else found.rules
     return [
-        OnsetMark(rule, found[rule][0], line, f"{words}: {found[rule][1]}")
-        for rule, (words, line) in _RULES.items()
-        if rule in found
+        OnsetMark(rule, onset.time, line, f"{TURNS_IN_WORDS[rule]}: {moment(measurements[onset.index])}")
+        for rule, line in _LINES.items()
+        if (onset := rules.get(rule)) is not None and onset.status == "confirmed"
     ]
 
 
-def draw_onsets(axes: Axes, marks: Sequence[OnsetMark], *, rules: Sequence[str] = tuple(_RULES)) -> None:
+def draw_onsets(axes: Axes, marks: Sequence[OnsetMark], *, rules: Sequence[str] = tuple(_LINES)) -> None:
     """Draws the marks of some rules across a panel."""
     for mark in marks:
         if mark.rule in rules:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from tfstiff.analysis.readings import reading, times_of
 from tfstiff.figures.onset_marks import draw_onsets, onset_marks
-from tfstiff.figures.stages import set_time_axis, times
+from tfstiff.figures.stages import set_time_axis
 from tfstiff.figures.style import (
     HALF_LINES,
     KIND_LINES,
-    NORMAL_QUANTILE,
     PAIR_SET_LINES,
     Figure,
     Table,
@@ -26,12 +26,11 @@ from tfstiff.figures.style import (
     pair_sets_of,
     write_title,
 )
-from tfstiff.records import HalfSummary, Measurement, RunFolder, scalar_row
+from tfstiff.records import Measurement, RunFolder, scalar_row
 from tfstiff.records.words import HALF_NAMES, PAIR_SET_NAMES
 
 _FEW = 12  # points that all have a marker
 _BETWEEN_MARKERS = 0.06  # of the panel's diagonal
-_Reader = Callable[[Measurement], tuple[float, float]]  # a value and its standard error
 
 
 @drawing_style()
@@ -68,7 +67,7 @@ def curves(source: RunFolder | Sequence[Measurement]) -> Figure:
         for column, metric in enumerate(("sign", "cosine"), start=1):
             axes[0, column].set_title(f"Mean {metric} over all pairs")
             _draw_pair_sets(axes[0, column], measurements, pair_sets, f"{metric}_mean")
-    when, unit = times(measurements)
+    when, unit = times_of(measurements)
     marks = onset_marks(source, measurements)
     for panel in axes.flat:
         set_time_axis(panel, when, unit, logarithmic=False)
@@ -95,8 +94,8 @@ def curves_numbers(source: RunFolder | Sequence[Measurement]) -> Table:
     rows = []
     for measurement in measurements_of(source):
         row: dict[str, object] = {**scalar_row(measurement)}
-        for half, summary in (("train", measurement.train), ("validation", measurement.validation)):
-            row |= {f"{half}_{name}_se": _half(summary, name)[1] for name in ("loss", "accuracy")}
+        for name in (f"{half}_{what}" for half in ("train", "validation") for what in ("loss", "accuracy")):
+            row[f"{name}_se"] = reading(measurement, name).se
         rows.append(
             row | {f"{name}_se": se for name, se in measurement.standard_errors().items() if "critical" not in name}
         )
@@ -122,14 +121,14 @@ def log_curves(source: RunFolder | Sequence[Measurement]) -> Figure:
     kinds = ("within", "between") if _have_classes(measurements) else ("mean",)
     figure = new_figure(max(4.4, 1.0 + 2.5 * len(pair_sets)), 1.1 + 1.9 * len(metrics))
     axes = figure.subplots(len(metrics), len(pair_sets), squeeze=False, sharex=True, sharey="row")
-    when, unit = times(measurements)
+    when, unit = times_of(measurements)
     marks = [mark for mark in onset_marks(source, measurements) if mark.rule == "stiffness_drop"]
     for row, metric in zip(axes, metrics, strict=True):
         for panel, pair_set in zip(row, pair_sets, strict=True):
             _draw_zero(panel)
             for kind in kinds:
                 name = f"stiffness_{metric}_{kind}_{pair_set}"
-                _draw_line(panel, measurements, _scalar(name), KIND_LINES[kind], kind)
+                _draw_line(panel, measurements, name, KIND_LINES[kind], kind)
             set_time_axis(panel, when, unit, logarithmic=True)
             draw_onsets(panel, marks)
             panel.label_outer()
@@ -148,48 +147,31 @@ def _have_classes(measurements: Sequence[Measurement]) -> bool:
     return all(stiffness.sign is not None for m in measurements for stiffness in m.pair_sets.values())
 
 
-def _draw_halves(axes: Axes, measurements: list[Measurement], name: str) -> None:
-    axes.set_title(name.capitalize())
-    readers = {
-        "train": lambda measurement: _half(measurement.train, name),
-        "val": lambda measurement: _half(measurement.validation, name),
-    }
-    for half, read in readers.items():
-        _draw_line(axes, measurements, read, HALF_LINES[half], f"{HALF_NAMES[half]} {name}")
-
-
-def _half(half: HalfSummary, name: str) -> tuple[float, float]:
-    """The loss or the accuracy of one half of the probe, with its standard error where that is known."""
-    value, number = getattr(half, name), half.num_examples
-    if name == "accuracy":
-        return value, math.sqrt(value * (1 - value) / number) if 0 <= value <= 1 and number else math.nan
-    known = half.scores is not None and number > 1
-    return value, float(np.std(half.scores.loss, ddof=1)) / math.sqrt(number) if known and half.scores else math.nan
+def _draw_halves(axes: Axes, measurements: list[Measurement], what: str) -> None:
+    axes.set_title(what.capitalize())
+    for half, name in (("train", "train"), ("val", "validation")):
+        _draw_line(axes, measurements, f"{name}_{what}", HALF_LINES[half], f"{HALF_NAMES[half]} {what}")
 
 
 def _draw_pair_sets(axes: Axes, measurements: list[Measurement], pair_sets: list[str], name: str) -> None:
     _draw_zero(axes)
     for pair_set in pair_sets:
-        _draw_line(axes, measurements, _scalar(f"stiffness_{name}_{pair_set}"), PAIR_SET_LINES[pair_set], pair_set)
+        _draw_line(axes, measurements, f"stiffness_{name}_{pair_set}", PAIR_SET_LINES[pair_set], pair_set)
 
 
 def _draw_zero(axes: Axes) -> None:
     axes.axhline(0, color="0.7", linewidth=0.6, zorder=0, label="_zero")
 
 
-def _scalar(name: str) -> _Reader:
-    return lambda measurement: (measurement.scalars()[name], measurement.standard_errors()[name])
-
-
-def _draw_line(axes: Axes, measurements: list[Measurement], read: _Reader, line: dict[str, Any], label: str) -> None:
-    """A line over time with the band of its 95 % intervals."""
-    when, _ = times(measurements)
-    values, errors = np.array([read(measurement) for measurement in measurements], np.float64).T
-    values = np.where(np.isfinite(values), values, np.nan)
-    width = NORMAL_QUANTILE * np.where(np.isfinite(errors), errors, np.nan)
-    axes.fill_between(when, values - width, values + width, color=line["color"], alpha=0.18, linewidth=0, zorder=1)
+def _draw_line(axes: Axes, measurements: list[Measurement], name: str, line: dict[str, Any], label: str) -> None:
+    """A scalar over time with the band of its 95 % intervals."""
+    when, _ = times_of(measurements)
+    read = [reading(measurement, name) for measurement in measurements]
+    known = np.array([(one.value, one.low, one.high) for one in read], np.float64)
+    values, low, high = np.where(np.isfinite(known), known, np.nan).T
+    axes.fill_between(when, low, high, color=line["color"], alpha=0.18, linewidth=0, zorder=1)
     if len(values) == 1:  # a single point has no band
-        axes.vlines(when, values - width, values + width, color=line["color"], linewidth=0.8, label="_error")
+        axes.vlines(when, low, high, color=line["color"], linewidth=0.8, label="_error")
     every = None
     if len(values) > _FEW:  # markers of lines that lie on one another take turns
         turn = sum(not str(other.get_label()).startswith("_") for other in axes.lines) % 3

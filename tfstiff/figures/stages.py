@@ -8,22 +8,12 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, SymmetricalLogLocator
 
+from tfstiff.analysis.readings import times_of
 from tfstiff.records import Measurement
 from tfstiff.records.words import moment
 
 _VERY_EARLY = 0.05  # epochs
 _DECADES = 2  # a logarithmic axis is worth its trouble from here on
-
-
-def times(measurements: Sequence[Measurement]) -> tuple[list[float], str]:
-    """The time of each measurement, and its unit: `epoch`, else `step`, else `measurement` (0, 1, 2, …)."""
-    epochs = [measurement.epoch for measurement in measurements]
-    if all(math.isfinite(epoch) for epoch in epochs):
-        return epochs, "epoch"
-    steps = [measurement.step for measurement in measurements]
-    if all(step >= 0 for step in steps):
-        return [float(step) for step in steps], "step"
-    return [float(index) for index in range(len(measurements))], "measurement"
 
 
 def choose_stages(measurements: Sequence[Measurement], limit: int = 4) -> list[Measurement]:
@@ -37,7 +27,7 @@ def choose_stages(measurements: Sequence[Measurement], limit: int = 4) -> list[M
         measurements: In order of time.
         limit: How many at most, 1 to 4.
     """
-    when, unit = times(measurements)
+    when, unit = times_of(measurements)
     last = len(measurements) - 1
     chosen = {0, last} if limit > 1 else {last}
 

@@ -27,7 +27,6 @@ HALF_LINES = {"train": _BLUE, "val": _GREEN}
 KIND_LINES = {"within": _BLUE, "between": _VERMILION, "mean": _BLUE}
 
 Table = tuple[list[str], list[list[object]]]  # header and rows
-NORMAL_QUANTILE = 1.96  # of the 95 % intervals of means over hundreds of examples
 
 # Colours that get lighter in order, also in greyscale: for learning rates, layers and whatever else has an order.
 _ORDERED = matplotlib.colormaps["viridis"]

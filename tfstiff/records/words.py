@@ -26,7 +26,14 @@ DISTANCE_NAMES = {
     "l1": "distance, L1",
     "l2": "distance, L2",
 }
+TURNS_IN_WORDS = {  # by the rule that finds them
+    "stiffness_drop": "stiffness turns down",
+    "validation_minimum": "validation loss is lowest",
+    "gap_growth": "the gap between the losses grows",
+    "generalization_loss": "validation loss is 5 % above its lowest",
+}
 ABSENT = "–"
+_NO_VARIATION = 1e-9  # an interval below it is rounding
 
 
 class LengthStatus(NamedTuple):
@@ -123,6 +130,27 @@ def number(value: float, digits: int = 3, *, minus: str = "−") -> str:
         return "∞" if value > 0 else f"{minus}∞"
     text = f"{value:.{digits}f}" if abs(value) < 1000 else f"{value:.4g}"
     return text.replace("-", minus) if float(text) else text.removeprefix("-")
+
+
+def has_interval(low: float, high: float) -> bool:
+    """Whether the two ends are those of an interval with an extent."""
+    return math.isfinite(low) and math.isfinite(high) and high - low > _NO_VARIATION
+
+
+def with_interval(value: float, low: float, high: float, digits: int = 3) -> str:
+    """`0.741 (95\u00a0% interval 0.717 to 0.765)`; the reason where there is no interval."""
+    if math.isnan(value):
+        return "not measurable"
+    if has_interval(low, high):
+        return f"{number(value, digits)} (95\u00a0% interval {number(low, digits)} to {number(high, digits)})"
+    why = "too few examples" if math.isnan(low) or math.isnan(high) else "nothing varies among the pairs"
+    return f"{number(value, digits)} (no interval: {why})"
+
+
+def in_brackets(value: float, low: float, high: float, *, minus: str = "−") -> str:
+    """`0.741 [0.717, 0.765]`, a value with its 95\u00a0% interval in a table; the value alone where it has none."""
+    limits = f" [{number(low, minus=minus)}, {number(high, minus=minus)}]" if has_interval(low, high) else ""
+    return number(value, minus=minus) + limits
 
 
 def setting_in_words(value: Any) -> str:

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfstiff.analysis.overfitting import times_of
+from tfstiff.analysis.readings import Reading, reading_of_pairs, times_of
+from tfstiff.analysis.source import Source
 from tfstiff.records import METRICS, DistanceStiffness, Measurement, PairSetStiffness
 from tfstiff.records.words import length_limits, moment, status_of_length
 from tfstiff.report.comparison import Point, group_names
 from tfstiff.report.overfitting import onset_of
-from tfstiff.report.source import Source
 from tfstiff.stiffness.intervals import quantile
 
 _FINE_CELLS = 1_000_000
@@ -123,7 +123,7 @@ def _run(source: Source, cells: _Cells, every: int, layers: bool) -> dict[str, A
     return {
         "name": source.name,
         "unit": unit,
-        "times": _rounded(when.tolist()),
+        "times": _rounded(when),
         "moments": [moment(m) for m in measurements],
         "classes": list(measurements[-1].class_names),
         "metrics": list(source.metrics),
@@ -144,30 +144,22 @@ def _scope(found: Sequence[_PairSets], cells: _Cells, matrices: Iterable[int]) -
 def _pair_set(found: Sequence[PairSetStiffness | None], cells: _Cells, matrices: set[int]) -> dict[str, Any]:
     series: dict[str, Any] = {}
     for metric in METRICS:
-        if any(one is not None and getattr(one, metric) is not None for one in found):
-            series[metric] = {kind: _by_class(found, metric, kind) for kind in ("within", "between")}
+        has_classes = any(one is not None and getattr(one, metric) is not None for one in found)
+        kinds = ("within", "between") if has_classes else ("mean",)
+        series[metric] = {kind: _series(found, f"{metric}_{kind}") for kind in kinds}
+        if has_classes:
             series[metric]["matrices"] = [
                 _matrix(getattr(one, metric), cells) if one is not None and index in matrices else None
                 for index, one in enumerate(found)
             ]
-        else:
-            values = [math.nan if one is None else getattr(one, f"mean_{metric}") for one in found]
-            widths = [
-                math.nan if one is None else quantile(math.inf) * getattr(one, f"mean_{metric}_se") for one in found
-            ]
-            series[metric] = {"mean": {"value": _rounded(values), "half": _rounded(widths)}}
     spaces = dict.fromkeys(name for one in found if one is not None for name in one.spaces)
     profiles = {name: [None if one is None else _space(one.spaces.get(name)) for one in found] for name in spaces}
     return {**series, "spaces": profiles}
 
 
-def _by_class(found: Sequence[PairSetStiffness | None], metric: str, kind: str) -> dict[str, Any]:
-    classes = [None if one is None else getattr(one, metric) for one in found]
-
-    def column(suffix: str) -> np.ndarray:
-        return np.array([math.nan if one is None else getattr(one, f"{kind}{suffix}") for one in classes])
-
-    return {"value": _rounded(column("")), "half": _rounded(quantile(column("_df")) * column("_se"))}
+def _series(found: Sequence[PairSetStiffness | None], kind: str) -> dict[str, Any]:
+    read = [reading_of_pairs(one, kind) or Reading(math.nan) for one in found]
+    return {"value": _rounded(one.value for one in read), "half": _rounded(one.half_width for one in read)}
 
 
 def _matrix(by_class: Any, cells: _Cells) -> dict[str, Any] | None:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from tfstiff.analysis.loss_level import AtLossLevel, at_training_loss
+from tfstiff.analysis.source import Source
 from tfstiff.records import Measurement
 from tfstiff.records.words import setting_in_words, status_of_length
-from tfstiff.report.source import Source
 from tfstiff.stiffness.intervals import interval, quantile
 
 # Settings that do not bear on what was trained and measured, or follow from others.

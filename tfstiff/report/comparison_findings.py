@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from tfstiff.records.words import number
+from tfstiff.analysis.source import Source
+from tfstiff.records.words import has_interval, number, with_interval
 from tfstiff.report.comparison import Point, Value, at_epoch, common_epoch, group_names, group_rows
 from tfstiff.report.findings import contrast_of, difference
-from tfstiff.report.source import Source
-from tfstiff.report.words import has_interval, with_interval
 from tfstiff.stiffness.intervals import LEVEL
 
 _FEWEST_SEEDS, _SAFE_SEEDS = 2, 3

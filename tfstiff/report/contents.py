@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
+from tfstiff.analysis.source import Source, read_sources
 from tfstiff.errors import InvalidInput
 from tfstiff.records import RunFolder
 from tfstiff.records.words import LENGTH_STATUSES, PAIR_SET_NAMES
@@ -14,7 +15,6 @@ from tfstiff.report.comparison import comparison_points, quantities
 from tfstiff.report.comparison_findings import comparison_findings
 from tfstiff.report.findings import findings
 from tfstiff.report.settings import model_in_words
-from tfstiff.report.source import Source, read_sources
 from tfstiff.report.static_figures import static_figures
 from tfstiff.report.tables import (
     Table,

@@ -11,12 +11,21 @@ from collections.abc import Iterator
 import numpy as np
 
 from tfstiff.analysis.contrast import Contrast, paired_contrast
+from tfstiff.analysis.readings import reading
+from tfstiff.analysis.source import Source
 from tfstiff.errors import InvalidInput
 from tfstiff.records import ClassStiffness, Measurement
-from tfstiff.records.words import METRICS_IN_WORDS, PAIRS_IN_WORDS, length_in_words, moment, number, status_of_length
+from tfstiff.records.words import (
+    METRICS_IN_WORDS,
+    PAIRS_IN_WORDS,
+    has_interval,
+    length_in_words,
+    moment,
+    number,
+    status_of_length,
+    with_interval,
+)
 from tfstiff.report.overfitting import overfitting_findings
-from tfstiff.report.source import Source
-from tfstiff.report.words import estimate, has_interval, with_interval
 from tfstiff.stiffness.intervals import interval
 
 _KINDS = {"within": "examples of one class", "between": "examples of different classes"}
@@ -43,7 +52,7 @@ def findings(source: Source) -> list[tuple[str, list[str]]]:
     else:
         sections.append(("Stiffness", list(_overall(source, measured))))
     sections.append(("Critical length", list(_length(source, measured))))
-    sections.append(("Overfitting", overfitting_findings(source)))
+    sections.append(("Turning points", list(overfitting_findings(source))))
     sections.append(("Reservations", list(_reservations(source))))
     return [(heading, sentences) for heading, sentences in sections if sentences]
 
@@ -102,18 +111,17 @@ def _accuracy(measurement: Measurement) -> str:
 def _by_class(source: Source, measured: list[Measurement]) -> Iterator[str]:
     pair_set, first, last = source.main_pair_set, measured[0], measured[-1]
     for metric in source.metrics:
-        found: ClassStiffness = getattr(last[pair_set], metric)
         parts = []
         for kind, pairs in _KINDS.items():
-            value, se, degrees = (getattr(found, f"{kind}{suffix}") for suffix in ("", "_se", "_df"))
-            side = against_zero(*interval(value, se, degrees))
-            parts.append(f"{estimate(value, se, degrees)} for {pairs}" + (f", {side}" if side else ""))
+            found = reading(last, f"{metric}_{kind}_{pair_set}")
+            side = against_zero(found.low, found.high)
+            parts.append(f"{with_interval(found.value, found.low, found.high)} for {pairs}" + f", {side}" * bool(side))
         yield (
             f"At {moment(last)} the mean {METRICS_IN_WORDS[metric]} of {PAIRS_IN_WORDS[pair_set]} was "
             f"{parts[0]}, and {parts[1]}."
         )
-        low, high = interval(found.contrast, found.contrast_se, found.contrast_df)
-        between = Contrast(found.contrast, found.contrast_se, math.nan, float(low), float(high))
+        contrast = reading(last, f"{metric}_contrast_{pair_set}")
+        between = Contrast(contrast.value, contrast.se, math.nan, contrast.low, contrast.high)
         verbs = ("was higher than between classes", "was lower than between classes")
         yield difference(f"Within classes the {metric}", between, verbs)
         if len(measured) > 1:
@@ -177,15 +185,13 @@ def _overall(source: Source, measured: list[Measurement]) -> Iterator[str]:
     """Of targets without classes: no influences are kept, so a change is judged by the sum of the two errors."""
     pair_set, first, last = source.main_pair_set, measured[0], measured[-1]
     for metric in source.metrics:
-        ends = [
-            (getattr(m[pair_set], f"mean_{metric}"), getattr(m[pair_set], f"mean_{metric}_se")) for m in (first, last)
-        ]
+        before, after = (reading(one, f"{metric}_mean_{pair_set}") for one in (first, last))
         yield (
             f"At {moment(last)} the mean {METRICS_IN_WORDS[metric]} of {PAIRS_IN_WORDS[pair_set]} was "
-            f"{estimate(*ends[1])}, over all pairs; the targets have no classes."
+            f"{with_interval(after.value, after.low, after.high)}, over all pairs; the targets have no classes."
         )
         if len(measured) > 1:
-            value, bound = ends[1][0] - ends[0][0], ends[0][1] + ends[1][1]
+            value, bound = after.value - before.value, before.se + after.se
             low, high = interval(value, bound)
             change = Contrast(value, bound, math.nan, float(low), float(high))
             yield difference(f"Since {moment(first)} the mean {metric}", change)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from tfstiff.analysis.source import Source
 from tfstiff.records.words import PAIR_SET_NAMES, joined, setting_in_words
-from tfstiff.report.source import Source
 
 _SPLITS = {"train": "training"}
 

@@ -7,11 +7,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from tfstiff.analysis.readings import reading_of_length, reading_of_pairs
+from tfstiff.analysis.source import Source
 from tfstiff.records import CriticalLength, Measurement, PairSetStiffness
-from tfstiff.records.words import ABSENT, PAIR_SET_NAMES, number, setting_in_words, status_of_length
+from tfstiff.records.words import ABSENT, PAIR_SET_NAMES, has_interval, in_brackets, number, setting_in_words
 from tfstiff.report.comparison import Point, differing_settings, group_names, group_rows
-from tfstiff.report.source import Source
-from tfstiff.report.words import cell, has_interval
 
 
 class Table(NamedTuple):
@@ -42,7 +42,7 @@ def measurement_table(source: Source, pair_set: str) -> Table:
         row = [*_when(m), number(m.train.loss, 4), number(m.validation.loss, 4)]
         if source.has_classes:
             row += [number(m.train.accuracy), number(m.validation.accuracy)]
-        row += [_stiffness(found, metric, kind) for metric, kind in columns]
+        row += [_mean(found, f"{metric}_{kind}") for metric, kind in columns]
         rows.append([*row, _length(length), length.status.replace("_", " ")])
     return Table(f"Measurements, {PAIR_SET_NAMES[pair_set]} pairs; ± and brackets: 95\u00a0% intervals", header, rows)
 
@@ -70,7 +70,7 @@ def layer_table(source: Source, pair_set: str) -> Table | None:
     rows = []
     for path, found in layers.items():
         length = found.critical_length
-        cells = [_stiffness(found, metric, kind) for metric, kind in columns]
+        cells = [_mean(found, f"{metric}_{kind}") for metric, kind in columns]
         rows.append([path, *cells, _length(length), length.status.replace("_", " ")])
     caption = f"Layers by themselves at the last measurement, {PAIR_SET_NAMES[pair_set]} pairs"
     return Table(caption, ["layer", *(f"{metric} {kind}" for metric, kind in columns), "ξ", "status of ξ"], rows)
@@ -142,31 +142,26 @@ def group_table(sources: Sequence[Source], point: Point, names: Mapping[str, str
 
 
 def _compared(value: Any) -> str:
-    text = number(value.value)
-    if has_interval(value.low, value.high):
-        text += f" [{number(value.low)}, {number(value.high)}]"
+    text = in_brackets(value.value, value.low, value.high)
     return text + (f" ({value.note})" if value.note else "")
 
 
 def _length(length: CriticalLength) -> str:
-    if not status_of_length(length.status).has_length:
+    read = reading_of_length(length)
+    return in_brackets(read.value, read.low, read.high)
+
+
+def _mean(found: PairSetStiffness, kind: str) -> str:
+    """`0.741 ± 0.024`: a mean and half the width of its 95\u00a0% interval."""
+    read = reading_of_pairs(found, kind)
+    if read is None:
         return ABSENT
-    has_limits = length.interval == "bounded"
-    return number(length.value) + f" [{number(length.low)}, {number(length.high)}]" * has_limits
+    return number(read.value) + (f" ± {number(read.half_width)}" if has_interval(read.low, read.high) else "")
 
 
 def _when(measurement: Measurement) -> list[str]:
     epoch = f"{measurement.epoch:.3g}" if math.isfinite(measurement.epoch) else ABSENT
     return [epoch, str(measurement.step) if measurement.step >= 0 else ABSENT]
-
-
-def _stiffness(found: PairSetStiffness, metric: str, kind: str) -> str:
-    if kind == "mean":
-        return cell(getattr(found, f"mean_{metric}"), getattr(found, f"mean_{metric}_se"))
-    by_class = getattr(found, metric)
-    if by_class is None:
-        return ABSENT
-    return cell(*(getattr(by_class, f"{kind}{suffix}") for suffix in ("", "_se", "_df")))
 
 
 def _four_digits(value: float) -> str:

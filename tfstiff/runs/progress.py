@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfstiff.records import Measurement
-from tfstiff.records.words import default_pair_set
+from tfstiff.records.words import TURNS_IN_WORDS, default_pair_set
 
 
 class Progress:
@@ -96,7 +96,7 @@ def describe_event(event: Mapping[str, Any]) -> str:
             f"to {event['value']:.3f}, so training was stopped"
         )
     elif kind == "onset_confirmed":
-        text = f"onset of overfitting by {event['rule']}: step {event['onset_step']}"
+        text = f"turning point: {TURNS_IN_WORDS[event['rule']]} at step {event['onset_step']}"
     else:
         return ""
     return f"step {event['step']}: {text}"

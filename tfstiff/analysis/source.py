@@ -1,4 +1,4 @@
-"""What the report knows of a run: all that can be read of it, and a problem for each thing that cannot."""
+"""A run as it is shown: all that can be read of it, and a problem for each thing that cannot."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from tfstiff.records.words import default_pair_set
 
 @dataclass(frozen=True)
 class Source:
-    """A run as the report shows it.
+    """A run as it is shown.
 
     Attributes:
+        folder: Where it is.
         name: Its folder's name, with that of the folder above where names are equal.
         status: running, completed, failed, interrupted, diverged, or `unknown`.
         measurements: In order of time; may be empty.
@@ -24,9 +25,11 @@ class Source:
         meta: Its provenance; empty where it is not known.
         events: What happened beside the schedule.
         timings: Where the time went.
-        problems: A text for each thing that cannot be read, or that went wrong.
+        damages: One for each file that cannot be read.
+        has_died: Whether it says that it is running, and its process is gone.
     """
 
+    folder: Path
     name: str
     status: str
     measurements: Sequence[Measurement]
@@ -34,7 +37,14 @@ class Source:
     meta: Mapping[str, Any] = field(default_factory=dict)
     events: Sequence[Mapping[str, Any]] = ()
     timings: Mapping[str, float] = field(default_factory=dict)
-    problems: Sequence[str] = ()
+    damages: Sequence[RecordCorrupt] = ()
+    has_died: bool = False
+
+    @property
+    def problems(self) -> list[str]:
+        """A text for each thing that cannot be read, or that went wrong."""
+        died = "The run says that it is running, but its process has ended: it was killed or the machine stopped."
+        return [*map(str, self.damages), *[died] * self.has_died]
 
     @property
     def has_classes(self) -> bool:
@@ -69,19 +79,21 @@ def read_sources(runs: Sequence[RunFolder]) -> list[Source]:
 
 
 def _read(run: RunFolder, name: str) -> Source:
-    problems: list[str] = [str(problem) for problem in run.problems]
+    damages = {str(problem): problem for problem in run.problems}
     found: dict[str, Any] = {"status": "unknown", "spec": {}, "meta": {}, "events": [], "timings": {}}
     for attribute in found:
         try:
             found[attribute] = getattr(run, attribute)
         except RecordCorrupt as problem:
-            if str(problem) not in problems:
-                problems.append(str(problem))
-    if found["status"] == "running" and not run.is_running:
-        problems.append(
-            "The run says that it is running, but its process has ended: it was killed or the machine stopped."
-        )
-    return Source(name, measurements=run.measurements, problems=problems, **found)
+            damages.setdefault(str(problem), problem)
+    return Source(
+        run.folder,
+        name,
+        measurements=run.measurements,
+        damages=list(damages.values()),
+        has_died=found["status"] == "running" and not run.is_running,
+        **found,
+    )
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
