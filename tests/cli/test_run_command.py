@@ -459,7 +459,7 @@ def test_groups_of_classes_and_onsets_are_shown_and_recorded(no_figures):
         assert "Blocks of classes, train_val" in text
         assert f"{blocks.same_group:.3f}±" in text
         assert "even: 0, 2; odd: 1" in text
-        assert "Onset of overfitting" in text
+        assert "Turning points" in text
         assert "cosine within train val turns down" in text
     document = json.loads(tfstiff("show", "out", "--json").stdout)
     assert document["groups"] == found.spec["groups"]

@@ -149,7 +149,7 @@ def test_on_a_terminal_the_panel_stands_there_with_how_far_the_run_is(tmp_path, 
     monkeypatch.setattr(watch, "Console", lambda: Console(force_terminal=True, width=100, file=sys.stdout))
     result = watched(run.folder)
     last = run.measurements[-1]
-    assert f"{last['train_val'].cosine.within:.3f}±.020" in result.stdout
+    assert f"{last['train_val'].cosine.within:.3f}±.039" in result.stdout
     assert "completed, 3 of 4 measurements" in result.stdout
     assert result.exit_code == 0
 
@@ -204,7 +204,7 @@ def test_training_on_a_terminal_shows_the_panel_above_the_bar_and_takes_both_awa
     progress._live.refresh()
     text = console.file.getvalue()
     assert "[begin]" in text
-    assert f"{m['train_val'].cosine.within:.3f}±.020" in text
+    assert f"{m['train_val'].cosine.within:.3f}±.039" in text
     assert "measured in 0.2 s" in text
     assert "epoch 1/2" in text
     assert "4/10" in text

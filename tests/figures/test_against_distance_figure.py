@@ -91,7 +91,7 @@ def test_dots_are_the_bins_that_hold_pairs():
     one = replace(one, pair_sets={"val_val": with_space(one["train_train"], profile=profile)})
     bars, dots, band = distance([one]).axes[0].collections
     assert len(bars.get_segments()) == 1  # only one bin has pairs enough for an error
-    np.testing.assert_allclose(bars.get_segments()[0], [[0.5, 0.1 - 1.96 * 0.02], [0.5, 0.1 + 1.96 * 0.02]])
+    np.testing.assert_allclose(bars.get_segments()[0], [[0.5, 0.1 - 1.959964 * 0.02], [0.5, 0.1 + 1.959964 * 0.02]])
     assert band.get_alpha() < 0.2
     np.testing.assert_allclose(dots.get_offsets(), [[0.1, 0.9], [0.5, 0.1]])
     small, large = dots.get_sizes()

@@ -49,7 +49,7 @@ def test_every_run_is_a_dot_with_its_bar(tmp_path):
     assert [len(line.get_ydata()) for line in dots] == [3] * 6  # pair sets times rates
     found = at_training_loss(runs[0], 1.0)["stiffness_sign_between_train_train"]
     segment = panel.collections[0].get_segments()[0]
-    np.testing.assert_allclose(segment[:, 1], [found.value - 1.96 * found.se, found.value + 1.96 * found.se])
+    np.testing.assert_allclose(segment[:, 1], [found.value - 1.959964 * found.se, found.value + 1.959964 * found.se])
 
 
 def test_runs_that_do_not_reach_a_loss_are_counted_and_leave_a_gap(tmp_path):

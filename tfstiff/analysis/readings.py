@@ -135,10 +135,12 @@ def _reading_of_half(half: HalfSummary, part: str) -> Reading:
 
 
 def _reading_of(holder: Any, kind: str) -> Reading | None:
-    if holder is None or not hasattr(holder, f"{kind}_df"):
+    if holder is None or not hasattr(holder, f"{kind}_se"):
         return None
-    value, se, degrees = (getattr(holder, f"{kind}{suffix}") for suffix in ("", "_se", "_df"))
-    return _estimate(value, se, degrees, getattr(holder, f"{kind}_influence", None))
+    degrees = getattr(holder, f"{kind}_df", math.inf)
+    return _estimate(
+        getattr(holder, kind), getattr(holder, f"{kind}_se"), degrees, getattr(holder, f"{kind}_influence", None)
+    )
 
 
 def _estimate(value: float, se: float, degrees: float = math.inf, influence: np.ndarray | None = None) -> Reading:
