@@ -9,8 +9,8 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras.src.losses import LossFunctionWrapper
 
+from tfstiff._keras import loss_of_function, loss_weights, mask_of
 from tfstiff.errors import UnsupportedModel
 
 _WANTED = "a loss that returns one value per example (or per example and position), as keras.losses.Loss.call does"
@@ -133,11 +133,6 @@ def resolve_loss(model: keras.Model, loss: Any = None) -> ExampleLoss:
     return ExampleLoss(model.loss, loss_weights(model), names)
 
 
-def loss_weights(model: keras.Model) -> Any:
-    """What `model` was compiled with as `loss_weights`."""
-    return getattr(getattr(model, "_compile_loss", None), "_user_loss_weights", None)
-
-
 def _keras_loss(identifier: Any) -> keras.losses.Loss | None:
     """A Keras loss; a function of `y_true, y_pred` is wrapped, as `compile` does it."""
     if identifier is None:
@@ -146,7 +141,7 @@ def _keras_loss(identifier: Any) -> keras.losses.Loss | None:
         found = keras.losses.get(identifier)
     except ValueError as error:
         raise UnsupportedModel("The loss is not known to Keras.", expected=_WANTED, received=identifier) from error
-    return found if isinstance(found, keras.losses.Loss) else LossFunctionWrapper(found)
+    return found if isinstance(found, keras.losses.Loss) else loss_of_function(found)
 
 
 def _one_loss(loss: keras.losses.Loss, y: Any, prediction: tf.Tensor) -> tf.Tensor:
@@ -156,11 +151,11 @@ def _one_loss(loss: keras.losses.Loss, y: Any, prediction: tf.Tensor) -> tf.Tens
     loss with more axes (per token, per pixel) is averaged over them; where Keras carries a mask on the prediction or on
     the loss, over what is not masked. The loss's reduction is not applied.
     """
-    masks = [getattr(prediction, "_keras_mask", None)]
+    masks = [mask_of(prediction)]
     dtype = max(prediction.dtype, tf.as_dtype(loss.dtype), key=lambda dtype: dtype.size)
     y, prediction = tf.nest.map_structure(lambda tensor: tf.cast(tensor, dtype), (y, prediction))
     values = tf.convert_to_tensor(loss.call(y, prediction))
-    masks.append(getattr(values, "_keras_mask", None))
+    masks.append(mask_of(values))
     if values.shape.rank == 0:
         raise UnsupportedModel(
             "The loss returns one value for the whole batch, so examples have no gradient of their own.",

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfstiff._keras import loss_weights
 from tfstiff.errors import InvalidInput, UnsupportedModel
 from tfstiff.gradients.gradient_factors import (
     GradientFactors,
@@ -20,7 +21,6 @@ from tfstiff.gradients.gradient_factors import (
     of_weights,
     squared_norms,
 )
-from tfstiff.gradients.loss import loss_weights
 from tfstiff.gradients.memory import MemoryPlan, plan_memory
 from tfstiff.gradients.objective import Objective, ObjectiveFunction, check_model, resolve_objective
 from tfstiff.gradients.products import products, row_products

@@ -13,10 +13,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfstiff._keras import variable_of
 from tfstiff.errors import UnsupportedModel
 from tfstiff.gradients.gradient_factors import GradientFactors, Layout, gradients_by_weight
 from tfstiff.gradients.structured import Forward
-from tfstiff.gradients.tracing import variable_of
 
 _EAGER_CALLS = 8  # what two draws of the proof take
 

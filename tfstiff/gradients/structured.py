@@ -17,11 +17,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfstiff._keras import variable_of
 from tfstiff.gradients.factors import Factor, Outer, formed_sum, in_precision, merge
 from tfstiff.gradients.gradient_factors import GradientFactors, Layout, inverse_scales, no_gradients, squared_norms
 from tfstiff.gradients.operations import NoRule, Use, apply_rule
 from tfstiff.gradients.pulling_back import Derived, PullBack
-from tfstiff.gradients.tracing import variable_of
 from tfstiff.gradients.uses import UseSite, VariableDependence, find_uses, is_view, recipe
 
 # Formed gradients of fewer entries than this lie side by side: a matrix product of few columns costs a pass over the

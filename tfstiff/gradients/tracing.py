@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfstiff._keras import all_layers
 from tfstiff.errors import UnsupportedModel
 
 PRECISIONS = ("float32", "float64", "policy")
@@ -42,7 +43,7 @@ def traceable(model: keras.Model, precision: str = "float32") -> Iterator[None]:
     changed: list[tuple[Any, str, Any]] = []
     were_eager = tf.config.functions_run_eagerly()
     try:
-        for layer in model._flatten_layers():
+        for layer in all_layers(model):
             if layer.quantization_mode is not None:
                 raise UnsupportedModel(
                     f"The layer {layer.path} is quantised, so its weights have no gradient.",
@@ -77,10 +78,4 @@ def compiled() -> Iterator[None]:
 
 def coarsest_dtype(model: keras.Model) -> tf.DType:
     """The lowest precision that a layer of `model` computes in."""
-    return min((tf.as_dtype(layer.compute_dtype) for layer in model._flatten_layers()), key=lambda dtype: dtype.size)
-
-
-def variable_of(weight: keras.Variable) -> tf.Variable:
-    """The TensorFlow variable of a weight; under a distribution strategy, that of the first replica."""
-    value = weight.value if isinstance(weight.value, tf.Variable) else weight._value
-    return getattr(value, "values", (value,))[0]
+    return min((tf.as_dtype(layer.compute_dtype) for layer in all_layers(model)), key=lambda dtype: dtype.size)

@@ -17,6 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfstiff._keras import set_path
 from tfstiff.errors import InvalidInput, UnsupportedModel
 from tfstiff.gradients.loss import predict, resolve_loss
 from tfstiff.gradients.memory import MemoryPlan
@@ -186,7 +187,7 @@ def load_with_loss(folder: Path) -> keras.Model:
         ) from error
     paths = json.loads((folder / "paths.json").read_text())
     for weight, path in zip(model.weights, paths, strict=True):
-        weight._path = path  # which a saved model does not keep, and by which layers are known
+        set_path(weight, path)  # by which layers are known
     model.compile(**config)
     return model
 

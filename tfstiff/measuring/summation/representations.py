@@ -45,11 +45,7 @@ def check_space(model: keras.Model, space: str) -> list[str]:
     """
     if space == INPUT:
         return []
-    if (
-        not isinstance(model, keras.Sequential)
-        and not getattr(model, "_functional", None)
-        and not _is_functional(model)
-    ):
+    if not isinstance(model, keras.Sequential | keras.Function):
         raise UnsupportedModel(
             "Distances in the space of a layer need a model whose layers' outputs can be read.",
             expected="a functional or sequential model",
@@ -64,10 +60,6 @@ def check_space(model: keras.Model, space: str) -> list[str]:
             "The model has no such layer.", expected=f"input, all, or one of {', '.join(known)}", received=space
         )
     return [space]
-
-
-def _is_functional(model: keras.Model) -> bool:
-    return bool(getattr(model, "inputs", None)) and hasattr(model, "_operations")
 
 
 def _outputs(model: keras.Model, x: Any, count: int) -> dict[str, np.ndarray]:

@@ -8,9 +8,8 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src.backend.common import global_state
-from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_generator
 
+from tfstiff._keras import global_random_state, made_global_random_state
 from tfstiff.errors import CheckpointCorrupt
 
 _NUMPY_KEY, _GLOBAL_SEED = "numpy_random_key", "keras_random_state"
@@ -31,9 +30,9 @@ def take(model: keras.Model) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         What is plain, as JSON can hold it, and the arrays by name.
     """
     arrays = {f"variables/{index:05d}": _array(variable) for index, variable in enumerate(_variables(model))}
-    generator = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
-    if generator is not None:
-        arrays[_GLOBAL_SEED] = _array(generator.state)
+    random_state = global_random_state()
+    if random_state is not None:
+        arrays[_GLOBAL_SEED] = _array(random_state)
     numpy_state = np.random.get_state(legacy=False)
     arrays[_NUMPY_KEY] = numpy_state["state"].pop("key")
     plain = {"python": random.getstate(), "numpy": numpy_state, "stop_training": bool(model.stop_training)}
@@ -78,7 +77,7 @@ def put_back(model: keras.Model, plain: Mapping[str, Any], arrays: Mapping[str, 
     for variable, array in zip(variables, stored, strict=True):
         _assign(variable, array)
     if _GLOBAL_SEED in arrays:
-        _assign(global_seed_generator().state, arrays[_GLOBAL_SEED])
+        _assign(made_global_random_state(), arrays[_GLOBAL_SEED])
     version, numbers, gauss = plain["python"]
     random.setstate((version, tuple(numbers), gauss))
     inner = {**plain["numpy"]["state"], "key": arrays[_NUMPY_KEY]}

@@ -1,0 +1,54 @@
+"""Every touch of Keras' and TensorFlow's private parts. A test for each says when one moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras.src.backend.common import global_state
+from keras.src.losses import LossFunctionWrapper
+from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_generator
+
+
+def all_layers(model: keras.Model) -> list[keras.Layer]:
+    """`model`, its layers, theirs, and so on; each once."""
+    return list(model._flatten_layers())
+
+
+def loss_weights(model: keras.Model) -> Any:
+    """What `model` was compiled with as `loss_weights`; None where it was not."""
+    return getattr(getattr(model, "_compile_loss", None), "_user_loss_weights", None)
+
+
+def loss_of_function(function: Callable[..., Any]) -> keras.losses.Loss:
+    """The loss that `compile` makes of a function of `y_true, y_pred`."""
+    return LossFunctionWrapper(function)
+
+
+def mask_of(tensor: tf.Tensor) -> tf.Tensor | None:
+    """The mask that Keras' layers hand on with a tensor."""
+    return getattr(tensor, "_keras_mask", None)
+
+
+def variable_of(weight: keras.Variable) -> tf.Variable:
+    """The TensorFlow variable of a weight, also where a scope puts a tensor in its place; that of the first replica."""
+    value = weight.value if isinstance(weight.value, tf.Variable) else weight._value
+    return getattr(value, "values", (value,))[0]
+
+
+def set_path(weight: keras.Variable, path: str) -> None:
+    """Sets `weight.path`, which a saved model does not keep."""
+    weight._path = path
+
+
+def global_random_state() -> keras.Variable | None:
+    """The state from which Keras draws where no seed is given; None as long as nothing was drawn."""
+    generator = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
+    return None if generator is None else generator.state
+
+
+def made_global_random_state() -> keras.Variable:
+    """`global_random_state`, made where there is none."""
+    return global_seed_generator().state
