@@ -10,7 +10,7 @@ from oracles import relative_error
 from small_models import SOFTMAX, Weighted, labelled, sequential
 
 from tfstiff.gradients import forming, per_example_gradients
-from tfstiff.gradients.operations import convolution
+from tfstiff.gradients.operations import windows
 
 layers = keras.layers
 FORWARD = {1: layers.Conv1D, 2: layers.Conv2D, 3: layers.Conv3D}
@@ -77,14 +77,14 @@ def test_both_forms(name, form, is_transposed, monkeypatch):
     """Whichever is cheaper; slices serve only strides of 1."""
     used = {"slices": 0, "patches": 0}
     for counted, method in (("slices", "_by_slices"), ("patches", "patches")):
-        original = getattr(convolution._Window, method)
+        original = getattr(windows.Window, method)
 
         def counting(*arguments, counted=counted, original=original):
             used[counted] += 1
             return original(*arguments)
 
-        monkeypatch.setattr(convolution._Window, method, counting)
-    monkeypatch.setattr(convolution, "_FEW_CHANNELS", 100 if form == "slices" else 0)
+        monkeypatch.setattr(windows.Window, method, counting)
+    monkeypatch.setattr(windows, "_FEW_CHANNELS", 100 if form == "slices" else 0)
     kernel = KERNELS[name]
     made = (BACKWARD if is_transposed else FORWARD)[len(kernel)]
     for padding in ("same", "valid"):

@@ -2,169 +2,104 @@
 
 from __future__ import annotations
 
-import itertools
 import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
 
-import numpy as np
 import tensorflow as tf
 
-from tfstiff.gradients.forming import in_parts, padded_width, sum_of_outers
+from tfstiff.gradients.forming import in_parts, padded_width
 from tfstiff.gradients.operations import NoRule, Use, register
-
-# Patches are gathered by copying the channels at one place of the image at a time, which are too few bytes where there
-# are this many or fewer; then slices of whole planes are faster, but for strides, at which slices are ten times slower.
-_FEW_CHANNELS = 4
+from tfstiff.gradients.operations.windows import Window
 
 
 @register("Conv2D", "Conv3D")
 def convolution(use: Use) -> tf.Tensor:
     """The gradients of the kernel (*kernel, channels in / groups, channels out), flat."""
-    if use.operand != 1:
-        raise NoRule(f"a {use.operation.type} with weights as its image")
-    return _kernel_gradients(use, use.operation.inputs[0], use.output_gradient, like=use.output)
+    *kernel, channels_in, _ = use.weight_shape
+    return _kernel_gradients(use, use.data, use.output_gradient, use.output, tuple(kernel), channels_in)
 
 
 @register("Conv2DBackpropInput", "Conv3DBackpropInputV2")
 def transposed_convolution(use: Use) -> tf.Tensor:
     """A transposed convolution is the backward pass of a plain one, in which input and output change places."""
-    if use.operand != 1:
-        raise NoRule(f"a {use.operation.type} with weights as its image")
-    return _kernel_gradients(use, use.output_gradient, use.operation.inputs[2], like=use.output)
+    *kernel, channels_in, _ = use.weight_shape
+    data = use.operation.inputs[2]
+    return _kernel_gradients(use, use.output_gradient, data, use.output, tuple(kernel), channels_in)
 
 
 @register("DepthwiseConv2dNative")
 def depthwise_convolution(use: Use) -> tf.Tensor:
-    """(n, kernel height, kernel width, channels, multiplier): each channel with its own outputs only."""
-    if use.operand != 1:
-        raise NoRule(f"a {use.operation.type} with weights as its image")
-    *kernel, channels, multiplier = use.weight_shape
-    window = _Window(use.operation, kernel)
-    image, gradient = window.channels_last(use.data), window.channels_last(use.output_gradient)
-
-    def form(image: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-        patches = window.patches(image, gradient.shape[1:-1].as_list())
-        by_channel = tf.reshape(gradient, [-1, patches.shape[1], 1, channels, multiplier])
-        return tf.reshape(tf.reduce_sum(patches[..., None] * by_channel, 1), [-1, *use.weight_shape])
-
-    num_bytes = math.prod(gradient.shape[1:]) * math.prod(kernel) * image.dtype.size
-    formed = in_parts(form, (image, gradient), num_bytes, use.weight_shape)
-    return use.sum_over_rows(formed, use.output)
+    """(n, kernel height × kernel width × channels × multiplier): each channel is a group."""
+    *kernel, _, _ = use.weight_shape
+    return _kernel_gradients(use, use.data, use.output_gradient, use.output, tuple(kernel), 1)
 
 
-def _kernel_gradients(use: Use, image: tf.Tensor, gradient: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+def _kernel_gradients(
+    use: Use, image: tf.Tensor, gradient: tf.Tensor, like: tf.Tensor, kernel: tuple[int, ...], channels_in: int
+) -> tf.Tensor:
     """Per-example gradients of the kernel of the convolution that takes `image` to the shape of `gradient`, flat.
 
-    With padded image x, strides s and dilations e, the kernel entry at (r, k) meets x[s·i + e·r, s·j + e·k] at output
-    position (i, j), so its gradient is the sum over (i, j) of that entry times the output gradient there.
+    Args:
+        use: The use.
+        image: What the kernel's window moves over.
+        gradient: What comes out of it.
+        like: Whichever of the operation's tensors says where the examples are.
+        kernel: Spatial size.
+        channels_in: Channels that one output channel sees.
     """
-    *kernel, channels_in, channels_out = use.weight_shape
-    window = _Window(use.operation, kernel)
-    image, gradient = window.channels_last(image), window.channels_last(gradient)
+    if use.operand != 1:
+        raise NoRule(f"a {use.operation.type} with weights as its image")
+    image, gradient = _channels_last(use, image), _channels_last(use, gradient)
     if None in image.shape[1:] or None in gradient.shape[1:]:
         raise NoRule(f"a {use.operation.type} of a size that is not known while tracing")
-    groups = image.shape[-1] // channels_in
-    shape = [-1, *kernel, channels_in, channels_out // groups]
+    formed = _traced_once(_formed, Window.of(use.operation, kernel), channels_in, image, gradient)
     place = use.place(like)
-    if groups == 1 and (place.axis, place.before, place.after) == (0, 1, 1):
-        return _formed(window, image, gradient)
-    parts = [
-        tf.reshape(_formed(window, *part)[:, : math.prod(shape[1:])], shape)
-        for part in zip(tf.split(image, groups, -1), tf.split(gradient, groups, -1), strict=True)
-    ]
-    return use.sum_over_rows(tf.concat(parts, -1), like)
+    if (place.axis, place.before, place.after) == (0, 1, 1):
+        return formed
+    return use.sum_over_rows(formed, like)
 
 
-def _formed(window: _Window, image: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-    """The kernel gradients of each row, flat; see `sum_of_outers`."""
-    entries = math.prod(window.kernel) * image.shape[-1]
-    num_bytes = math.prod(gradient.shape[1:-1]) * entries * image.dtype.size
-    width = padded_width(entries, gradient.shape[-1], image.dtype)
-    return in_parts(window.kernel_gradients, (image, gradient), num_bytes, [width])
+def _channels_last(use: Use, tensor: tf.Tensor) -> tf.Tensor:
+    """(rows, *spatial, channels)."""
+    if not use.operation.get_attr("data_format").startswith(b"NC"):
+        return tensor
+    return tf.transpose(tensor, [0, *range(2, tensor.shape.rank), 1])
 
 
-class _Window:
-    """How a convolution's kernel moves over its image.
+def _formed(window: Window, channels_in: int, image: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+    """The kernel gradients of each row, flat; a few zeros may stand behind them."""
+    channels, channels_out = image.shape[-1], gradient.shape[-1]
+    positions, entries = math.prod(gradient.shape[1:-1]), math.prod(window.kernel)
+    width = entries * channels_in * channels_out
+    num_bytes = positions * entries * channels * image.dtype.size
+    if channels == channels_in:
+        form = window.kernel_gradients
+        width = padded_width(entries * channels, channels_out, image.dtype)
+    elif channels_in == 1:
+        form = window.depthwise_kernel_gradients
+        num_bytes = (math.prod(image.shape[1:]) + 2 * positions * channels_out) * image.dtype.size
+    else:
+        form = partial(window.grouped_kernel_gradients, groups=channels // channels_in)
+    return in_parts(form, (image, gradient), num_bytes, [width])
 
-    Attributes:
-        kernel: Its size along each spatial axis.
-    """
 
-    def __init__(self, operation: tf.Operation, kernel: list[int]) -> None:
-        self._operation = operation
-        self.kernel = kernel
-        self._channels_first = operation.get_attr("data_format").startswith(b"NC")
-        first = 2 if self._channels_first else 1
-        self._spatial = slice(first, first + len(kernel))
-        self._strides = operation.get_attr("strides")[self._spatial]
-        self._dilations = operation.get_attr("dilations")[self._spatial]
+_traced: WeakKeyDictionary[tf.Graph, dict[Any, Callable[..., tf.Tensor]]] = WeakKeyDictionary()
 
-    def channels_last(self, tensor: tf.Tensor) -> tf.Tensor:
-        """(rows, *spatial, channels)."""
-        if not self._channels_first:
-            return tensor
-        return tf.transpose(tensor, [0, *range(2, tensor.shape.rank), 1])
 
-    def kernel_gradients(self, image: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-        """(rows, kernel entries × channels in × channels out): patches times output gradients, summed over positions.
-
-        A few zeros may stand behind them.
-        """
-        out, channels = gradient.shape[1:-1].as_list(), image.shape[-1]
-        gradient = tf.reshape(gradient, [-1, math.prod(out), gradient.shape[-1]])
-        if channels <= _FEW_CHANNELS and all(stride == 1 for stride in self._strides):
-            return self._by_slices(image, gradient, out)
-        patches = self.patches(image, out)
-        return sum_of_outers(tf.reshape(patches, [-1, math.prod(out), math.prod(self.kernel) * channels]), gradient)
-
-    def patches(self, image: tf.Tensor, out: list[int]) -> tf.Tensor:
-        """(rows, positions, kernel entries, channels): what each kernel entry meets at each output position."""
-        image = self._padded(image, out)
-        sizes, rank = image.shape[1:-1].as_list(), len(out)
-        places = []
-        for axis, (steps, entries) in enumerate(zip(out, self.kernel, strict=True)):
-            along = np.add.outer(np.arange(steps) * self._strides[axis], np.arange(entries) * self._dilations[axis])
-            places.append(np.expand_dims(along, [other for other in range(2 * rank) if other % rank != axis]))
-        index = np.ravel_multi_index(np.broadcast_arrays(*places), sizes).reshape(math.prod(out), -1)
-        flat = tf.reshape(image, [-1, math.prod(sizes), image.shape[-1]])
-        return tf.gather(flat, index.astype(np.int32), axis=1)
-
-    def _by_slices(self, image: tf.Tensor, gradient: tf.Tensor, out: list[int]) -> tf.Tensor:
-        """The same product for strides of 1, a part of the kernel at a time, from slices of each channel's plane.
-
-        Planes shifted along the last axis are laid beside each other; along the others there is one product a shift.
-        """
-        rank, width = len(out), self.kernel[-1] * image.shape[-1]
-        planes = tf.transpose(self._padded(image, out), [0, rank + 1, *range(1, rank + 1)])
-        shifted = tf.stack([self._shifted(planes, rank - 1, entry, out) for entry in range(self.kernel[-1])], 1)
-        products = []
-        for offset in itertools.product(*map(range, self.kernel[:-1])):
-            patches = shifted
-            for axis, entry in enumerate(offset):
-                patches = self._shifted(patches, axis, entry, out)
-            products.append(tf.matmul(tf.reshape(patches, [-1, width, math.prod(out)]), gradient))
-        size = math.prod(self.kernel) * image.shape[-1]
-        missing = padded_width(size, gradient.shape[-1], image.dtype) // gradient.shape[-1] - size
-        products.append(tf.zeros_like(products[0][:, :missing]))
-        return tf.reshape(tf.concat(products, 1), [-1, (size + missing) * gradient.shape[-1]])
-
-    def _shifted(self, planes: tf.Tensor, axis: int, entry: int, out: list[int]) -> tf.Tensor:
-        """What the kernel's entry along a spatial axis, these being the last ones, meets where the stride is 1."""
-        start = entry * self._dilations[axis]
-        after = (slice(None),) * (len(out) - 1 - axis)
-        return planes[(..., slice(start, start + out[axis]), *after)]
-
-    def _padded(self, image: tf.Tensor, out: list[int]) -> tf.Tensor:
-        """`image` with the zeros around it that the operation's padding means."""
-        around = [self._zeros(axis, image.shape[axis + 1], size) for axis, size in enumerate(out)]
-        return tf.pad(image, [[0, 0], *around, [0, 0]]) if any(map(any, around)) else image
-
-    def _zeros(self, axis: int, size: int, out: int) -> list[int]:
-        padding = self._operation.get_attr("padding")
-        if padding == b"VALID":
-            return [0, 0]
-        if padding == b"EXPLICIT":
-            first = 2 * (self._spatial.start + axis)
-            return list(self._operation.get_attr("explicit_paddings")[first : first + 2])
-        extent = (self.kernel[axis] - 1) * self._dilations[axis] + 1
-        total = max((out - 1) * self._strides[axis] + extent - size, 0)
-        return [total // 2, total - total // 2]
+def _traced_once(
+    form: Callable[..., tf.Tensor], window: Window, channels_in: int, image: tf.Tensor, gradient: tf.Tensor
+) -> tf.Tensor:
+    """`form(window, channels_in, image, gradient)` as a function that all convolutions alike of a graph share."""
+    signature = [tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype) for tensor in (image, gradient)]
+    shared = _traced.setdefault(image.graph, {})
+    key = (window, channels_in, *map(str, signature))
+    if key not in shared:
+        shared[key] = tf.function(
+            lambda image, gradient: form(window, channels_in, image, gradient),
+            input_signature=signature,
+            autograph=False,
+        )
+    return shared[key](image, gradient)

@@ -1,0 +1,117 @@
+"""How many operations a trace has, which is what its time goes by; and pull-backs of every kind."""
+
+import keras
+import pytest
+import tensorflow as tf
+from oracles import float64_twin, reference_gradients, relative_error
+from small_models import SOFTMAX, Weighted, labelled, sequential
+
+from tfstiff.gradients import per_example_gradients, pulling_back
+from tfstiff.gradients.plan import plan_for
+
+layers = keras.layers
+
+
+def num_operations(model, x, y):
+    graph = plan_for(model, x, y, loss=SOFTMAX).parts[0].compute.get_concrete_function().graph
+    return len(graph.get_operations())
+
+
+@pytest.mark.parametrize("size_in", [1, 2])
+def test_groups_of_a_convolution_are_one_operation(size_in):
+    def count(groups):
+        conv = layers.Conv2D(groups * 2, 3, groups=groups, padding="same", use_bias=False)
+        model = sequential((5, 4, groups * size_in), conv, layers.GlobalAveragePooling2D(), layers.Dense(3))
+        return num_operations(model, *labelled((5, 4, groups * size_in)))
+
+    assert count(24) == count(48)
+
+
+def test_a_trace_is_linear_in_depth():
+    def count(depth):
+        blocks = [layer() for _ in range(depth) for layer in block]
+        model = sequential((5, 4, 2), *blocks, layers.GlobalAveragePooling2D(), layers.Dense(3))
+        return num_operations(model, *labelled((5, 4, 2)))
+
+    block = (lambda: layers.Conv2D(2, 3, padding="same", use_bias=False), layers.BatchNormalization, layers.LeakyReLU)
+    two, four, eight = map(count, (2, 4, 8))
+    assert eight - four == 2 * (four - two)
+
+
+KINDS = {  # of functions of a weight (4, 3), and whether they are elementwise
+    "scaled": (lambda w: 3 * w, True),
+    "several reads, in several places": (lambda w: tf.exp(w) * tf.reshape(tf.reshape(w, [-1]) ** 2, [4, 3]), True),
+    "divided": (lambda w: 1 / (1 + tf.nn.softplus(w)), True),
+    "transposed": (lambda w: tf.transpose(tf.reshape(w, [3, 4])), False),
+    "columns of one length": (lambda w: w / tf.norm(w, axis=0), False),
+    "one row for all": (lambda w: w * w[:1], False),
+    "cumulated": (lambda w: tf.reverse(tf.cumsum(w), [1]), False),
+    "not differentiated": (lambda w: w * tf.stop_gradient(tf.exp(w)), True),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_pull_back(name, monkeypatch):
+    function, is_elementwise = KINDS[name]
+    found = []
+    original = pulling_back._Copy
+
+    def remember(tensor):
+        found.append(original(tensor))
+        return found[-1]
+
+    monkeypatch.setattr(pulling_back, "_Copy", remember)
+
+    def build():
+        return sequential((4,), Weighted(lambda x, w: tf.tanh(x @ function(w)), (4, 3)), layers.Dense(3))
+
+    x, y = labelled((4,))
+    model = build()
+    expected = reference_gradients(float64_twin(build, model), x, y, SOFTMAX)
+    assert relative_error(per_example_gradients(model, x, y, loss=SOFTMAX, method="structured"), expected) < 1e-5
+    assert [copy.is_elementwise for copy in found] == [is_elementwise]
+
+
+class Shared(keras.layers.Layer):
+    """Two weights in three derived tensors, one of them made of both."""
+
+    def build(self, _):
+        first, second = (
+            self.add_weight(name=name, shape=(4,), initializer=keras.initializers.RandomUniform(0.5, 1.5))
+            for name in ("first", "second")
+        )
+        self.first, self.second = first, second
+
+    def call(self, x):
+        first, second = map(tf.convert_to_tensor, (self.first, self.second))
+        return tf.tanh(x * (first * second) + tf.cumsum(first)) * tf.exp(second)
+
+
+def test_weights_in_several_derived_tensors():
+    def build():
+        return sequential((4,), Shared(), layers.BatchNormalization(), layers.Dense(3))
+
+    x, y = labelled((4,))
+    model = build()
+    expected = reference_gradients(float64_twin(build, model), x, y, SOFTMAX)
+    assert relative_error(per_example_gradients(model, x, y, loss=SOFTMAX, method="structured"), expected) < 1e-5
+
+
+def test_only_what_cannot_be_pulled_back_takes_the_generic_path():
+    """TensorFlow cannot vectorise the gradient of a reflecting pad; the other weight is not dragged along."""
+
+    def build():
+        return sequential(
+            (4,),
+            Weighted(lambda x, w: tf.tanh(x @ (w / tf.norm(w))), (4, 4)),
+            Weighted(lambda x, w: tf.tanh(x @ tf.pad(w, [[1, 0], [0, 0]], "REFLECT")), (3, 3)),
+            layers.Dense(3),
+        )
+
+    x, y = labelled((4,))
+    model = build()
+    expected = reference_gradients(float64_twin(build, model), x, y, SOFTMAX)
+    with pytest.warns(UserWarning, match="cannot pull back through MirrorPad"):
+        found = per_example_gradients(model, x, y, loss=SOFTMAX)
+    assert relative_error(found, expected) < 1e-5
+    assert plan_for(model, x, y, loss=SOFTMAX).parts[1].layout.formed == ((1,),)
