@@ -52,7 +52,7 @@ def command(
     be running still.
 
     CSV and Parquet are tidy tables: measurements, stiffness, class_matrix, distance,
-    critical_length, diagnostics, scores, ... With --out, one set of tables holds all
+    critical_length, statistics, scores, ... With --out, one set of tables holds all
     runs, told apart by the column `run`. netCDF is one file a run, with named
     dimensions, as load_run(RUN).to_xarray() returns it. They have every digit.
 

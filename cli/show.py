@@ -16,6 +16,7 @@ from tfstiff.records.words import default_pair_set
 
 from .given_runs import open_runs
 from .onset_table import onsets_document, print_onsets
+from .statistics_table import print_statistics, statistics_row
 from .tables import event_notes, print_blocks, print_measurements
 
 
@@ -76,6 +77,7 @@ def _print_run(run: Source, pair_set: str | None) -> None:
             click.echo(line)
         print_blocks(run.measurements, pair_set, metrics=run.metrics)
         print_onsets(run)
+        print_statistics(run.measurements[-1])
     else:
         click.echo("No measurements yet." if run.status == "running" else "No measurements.")
 
@@ -98,7 +100,9 @@ def _document(run: Source) -> dict[str, Any]:
             for name, stiffness in measurement.pair_sets.items()
             for metric in (METRICS if measurement.groups else ())
         }
-        rows.append({**scalar_row(measurement), **statuses, **errors, **limits, **p_values})
+        rows.append(
+            {**scalar_row(measurement), **statuses, **errors, **limits, **p_values, **statistics_row(measurement)}
+        )
     return {
         "folder": str(run.folder),
         "status": run.status,

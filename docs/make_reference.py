@@ -14,6 +14,8 @@ import click
 import griffe
 from tfstiff_cli import main
 
+from tfstiff.stiffness.statistics import STATISTICS
+
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "reference"
 _WIDTH = 96  # of the help, whatever the terminal's
@@ -39,7 +41,8 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...] | None], ...] = (
             *("DistanceStiffness", "DistanceProfile", "CriticalLength", "ClassCriticalLengths"),
         ),
     ),
-    ("Diagnostics and scores", "tfstiff.records.diagnostics", ("GradientDiagnostics", "ExampleScores")),
+    ("Scores of examples", "tfstiff.records.scores", ("ExampleScores",)),
+    ("A statistic", "tfstiff.stiffness.statistics.statistic", ("Statistic", "Estimate")),
     ("Comparing two measurements", "tfstiff.analysis.contrast", ("paired_contrast", "Contrast")),
     ("Onset of overfitting", "tfstiff.analysis.overfitting", ("overfitting_onset", "OverfittingOnset")),
     (
@@ -61,7 +64,7 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...] | None], ...] = (
         "tfstiff.figures",
         (
             *("draw", "class_matrices", "class_groups", "curves", "log_curves", "distance", "layers"),
-            *("critical_length", "learning_rate", "domain_size", "concept"),
+            *("critical_length", "learning_rate", "domain_size", "statistics", "concept"),
         ),
     ),
     ("Report", "tfstiff.report", ("write_report",)),
@@ -112,7 +115,18 @@ def api_page() -> str:
         parts += [f"## {title}"]
         for name in names or _public_names(package, module):
             parts += _entry(f"{module}.{name}", _found(package, module, name))
+    parts += ["## Statistics of the probe's halves", _statistics()]
     return "\n\n".join(parts) + "\n"
+
+
+def _statistics() -> str:
+    """A row a number in `m["train_train"].statistics`."""
+    rows = ["| name | what | unit | source |", "|---|---|---|---|"]
+    for statistic in STATISTICS:
+        rows += [
+            f"| `{name}` | {words} | {statistic.unit} | {statistic.source} |" for name, words in statistic.columns()
+        ]
+    return "\n".join(rows)
 
 
 def _found(package: Any, module: str, name: str) -> Any:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tfstiff.stiffness.batches import NUM_BATCHES, random_batches
 from tfstiff.stiffness.half_sums import HalfSums
 from tfstiff.stiffness.sums import PairSetSums, ValueSums
 
@@ -22,6 +23,10 @@ def sums_of(gradients, classes=None, gradients2=None, classes2=None, num_classes
     cosine = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
     rows, columns = np.eye(count)[y] * (y >= 0)[:, None], np.eye(count)[y2] * (y2 >= 0)[:, None]
 
+    batches = np.where(y < 0, -1, random_batches(len(y)))
+    by_batch = np.arange(NUM_BATCHES)[:, None] == batches
+    by_batch2 = np.arange(NUM_BATCHES)[:, None] == np.where(y2 < 0, -1, random_batches(len(y2)))
+
     def value_sums(values):
         return ValueSums(values @ columns, values.T @ rows, rows.T @ values**2 @ columns)
 
@@ -33,6 +38,8 @@ def sums_of(gradients, classes=None, gradients2=None, classes2=None, num_classes
         norms_columns=norms2,
         values={"sign": value_sums(np.sign(products)), "cosine": value_sums(cosine)},
         products=value_sums(products),
+        batches_rows=batches,
+        batch_products=by_batch @ products @ by_batch2.T,
         unit=unit,
         smallest_cosine=float(cosine[counted].min()) if counted.any() else np.nan,
         num_zero=0,

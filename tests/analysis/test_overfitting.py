@@ -9,7 +9,7 @@ from tfstiff.analysis.overfitting import overfitting_onset
 from tfstiff.analysis.readings import reading, times_of
 from tfstiff.errors import InvalidInput
 from tfstiff.records import HalfSummary, Measurement
-from tfstiff.records.diagnostics import ExampleScores
+from tfstiff.records.scores import ExampleScores
 
 
 def half(losses, keep_scores):

@@ -192,3 +192,25 @@ def test_wrong_usage(tmp_path):
     result = show(tmp_path / "absent")
     assert result.exit_code == 2
     assert "is not a run folder" in result.stderr
+
+
+def test_statistics_of_the_last_measurement_are_shown(tmp_path):
+    first, last = series(2)
+    found = {
+        "noise_scale": 812.5,
+        "noise_scale_low": 600.0,
+        "noise_scale_high": float("inf"),
+        "gradient_disparity": 0.25,
+    }
+    sets = last.pair_sets | {"val_val": replace(last["val_val"], statistics=found)}
+    run = write_run(tmp_path / "mine", [first, replace(last, pair_sets=sets)])
+    shown = show(run.folder).stdout
+    lines = shown[shown.index("Statistics of the probe's halves") :].splitlines()
+    assert lines[1].split() == ["validation"]
+    assert [line.split() for line in lines if line.startswith("noise")] == [
+        ["noise", "scale", "812.5", "(600", "to", "inf)", "examples"]
+    ]
+    document = json.loads(show(run.folder, "--json").stdout)["measurements"]
+    assert document[1]["gradient_disparity_val_val"] == 0.25
+    assert "gradient_disparity_val_val" not in document[0]
+    assert "Statistics" not in show(write_run(tmp_path / "other", [first]).folder).stdout

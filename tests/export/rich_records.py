@@ -6,14 +6,13 @@ import numpy as np
 from synthetic_runs import measurement
 
 from tfstiff.records import DistanceStiffness
-from tfstiff.records.diagnostics import ExampleScores, GradientDiagnostics
 from tfstiff.records.pair_set import BlockStiffness, ClassCriticalLengths
+from tfstiff.records.scores import ExampleScores
+from tfstiff.stiffness.statistics import STATISTICS
 
 
-def _diagnostics(rng, num_classes):
-    fields = dataclasses.fields(GradientDiagnostics)
-    values = {field.name: float(rng.normal()) for field in fields if field.type == "float"}
-    return GradientDiagnostics(**values, class_mean_gram=rng.normal(size=(num_classes, num_classes)))
+def _statistics(rng):
+    return {name: float(rng.normal()) for statistic in STATISTICS for name, _ in statistic.columns()}
 
 
 def _blocks(rng, examples):
@@ -57,8 +56,9 @@ def _rich_pair_set(rng, found, name, num_examples, num_classes):
             between_influence=influence / 3,
             blocks=_blocks(rng, influence / 7),
         )
-    diagnostics = None if name == "train_val" else _diagnostics(rng, num_classes)
-    return dataclasses.replace(found, **changed, spaces=spaces, diagnostics=diagnostics, num_zero=4)
+    if name != "train_val":
+        changed |= {"statistics": _statistics(rng), "class_mean_gram": rng.normal(size=(num_classes, num_classes))}
+    return dataclasses.replace(found, **changed, spaces=spaces, num_zero=4)
 
 
 def _scores(rng, number):
@@ -66,7 +66,7 @@ def _scores(rng, number):
 
 
 def rich(step=5, seed=0):
-    """A measurement with everything that there may be: layers, two spaces, groups, scores, diagnostics, a Gram."""
+    """A measurement with everything that there may be: layers, two spaces, groups, scores, statistics, a Gram."""
     rng = np.random.default_rng([seed, step])
     plain = measurement(step, step / 10, 0.4, 3, seed=seed)
     sizes = (2, 3)

@@ -125,7 +125,7 @@ def test_scores_influence_and_diagnostics_are_of_the_right_half_and_pair_set():
     np.testing.assert_array_equal(influence["train_val", "cosine", "train"], of[:2])
     np.testing.assert_array_equal(influence["train_val", "cosine", "validation"], of[2:])
     assert ("train_train", "sign", "validation") not in influence
-    assert {block.labels["pair_set"][0] for block in tables["diagnostics"].blocks} == {"train_train", "val_val"}
+    assert {block.labels["pair_set"][0] for block in tables["statistics"].blocks} == {"train_train", "val_val"}
     assert [block.values["id"].tolist() for block in tables["probe"].blocks] == [[["a", "b"]], [["c", "d", "e"]]]
     scores = {block.labels["half"][0]: block.values["loss"].ravel() for block in tables["scores"].blocks}
     np.testing.assert_array_equal(scores["validation"], rich_measurement.validation.scores.loss)

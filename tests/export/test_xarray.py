@@ -55,9 +55,11 @@ def of_pair_set(ds, name, pair_set, sizes):
         return ds.sel(metric=found[1], quantity="mean")[f"stiffness{found[2] or ''}"]
     if found := re.fullmatch(r"spaces/([^/]+)/(\w+)/(\w+)", name):
         return of_space(ds.sel(space=unquote(found[1])), found[2], found[3])
+    if name == "class_mean_gram":
+        return ds[name]
     if name == "pair_counts":
         return ds["class_matrix_num_pairs"]
-    return ds[name.removeprefix("diagnostics/") if "/" in name else f"pair_sets_{name}"]
+    return ds[name.removeprefix("statistics/") if "/" in name else f"pair_sets_{name}"]
 
 
 def of_space(ds, part, name):

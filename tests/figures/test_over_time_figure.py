@@ -9,7 +9,7 @@ from synthetic_runs import series
 from tfstiff.figures import curves, log_curves
 from tfstiff.figures.over_time import curves_numbers
 from tfstiff.figures.style import HALF_LINES, PAIR_SET_LINES
-from tfstiff.records.diagnostics import ExampleScores
+from tfstiff.records.scores import ExampleScores
 
 
 def line(axes, label):

@@ -23,10 +23,15 @@ class Examples(NamedTuple):
     gradients: np.ndarray
     classes: np.ndarray  # -1 to leave an example out
 
+    def batches(self):
+        """One-hot: every third example is in none."""
+        places = np.arange(len(self.classes)) * 7 % 3
+        return (places[:, None] == np.arange(2)) & (self.classes >= 0)[:, None]
+
     def side(self, num_classes, dtype):
         norms = np.linalg.norm(self.gradients, axis=1)
         inverse = np.divide(1, norms, out=np.zeros_like(norms), where=norms > 0)
-        arrays = (inverse, self.classes[:, None] == np.arange(num_classes), norms / 3)
+        arrays = (inverse, self.classes[:, None] == np.arange(num_classes), norms / 3, self.batches())
         formed = tuple(tf.constant(block, dtype) for block in self.formed)
         outers = tuple(
             (tf.constant(rows, None if rows.dtype.kind == "i" else dtype), tf.constant(columns, dtype))
@@ -112,6 +117,13 @@ def check(
     if is_diagonal:  # in which order a pair stands there is not told
         found, expected = ([part + part.T for part in parts] for parts in (found, expected))
     np.testing.assert_allclose(found, np.array(expected, float), **tolerance)
+
+    in_batch, in_batch2 = first.batches().astype(float), other.batches().astype(float)
+    found = in_batch.T @ (length * sums.batches.numpy().astype(float))
+    expected = in_batch.T @ (once * scaled) @ in_batch2
+    if is_diagonal:
+        found, expected = found + found.T, expected + expected.T
+    np.testing.assert_allclose(found, expected, **tolerance)
 
     assert int(sums.num_certain) == (np.abs(cosine[once]) >= 1e-6).sum()
     if counted.any():

@@ -36,6 +36,7 @@ def members(path):
 
 def at(found, name):
     """What a measurement has in the place of a member's name."""
+    name = name.replace("diagnostics/class_mean_gram", "class_mean_gram").replace("diagnostics", "statistics")
     for part in name.split("/"):
         found = found[unquote(part)] if isinstance(found, Mapping) else getattr(found, part)
     return found
@@ -72,7 +73,10 @@ def test_a_record_without_any_one_member_is_read_and_tells_all_the_others(record
         record.write_bytes(CONTENT)
         without(record, name)
         found = read_record(record)
-        assert is_absent(at(found, name)), name
+        if "diagnostics" in name and "class_mean_gram" not in name:
+            assert name.split("/")[-1] not in found[name.split("/")[1]].statistics
+        else:
+            assert is_absent(at(found, name)), name
         other = next(some for some in names if some != name)
         np.testing.assert_array_equal(at(found, other), expected[other])
         assert scalar_row(found).keys() == scalar_row(read_record(record)).keys()

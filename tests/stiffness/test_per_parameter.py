@@ -5,7 +5,6 @@ import pytest
 from plain_sums import half_of
 
 from tfstiff.errors import InvalidInput
-from tfstiff.stiffness.coherence import coherence, noise_scale
 from tfstiff.stiffness.per_parameter import (
     evidence_stopping_score,
     gradient_signal_to_noise_ratio,
@@ -13,6 +12,8 @@ from tfstiff.stiffness.per_parameter import (
     one_step_generalization_ratio,
     parameter_moments,
 )
+from tfstiff.stiffness.statistics.coherence import coherence
+from tfstiff.stiffness.statistics.noise_scale import noise_scale
 
 MEAN = np.array([1.0, -2, 0, 0, 3])
 VARIANCE = np.array([1.0, 8, 2, 0, 0])  # the fourth is dead; the fifth the same in all examples

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfstiff.export.blocks import Label, Table
-from tfstiff.export.schema import ALL_LAYERS, BLOCK_QUANTITIES, DIAGNOSTICS, QUANTITIES, empty_tables
+from tfstiff.export.schema import ALL_LAYERS, BLOCK_QUANTITIES, QUANTITIES, empty_tables
 from tfstiff.records import (
     METRICS,
     ClassCriticalLengths,
@@ -82,12 +82,11 @@ def _read_pair_set(
             _read_classes(tables, (*place, [metric]), by_class, stiffness.pair_counts, measurement)
     for space, found in stiffness.spaces.items():
         _read_space(tables, (*place, [space]), found, measurement.class_names)
-    diagnostics = stiffness.diagnostics
-    if diagnostics is not None:
-        tables["diagnostics"].add(place, {name: getattr(diagnostics, name) for name in DIAGNOSTICS})
-        if diagnostics.class_mean_gram is not None:
-            classes = class_labels(measurement.class_names, len(diagnostics.class_mean_gram))
-            tables["class_mean_gram"].add((*place, classes, classes), {"value": diagnostics.class_mean_gram})
+    if stiffness.statistics:
+        tables["statistics"].add(place, dict(stiffness.statistics))
+    if stiffness.class_mean_gram is not None:
+        classes = class_labels(measurement.class_names, len(stiffness.class_mean_gram))
+        tables["class_mean_gram"].add((*place, classes, classes), {"value": stiffness.class_mean_gram})
 
 
 def _read_classes(

@@ -11,12 +11,12 @@ Every table has a row a measurement and combination of its other keys:
 from __future__ import annotations
 
 from tfstiff.export.blocks import Column, Table
+from tfstiff.stiffness.statistics import STATISTICS
 
 ALL_LAYERS = "(all)"
 _ERROR = "standard error, of drawing the probe's examples anew"
 _FREEDOM = "degrees of freedom of the standard error"
 _COUNT = "count"
-_EXAMPLES = "examples"
 _SQUARED = "squared gradient"
 _DISTANCE = "distance"
 _OF = ("measurement", "layer", "pair_set")
@@ -40,25 +40,6 @@ _LINE = (
     Column("slope_variance", "variance of the slope", "1/distance2"),
     Column("num_pairs", "pairs used", _COUNT),
 )
-_DIAGNOSTICS = (
-    ("mean_squared_norm", "mean squared length of a gradient", _SQUARED),
-    ("squared_mean_norm", "unbiased estimate of the squared length of the expected gradient", _SQUARED),
-    ("coherence", "ratio of the squared length of the mean gradient to the mean squared length", "1"),
-    ("coherence_se", f"coherence: {_ERROR}", "1"),
-    ("m_coherence", "how many examples a step on one helps", _EXAMPLES),
-    ("gradient_diversity", "inverse of the m-coherence", "1"),
-    ("batch_size_bound", "batch size up to which mini-batches speed up training, by gradient diversity", _EXAMPLES),
-    ("noise_scale", "simple gradient noise scale", _EXAMPLES),
-    ("noise_scale_low", "lower end of the 95 % interval of the noise scale", _EXAMPLES),
-    ("noise_scale_high", "upper end of the 95 % interval of the noise scale", _EXAMPLES),
-    ("smallest_cosine", "smallest cosine of any pair", "1"),
-    ("negative_share", "share of pairs whose product is negative", "1"),
-    ("participation_ratio", "how many directions the gradients fill", "1"),
-    ("in_class_alignment", "alignment of gradients of one class, weighted by their lengths", "1"),
-    ("label_alignment", "centred alignment of the cosines with being of one class", "1"),
-    ("within_class_trace", "trace of the covariance of gradients within classes", _SQUARED),
-)
-DIAGNOSTICS = tuple(name for name, _, _ in _DIAGNOSTICS)
 QUANTITIES = ("within", "between", "contrast", "within_pairs", "between_pairs")  # with classes; `mean` always
 BLOCK_QUANTITIES = ("same_group", "different_group", "contrast")  # where classes are grouped; then "block_contrast"
 
@@ -158,10 +139,10 @@ def empty_tables() -> dict[str, Table]:
             ),
         ),
         Table(
-            "diagnostics",
+            "statistics",
             "What the gradients of one half of the probe tell besides its stiffness.",
             _OF,
-            tuple(Column(name, text, units, variable=name) for name, text, units in _DIAGNOSTICS),
+            tuple(Column(name, text, one.unit, variable=name) for one in STATISTICS for name, text in one.columns()),
         ),
         Table(
             "class_mean_gram",

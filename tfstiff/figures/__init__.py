@@ -20,6 +20,7 @@ from tfstiff.figures.class_stiffness import class_matrices, class_matrices_numbe
 from tfstiff.figures.concept import concept, concept_numbers
 from tfstiff.figures.critical_lengths import critical_length, critical_length_numbers
 from tfstiff.figures.domain_sizes import domain_size, domain_size_numbers
+from tfstiff.figures.half_statistics import statistics, statistics_numbers
 from tfstiff.figures.over_time import curves, curves_numbers, log_curves
 from tfstiff.figures.saving import save_figure
 from tfstiff.figures.style import Figure, NothingToDraw, Table, measurements_of
@@ -28,7 +29,7 @@ from tfstiff.records import RunFolder
 __all__ = [
     *("DEFAULT_FIGURES", "FIGURES", "FORMATS", "FigureKind", "NothingToDraw", "common_folder", "draw"),
     *("class_groups", "class_matrices", "concept", "critical_length", "curves", "distance", "domain_size", "layers"),
-    *("learning_rate", "log_curves"),
+    *("learning_rate", "log_curves", "statistics"),
 ]
 
 
@@ -76,6 +77,7 @@ FIGURES = {
     "log_curves": FigureKind(
         log_curves, curves_numbers, "Within-class and between-class stiffness against the logarithm of time.", "ICLR 4"
     ),
+    "statistics": FigureKind(statistics, statistics_numbers, "Coherence, noise scale and others against time.", ""),
     "distance": FigureKind(
         distance,
         distance_numbers,

@@ -26,6 +26,7 @@ class Side(NamedTuple):
         inverse_norms: (n,) 1 / |g|; 0 for a gradient that is zero.
         classes: (n, C) one-hot classes; all zeros for an example that is left out.
         lengths: (n,) |g|, in whatever unit.
+        batches: (n, S) one-hot mini-batches; all zeros for an example that is in none, or left out.
     """
 
     formed: tuple[tf.Tensor, ...]
@@ -33,6 +34,7 @@ class Side(NamedTuple):
     inverse_norms: tf.Tensor
     classes: tf.Tensor
     lengths: tf.Tensor
+    batches: tf.Tensor
 
 
 Pairs = tuple[tf.Tensor, tf.Tensor]  # rows (N,) and columns (N,) int32 of some pairs of a tile, ordered by row
@@ -46,6 +48,7 @@ class TileSums(NamedTuple):
         columns: (m, 3 C) Σ_i of the same, by class of i. Of a tile on the diagonal these are the sums that `rows` do
             not hold: both added are the sums over all pairs with an example.
         squares: (n, 3 C) Σ_j of c², c² |g_j|², s², by class of j.
+        batches: (n, S) Σ_j of c |g_j|, by mini-batch of j.
         smallest: Smallest cosine.
         num_certain: Pairs whose cosine is at least 1e-6 in size.
         compared: For each of the lists of pairs asked for: their cosines, (N,).
@@ -56,6 +59,7 @@ class TileSums(NamedTuple):
     rows: tf.Tensor
     columns: tf.Tensor
     squares: tf.Tensor
+    batches: tf.Tensor
     smallest: tf.Tensor
     num_certain: tf.Tensor
     compared: tuple[tf.Tensor, ...]
@@ -119,6 +123,7 @@ def reduce_tile(
         single = right.classes * once[:, None]
         scaled = single * (right.lengths**2)[:, None]
         squares = [_by_row(cosine * cosine, tf.concat([single, scaled], 1)), _by_row(sign * sign, single)]
+        batches = _by_row(cosine, right.batches * (right.lengths * once)[:, None])
         is_certain = tf.cast(tf.abs(cosine) >= _SINGLE_PRECISION, dtype)
         num_certain = tf.cast(tf.reduce_sum(_by_row(is_certain, once[:, None])), tf.float64)
         values = [_values(cosine, pairs, start, stop, begin) for pairs in compared]
@@ -127,6 +132,7 @@ def reduce_tile(
             state.rows.write(index, tf.concat(rows, 1)),
             state.columns + columns,
             state.squares.write(index, tf.concat(squares, 1)),
+            state.batches.write(index, batches),
             tf.minimum(state.smallest, smallest),
             state.num_certain + num_certain,
             tuple(array.write(index, found) for array, found in zip(state.compared, values, strict=True)),
@@ -140,6 +146,7 @@ def reduce_tile(
         array(None),
         tf.zeros([width, 3 * tf.shape(first.classes)[1]], dtype),
         array(None),
+        array(None),
         tf.constant(1, dtype),
         tf.constant(0, tf.float64),
         tuple(array() for _ in compared),
@@ -151,6 +158,7 @@ def reduce_tile(
     return sums._replace(
         rows=sums.rows.concat(),
         squares=sums.squares.concat(),
+        batches=sums.batches.concat(),
         compared=tuple(values.concat() for values in sums.compared),
         cosines=sums.cosines.concat(),
     )

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tfstiff.records.diagnostics import ExampleScores
 from tfstiff.records.pair_set import METRICS, PairSetStiffness
+from tfstiff.records.scores import ExampleScores
 
 PAIR_SETS = ("train_train", "train_val", "val_val")
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
-
-from tfstiff.records.diagnostics import GradientDiagnostics
 
 METRICS = ("sign", "cosine")
 # Why a critical length is what it is. `ok`: inside the observed distances. `extrapolated`: beyond the largest observed
@@ -248,7 +246,10 @@ class PairSetStiffness:
         num_zero: Pairs whose product is exactly zero; their sign is 0.
         num_uncertain_signs: Pairs whose cosine is not zero but below 1e-6, what single precision resolves, so that its
             sign may be rounding.
-        diagnostics: Coherence and its like; None where the halves differ.
+        statistics: What else the sums over pairs tell, such as the noise scale, by the names in
+            `tfstiff.stiffness.statistics`; empty where the halves differ.
+        class_mean_gram: (C, C) float64, products of the classes' mean gradients, in squared gradients; NaN for classes
+            without an example. None where there are no classes, or the halves differ.
     """
 
     sign: ClassStiffness | None
@@ -261,7 +262,8 @@ class PairSetStiffness:
     spaces: Mapping[str, DistanceStiffness]
     num_zero: int = 0
     num_uncertain_signs: int = 0
-    diagnostics: GradientDiagnostics | None = None
+    statistics: Mapping[str, float] = field(default_factory=dict)
+    class_mean_gram: np.ndarray | None = None
 
     @property
     def distance_profile(self) -> DistanceProfile:

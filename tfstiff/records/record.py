@@ -26,8 +26,8 @@ from tfstiff.records.atomic import write_atomically
 from tfstiff.records.measurement import Measurement
 from tfstiff.records.npz import read_members
 
-SCHEMA = 2
-_OLDEST = 2
+SCHEMA = 3
+_OLDEST = 2  # had `diagnostics`, class_mean_gram among them, in place of `statistics`
 _Tree = dict[str, Any]  # of arrays, and of what JSON holds, by the parts of their places
 
 
@@ -69,16 +69,24 @@ def read_record(path: Path, *, with_arrays: bool = True) -> Measurement:
         raise RecordCorrupt(
             f"The record {path} cannot be read: {error}", remedy="Delete it; the other records of the run are unharmed."
         ) from error
-    _check_schema(path, members.pop("schema", np.asarray(None)).tolist())
+    schema = members.pop("schema", np.asarray(None)).tolist()
+    _check_schema(path, schema)
     try:
-        scalars = json.loads(members.pop("scalars").item())
-        return _builder(Measurement)(_tree(members | scalars))
+        named = members | json.loads(members.pop("scalars").item())
+        if schema == _OLDEST:
+            named = {_present_name(name): value for name, value in named.items()}
+        return _builder(Measurement)(_tree(named))
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise RecordCorrupt(f"The record {path} has a member that is missing, or of the wrong kind: {error}") from error
 
 
 def _is_light(name: str) -> bool:
     return name in ("schema", "scalars", "class_names") or name.startswith("groups/")
+
+
+def _present_name(name: str) -> str:
+    """The name of a member of schema 2 in this one."""
+    return name.replace("/diagnostics/class_mean_gram", "/class_mean_gram").replace("/diagnostics/", "/statistics/")
 
 
 def _check_schema(path: Path, schema: Any) -> None:

@@ -18,7 +18,6 @@ from tfstiff.report.settings import model_in_words
 from tfstiff.report.static_figures import static_figures
 from tfstiff.report.tables import (
     Table,
-    diagnostics_table,
     event_table,
     group_table,
     layer_table,
@@ -26,6 +25,7 @@ from tfstiff.report.tables import (
     named_values,
     point_table,
     runs_table,
+    statistics_table,
 )
 
 _FIGURES = ("curves", "class_matrices", "distance")
@@ -116,7 +116,7 @@ def _tables(source: Source) -> list[Table]:
     pair_sets = sorted(source.pair_sets, key=lambda name: name != source.main_pair_set)
     found: list[Table | None] = [measurement_table(source, name) for name in pair_sets]
     found += [layer_table(source, source.main_pair_set), event_table(source.events)]
-    found += [diagnostics_table(source, name) for name in pair_sets]
+    found += [statistics_table(source, name) for name in pair_sets]
     return [table for table in found if table is not None]
 
 

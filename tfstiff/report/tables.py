@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from tfstiff.analysis.source import Source
 from tfstiff.records import CriticalLength, Measurement, PairSetStiffness
 from tfstiff.records.words import ABSENT, PAIR_SET_NAMES, has_interval, in_brackets, number, setting_in_words
 from tfstiff.report.comparison import Point, differing_settings, group_names, group_rows
+from tfstiff.stiffness.statistics import STATISTICS
 
 
 class Table(NamedTuple):
@@ -47,15 +47,16 @@ def measurement_table(source: Source, pair_set: str) -> Table:
     return Table(f"Measurements, {PAIR_SET_NAMES[pair_set]} pairs; ± and brackets: 95\u00a0% intervals", header, rows)
 
 
-def diagnostics_table(source: Source, pair_set: str) -> Table | None:
-    """A row a measurement, a column a diagnostic quantity; None where none were recorded."""
-    measured = [m for m in source.having(pair_set) if m[pair_set].diagnostics is not None]
+def statistics_table(source: Source, pair_set: str) -> Table | None:
+    """A row a measurement, a column a number of a statistic; None where none were recorded."""
+    measured = [m for m in source.having(pair_set) if m[pair_set].statistics]
     if not measured:
         return None
-    first = measured[0][pair_set].diagnostics
-    names = [f.name for f in dataclasses.fields(first) if isinstance(getattr(first, f.name), int | float)]  # type: ignore[arg-type]
-    rows = [[*_when(m), *(_four_digits(getattr(m[pair_set].diagnostics, name)) for name in names)] for m in measured]
-    caption = f"Diagnostics of the gradients, {PAIR_SET_NAMES[pair_set]} pairs"
+    names = [name for statistic in STATISTICS for name, _ in statistic.columns()]
+    rows = [
+        [*_when(m), *(_four_digits(m[pair_set].statistics.get(name, math.nan)) for name in names)] for m in measured
+    ]
+    caption = f"Statistics of the gradients, {PAIR_SET_NAMES[pair_set]} pairs"
     return Table(caption, ["epoch", "step", *(name.replace("_", " ") for name in names)], rows)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfstiff.errors import InvalidInput
+from tfstiff.stiffness.batches import NUM_BATCHES, random_batches
 from tfstiff.stiffness.pairs import COMPARED
 from tfstiff.stiffness.sums import DistanceSums, PairSetSums, ValueSums
 
@@ -75,6 +76,7 @@ def sums_of(
     values = {"sign": np.sign(products), "cosine": cosine}
     once = np.abs(cosine[np.triu(counted) if is_symmetric else counted])
     unit = float(max(part.max(initial=0) for part in lengths)) or 1.0
+    batches = [np.where(part < 0, -1, random_batches(len(part))) for part in classes]
     return PairSetSums(
         is_symmetric=is_symmetric,
         classes_rows=classes[0],
@@ -83,6 +85,8 @@ def sums_of(
         norms_columns=lengths[1],
         values={metric: _value_sums(value, *one_hots) for metric, value in values.items()},
         products=_value_sums(products / unit**2, *one_hots),
+        batches_rows=batches[0],
+        batch_products=_by_batch(batches[0]) @ (products / unit**2) @ _by_batch(batches[1]).T,
         unit=unit,
         smallest_cosine=float(cosine[counted].min()) if counted.any() else float("nan"),
         num_zero=int((once == 0).sum()),
@@ -92,6 +96,10 @@ def sums_of(
             for name, space in (spaces or {}).items()
         },
     )
+
+
+def _by_batch(batches: np.ndarray) -> np.ndarray:
+    return (np.arange(NUM_BATCHES)[:, None] == batches).astype(np.float64)
 
 
 def compared_pairs(

@@ -14,9 +14,11 @@ from tfstiff.stiffness.cells import cells_of
 from tfstiff.stiffness.class_matrix import class_estimates
 from tfstiff.stiffness.critical_length import SCALES, binned_length, line_lengths
 from tfstiff.stiffness.crossings import first_crossing, isotonic_length
-from tfstiff.stiffness.diagnostics import gradient_diagnostics
 from tfstiff.stiffness.distance import distance_profile
+from tfstiff.stiffness.half_sums import HalfSums
 from tfstiff.stiffness.resampling import PairValues
+from tfstiff.stiffness.statistics import half_statistics
+from tfstiff.stiffness.statistics.class_means import class_mean_gram
 from tfstiff.stiffness.strata import strata_of
 from tfstiff.stiffness.sums import DistanceSums, PairSetSums
 
@@ -72,7 +74,8 @@ def pair_set_stiffness(
         },
         num_zero=sums.num_zero,
         num_uncertain_signs=sums.num_uncertain_signs,
-        diagnostics=gradient_diagnostics(sums) if sums.is_symmetric else None,
+        statistics=half_statistics(sums) if sums.is_symmetric else {},
+        class_mean_gram=class_mean_gram(HalfSums(sums)) if sums.is_symmetric and sums.num_classes > 1 else None,
     )
 
 

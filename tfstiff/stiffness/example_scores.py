@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfstiff.records.diagnostics import ExampleScores
+from tfstiff.records.scores import ExampleScores
 
 
 def example_scores(

@@ -22,6 +22,8 @@ class HalfSums:
         counts: (C,) float64, examples of each class.
         norms: (n,) float64, lengths of the gradients, in `sums.unit`.
         squared_norms: (n,) float64.
+        batch_counts: (S,) float64, examples of each mini-batch.
+        batch_products: (S, S) float64, sums of the products of their gradients, self pairs included, in `unit²`.
 
     Raises:
         InvalidInput: The pair set is of two halves, which has no self products.
@@ -39,6 +41,10 @@ class HalfSums:
         self.norms = sums.norms_rows[self._present] / sums.unit
         self.squared_norms = self.norms**2
         self.counts = self.by_class(None)
+        batches, size = sums.batches_rows, len(sums.batch_products)
+        self.batch_counts = np.bincount(batches[batches >= 0], minlength=size).astype(np.float64)
+        own = np.bincount(batches[batches >= 0], (sums.norms_rows[batches >= 0] / sums.unit) ** 2, size)
+        self.batch_products = sums.batch_products + np.diag(own)
 
     def by_class(self, values: np.ndarray | None) -> np.ndarray:
         """(C,) float64 sums of `values` (n,) by class; None counts."""

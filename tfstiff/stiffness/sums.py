@@ -78,6 +78,8 @@ class PairSetSums:
         norms_columns: (m,) float64, of the columns' gradients.
         values: By metric ("sign", "cosine"): their sums. `squares` of the sign count the pairs that are not zero.
         products: Sums of `g_i · g_j / unit²`, and of its square.
+        batches_rows: (n,) int64, mini-batch of each row's example; -1 for those in none, or left out.
+        batch_products: (S, S) float64, `Σ g_i · g_j / unit²` over the ordered pairs of rows' and columns' batches.
         unit: The largest of all gradients' lengths in the pair set (1 where all are zero).
         smallest_cosine: Smallest cosine of any pair; NaN without pairs.
         num_zero: Unordered pairs (ordered ones where the halves differ) whose product is exactly zero.
@@ -92,6 +94,8 @@ class PairSetSums:
     norms_columns: np.ndarray
     values: Mapping[str, ValueSums]
     products: ValueSums
+    batches_rows: np.ndarray
+    batch_products: np.ndarray
     unit: float
     smallest_cosine: float
     num_zero: int

@@ -97,9 +97,10 @@ def values_of(sums):
     scale = sums.unit**2
     found = {
         name: getattr(sums, name)
-        for name in ("classes_rows", "classes_columns", "norms_rows", "norms_columns", "smallest_cosine", "num_zero",
-                     "num_uncertain_signs", "is_symmetric")
+        for name in ("classes_rows", "classes_columns", "norms_rows", "norms_columns", "batches_rows",
+                     "smallest_cosine", "num_zero", "num_uncertain_signs", "is_symmetric")
     }  # fmt: skip
+    found["batch_products"] = sums.batch_products * scale
     for metric, values in {**sums.values, "products": sums.products}.items():
         powers = {"rows": 1, "columns": 1, "squares": 2}
         for name, power in powers.items():

@@ -10,6 +10,7 @@ import numpy as np
 
 from tfstiff.gradients.tiles import TileSums
 from tfstiff.measuring.summation.prepared import HALVES, Block, PreparedProbe
+from tfstiff.stiffness.batches import NUM_BATCHES
 from tfstiff.stiffness.pairs import ComparedPairs, TilePairs
 from tfstiff.stiffness.resampling import PairValues
 from tfstiff.stiffness.sums import DistanceSums, PairSetSums, ValueSums
@@ -41,6 +42,7 @@ class PairTotals:
         self._rows = np.zeros((sizes[0], 3, num_classes))
         self._columns = self._rows if self._is_symmetric else np.zeros((sizes[1], 3, num_classes))
         self._squares = np.zeros((num_classes, 3, num_classes))
+        self._batches = np.zeros((NUM_BATCHES, NUM_BATCHES))
         self._smallest = np.inf
         self._num_certain = 0
         self._compared = compared
@@ -79,6 +81,8 @@ class PairTotals:
         self._columns[second.indices, :, first.classes] += columns
         cells = first.one_hot.T.astype(np.float64) @ squares.reshape(len(squares), -1)
         self._squares[first.classes, :, second.classes] += cells.reshape(-1, *squares.shape[1:])
+        by_batch = np.array(tile.batches, np.float64) * (lengths[:, None] * scales[1])
+        self._batches += first.batches.T.astype(np.float64) @ by_batch
         self._smallest = min(self._smallest, float(tile.smallest))
         self._num_certain += round(float(tile.num_certain))
         for space, listed, cosines in zip(self._spaces.values(), pairs, tile.compared, strict=True):
@@ -95,6 +99,7 @@ class PairTotals:
             ("rows",): self._rows,
             **({} if self._is_symmetric else {("columns",): self._columns}),
             ("squares",): self._squares,
+            ("batches",): self._batches,
             ("smallest",): np.array(self._smallest),
             ("num_certain",): np.array(self._num_certain),
         }
@@ -143,6 +148,8 @@ def pair_set_sums(arrays: Arrays, probe: PreparedProbe, pair_set: str, norms: Se
         norms_columns=lengths[1],
         values=values,
         products=ValueSums(by_length[0], by_length[0] if is_symmetric else by_length[1], squares[:, 1] / unit**4),
+        batches_rows=np.where(classes[0] < 0, -1, probe.batches[halves[0]]),
+        batch_products=(arrays["batches",] + arrays["batches",].T * is_symmetric) / unit**2,
         unit=unit,
         smallest_cosine=float("nan"),
         num_zero=0,

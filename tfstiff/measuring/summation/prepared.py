@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfstiff.measuring.probe import Probe, flattened
+from tfstiff.stiffness.batches import NUM_BATCHES, random_batches
 from tfstiff.stiffness.pairs import ComparedPairs, DistanceOptions, Points
 
 HALVES = {"train_train": (0, 0), "train_val": (0, 1), "val_val": (1, 1)}  # of the rows and of the columns
@@ -26,12 +27,14 @@ class Block(NamedTuple):
         indices: (b,) places of the examples in their half, ordered by class.
         classes: The classes from the first to the last that occurs, in between all.
         one_hot: (b, classes in the slice) float32.
+        batches: (b, S) float32, one-hot mini-batches; all zeros for examples in none.
     """
 
     half: int
     indices: np.ndarray
     classes: slice
     one_hot: np.ndarray
+    batches: np.ndarray
 
 
 class PreparedProbe:
@@ -48,6 +51,7 @@ class PreparedProbe:
         blocks: All blocks, those of the training half first.
         classes: By half: (n,) classes; all 0 for regression targets.
         num_classes: C; 1 for regression targets.
+        batches: By half: (n,) mini-batch of each example, as `random_batches` draws them.
         kept: Whatever else is the same at every measurement, by a key of its maker's choice.
     """
 
@@ -57,6 +61,7 @@ class PreparedProbe:
         self.classes = tuple(
             np.zeros(len(half), np.int64) if half.classes is None else half.classes for half in self._halves
         )
+        self.batches = tuple(random_batches(len(classes)) for classes in self.classes)
         self.blocks: list[Block] = []
         for half, classes in enumerate(self.classes):
             order = np.argsort(classes, kind="stable")
@@ -127,8 +132,13 @@ class PreparedProbe:
     def _block(self, half: int, indices: np.ndarray) -> Block:
         classes = self.classes[half][indices]
         present = slice(int(classes[0]), int(classes[-1]) + 1)
+        batches = self.batches[half][indices]
         return Block(
-            half, indices, present, (classes[:, None] == np.arange(present.start, present.stop)).astype(np.float32)
+            half,
+            indices,
+            present,
+            (classes[:, None] == np.arange(present.start, present.stop)).astype(np.float32),
+            (batches[:, None] == np.arange(NUM_BATCHES)).astype(np.float32),
         )
 
 

@@ -159,7 +159,7 @@ class ProbePass:
 
     def _held(self, index: int, gradients: dict[str, _Gradients]) -> dict[str, _Held]:
         held = {}
-        one_hot = self._probe.blocks[index].one_hot
+        block = self._probe.blocks[index]
         for layer, (factors, sizes, norms) in gradients.items():
             is_finite = np.isfinite(norms)
             if not is_finite.all():
@@ -167,7 +167,8 @@ class ProbePass:
             lengths = np.where(is_finite, norms, 0)
             inverse = np.divide(1, sizes, out=np.zeros_like(sizes), where=sizes > 0)
             largest = float(lengths.max(initial=0)) or 1.0  # in single precision squares overflow past 1e19
-            arrays = (inverse, one_hot * is_finite[:, None], lengths / largest)
+            kept = is_finite[:, None]
+            arrays = (inverse, block.one_hot * kept, lengths / largest, block.batches * kept)
             tensors = (tf.constant(array, factors.losses.dtype) for array in arrays)
             held[layer] = _Held(Side(factors.formed, factors.outers, *tensors), lengths, largest, is_finite)
         return held

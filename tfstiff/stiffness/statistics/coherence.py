@@ -13,8 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfstiff.stiffness.half_sums import HalfSums
-
-_INTERVAL = 1.96  # standard errors to either side: 95 %
+from tfstiff.stiffness.statistics.statistic import Estimate, Statistic
 
 
 class Coherence(NamedTuple):
@@ -120,67 +119,25 @@ def _jackknife_error(
     return math.sqrt((rest / counts)[classes] @ deviations**2)
 
 
-class NoiseScale(NamedTuple):
-    """The simple gradient noise scale with its 95 % interval, in examples."""
-
-    value: float
-    low: float
-    high: float
-
-
-def noise_scale(found: Coherence) -> NoiseScale:
-    """The simple gradient noise scale, B_simple = tr(Σ) / |G|² (McCandlish et al. 2018, arXiv 1812.06162).
-
-    Σ is the covariance of the gradients of single examples and G their expectation: (D − O) / O = (1 − γ) / γ. Training
-    in batches far below it is slowed down by noise, far above it wastes examples. It is infinite where O ≤ 0: then no
-    mean gradient stands out of the noise.
-
-    The interval is that of γ, γ ± 1.96 se, carried over, since γ is nearly normal and its inverse is not. Where γ may
-    be 0, the interval has no upper end.
-
-    Args:
-        found: The coherence.
-    """
-
-    def scale(value: float) -> float:
-        if math.isnan(value):
-            return math.nan
-        return (1 - min(value, 1.0)) / value if value > 0 else math.inf
-
-    margin = _INTERVAL * found.se
-    return NoiseScale(scale(found.value), scale(found.value + margin), scale(found.value - margin))
-
-
-def m_coherence(half: HalfSums) -> float:
-    """How many of the n examples a step on one of them helps: α_m = |Σ g|² / Σ |g|².
-
-    Chatterjee and Zielinski 2020 (arXiv 2008.01217): the coherence of the sample itself, in units of its value 1/n
-    where gradients are orthogonal. 0 where they cancel, 1 where they are orthogonal, n where they are equal. NaN where
-    all are zero.
-    """
-    squares = float(half.squared_norms.sum())
-    products = float(half.products[0].sum())
-    return max(0.0, squares + products) / squares if squares else math.nan  # rounding leaves it below 0
-
-
-def gradient_diversity(alpha: float) -> float:
-    """Δ_S = Σ |g|² / |Σ g|² (Yin et al. 2018, arXiv 1706.05699): the inverse of the m-coherence.
-
-    Their bound on the batch size is n Δ_S: larger mini-batches no longer gain speed in proportion.
-
-    Args:
-        alpha: The m-coherence.
-    """
-    if math.isnan(alpha):
-        return math.nan
-    return 1 / alpha if alpha else math.inf
-
-
-def participation_ratio(half: HalfSums) -> float:
-    """(tr K)² / |K|²_F of the Gram matrix K: how many directions the gradients fill evenly, from 1 to n.
-
-    With eigenvalues λ it is (Σ λ)² / Σ λ²; a count of dimensions used for neural populations (Gao et al. 2017, "A
-    theory of multineuronal dimensionality"). It needs no eigenvalues. NaN where all gradients are zero.
-    """
-    frobenius = float(half.sums.products.squares.sum() + half.squared_norms @ half.squared_norms)
-    return float(half.squared_norms.sum()) ** 2 / frobenius if frobenius else math.nan
+STATISTICS = (
+    Statistic(
+        "mean_squared_norm",
+        "mean squared length of a gradient",
+        "squared gradient",
+        lambda half: coherence(half).mean_squared_norm,
+    ),
+    Statistic(
+        "squared_mean_norm",
+        "unbiased estimate of the squared length of the expected gradient",
+        "squared gradient",
+        lambda half: coherence(half).squared_mean_norm,
+    ),
+    Statistic(
+        "coherence",
+        "ratio of the squared length of the mean gradient to the mean squared length",
+        "1",
+        lambda half: Estimate(coherence(half).value, coherence(half).se),
+        "Chatterjee and Zielinski 2020, arXiv 2008.01217",
+        beside=("se",),
+    ),
+)

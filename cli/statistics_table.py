@@ -1,0 +1,47 @@
+"""The statistics of the probe's halves at one measurement, as `show` prints them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import click
+
+from tfstiff.records import Measurement
+from tfstiff.stiffness.statistics import STATISTICS, Statistic
+
+_HALVES = {"train_train": "training", "val_val": "validation"}
+
+
+def print_statistics(measurement: Measurement) -> None:
+    """Prints a line a statistic, a column a half; nothing where none were recorded."""
+    halves = [name for name in _HALVES if name in measurement.pair_sets and measurement[name].statistics]
+    if not halves:
+        return
+    click.echo(f"\nStatistics of the probe's halves at step {measurement.step}:")
+    rows = [("", *(_HALVES[name] for name in halves), "")]
+    for statistic in STATISTICS:
+        cells = (_cell(statistic, measurement[name].statistics) for name in halves)
+        rows.append((statistic.name.replace("_", " "), *cells, "" if statistic.unit == "1" else statistic.unit))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for first, *others in rows:
+        padded = (text.rjust(width) for text, width in zip(others[:-1], widths[1:-1], strict=True))
+        click.echo("  ".join((first.ljust(widths[0]), *padded, others[-1])).rstrip())
+
+
+def _cell(statistic: Statistic, found: Mapping[str, float]) -> str:
+    value, *beside = (found.get(name, math.nan) for name, _ in statistic.columns())
+    if statistic.beside == ("se",):
+        return f"{value:.4g} (se {beside[0]:.2g})"
+    if statistic.beside:
+        return f"{value:.4g} ({beside[0]:.3g} to {beside[1]:.3g})"
+    return f"{value:.4g}"
+
+
+def statistics_row(measurement: Measurement) -> dict[str, float]:
+    """Every number of them under its name and pair set, for JSON."""
+    return {
+        f"{name}_{pair_set}": value
+        for pair_set, found in measurement.pair_sets.items()
+        for name, value in found.statistics.items()
+    }

@@ -1,0 +1,105 @@
+"""Statistics of each half of the probe against time, a panel a statistic."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.lines import Line2D
+
+from tfstiff.analysis.readings import times_of
+from tfstiff.figures.stages import set_time_axis
+from tfstiff.figures.style import (
+    PAIR_SET_LINES,
+    Figure,
+    NothingToDraw,
+    Table,
+    drawing_style,
+    measurements_of,
+    new_figure,
+    write_title,
+)
+from tfstiff.records import Measurement, RunFolder
+from tfstiff.records.words import PAIR_SET_NAMES
+from tfstiff.stiffness.intervals import interval
+from tfstiff.stiffness.statistics import STATISTICS, Statistic
+
+_COLUMNS = 4
+
+
+@drawing_style()
+def statistics(source: RunFolder | Sequence[Measurement]) -> Figure:
+    """Draws all statistics of the probe's halves over time; bands are 95 % intervals, where there are any.
+
+    Args:
+        source: A run, or measurements in order of time.
+
+    Raises:
+        InvalidInput: There is no measurement.
+        NothingToDraw: No statistic was recorded.
+    """
+    measurements = measurements_of(source)
+    drawn = [one for one in STATISTICS if any(np.isfinite(_values(measurements, one.name)[p]).any() for p in _halves())]
+    if not drawn:
+        raise NothingToDraw("No statistics of the probe's halves were recorded.")
+    rows = math.ceil(len(drawn) / _COLUMNS)
+    figure = new_figure(2.6 * _COLUMNS, 0.9 + 1.9 * rows)
+    axes = figure.subplots(rows, _COLUMNS, squeeze=False).flatten()
+    when, unit = times_of(measurements)
+    for panel, statistic in zip(axes, drawn, strict=False):
+        panel.set_title(statistic.name.replace("_", " "))
+        panel.set_ylabel("" if statistic.unit == "1" else statistic.unit)
+        for pair_set in _halves():
+            low, high = _band(measurements, statistic, pair_set)
+            panel.fill_between(when, low, high, color=PAIR_SET_LINES[pair_set]["color"], alpha=0.18, linewidth=0)
+            values = _values(measurements, statistic.name)[pair_set]
+            panel.plot(when, np.where(np.isfinite(values), values, np.nan), **PAIR_SET_LINES[pair_set])
+        set_time_axis(panel, when, unit, logarithmic=False)
+    for panel in axes[len(drawn) :]:
+        panel.remove()
+    handles = [Line2D([], [], **PAIR_SET_LINES[name], label=PAIR_SET_NAMES[name]) for name in _halves()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    write_title(figure, "Statistics of the probe's halves", source)
+    return figure
+
+
+def statistics_numbers(source: RunFolder | Sequence[Measurement]) -> Table:
+    """Header and rows of the same, a row a measurement and half.
+
+    Raises:
+        InvalidInput: There is no measurement.
+    """
+    names = [name for statistic in STATISTICS for name, _ in statistic.columns()]
+    rows = [
+        [m.step, m.epoch, pair_set, *(m[pair_set].statistics.get(name, math.nan) for name in names)]
+        for m in measurements_of(source)
+        for pair_set in _halves()
+        if pair_set in m.pair_sets
+    ]
+    return ["step", "epoch", "pair_set", *names], rows
+
+
+def _halves() -> tuple[str, str]:
+    return "train_train", "val_val"
+
+
+def _values(measurements: Sequence[Measurement], name: str) -> dict[str, np.ndarray]:
+    """By half: the numbers of one name, (measurements,); NaN where there is none."""
+    return {
+        pair_set: np.array(
+            [m[pair_set].statistics.get(name, math.nan) if pair_set in m.pair_sets else math.nan for m in measurements]
+        )
+        for pair_set in _halves()
+    }
+
+
+def _band(measurements: Sequence[Measurement], statistic: Statistic, pair_set: str) -> tuple[np.ndarray, np.ndarray]:
+    named = {kind: _values(measurements, f"{statistic.name}_{kind}")[pair_set] for kind in ("se", "low", "high")}
+    if "low" in statistic.beside:
+        low, high = named["low"], named["high"]
+    else:
+        values = _values(measurements, statistic.name)[pair_set]
+        low, high = interval(np.where(np.isfinite(values), values, np.nan), named["se"])
+    is_known = np.isfinite(low) & np.isfinite(high)
+    return np.where(is_known, low, np.nan), np.where(is_known, high, np.nan)
