@@ -14,9 +14,10 @@ import click
 from tfstiff._quiet import import_tensorflow
 from tfstiff.bench.timing import machine
 from tfstiff.errors import InvalidInput
+from tfstiff.gradients.options import METHODS
 
-from .options import METHODS, arch_option, hidden_option
 from .progress import choose_progress
+from .setting_options import SETTINGS, setting_options
 from .tables import plain_table, print_whole
 
 if TYPE_CHECKING:
@@ -44,8 +45,7 @@ def _shape(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ...]
 
 
 @click.command("bench")
-@arch_option
-@hidden_option
+@setting_options(("arch", "hidden"))
 @click.option(
     "--input-shape",
     callback=_shape,
@@ -56,8 +56,7 @@ def _shape(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ...]
 )
 @click.option("--classes", type=click.IntRange(2), default=10, show_default=True)
 @click.option("--dataset", help="Take the examples from a data set instead: a name that `tfstiff data list` shows.")
-@click.option("--data-dir", type=click.Path(file_okay=False), help="Folder of prepared TFDS data sets.")
-@click.option("--offline", is_flag=True, help="Download nothing.")
+@setting_options(("data_dir", "offline"))
 @click.option("--probe-size", type=click.IntRange(2), default=500, show_default=True, help="Examples in all.")
 @click.option("--methods", callback=_methods, default="auto,vectorized,jacobian,loop", show_default=True)
 @click.option("--seconds", type=click.FloatRange(0.1), default=2.0, show_default=True, help="For each method, about.")
@@ -79,6 +78,7 @@ def command(methods: tuple[str, ...], seconds: float, explain: bool, as_json: bo
     sys.path.insert(0, "")  # a user's own module, named by --arch, lies where the command is run
     progress = choose_progress()
     import_tensorflow()
+    options["arch"] = options["arch"] or SETTINGS["arch"].default
     build = functools.partial(_model_and_examples, **options)
     model, x, y = build()
     if explain:
@@ -101,7 +101,7 @@ def _model_and_examples(
     classes: int,
     dataset: str | None,
     data_dir: str | None,
-    offline: bool,
+    offline: bool | None,
     probe_size: int,
 ) -> tuple[keras.Model, np.ndarray, np.ndarray]:
     import keras
@@ -115,7 +115,7 @@ def _model_and_examples(
         x = random.standard_normal((probe_size, *input_shape), np.float32)
         y = random.integers(0, classes, probe_size)
     else:
-        prepared = prepare(load(dataset, data_dir=data_dir, offline=offline))
+        prepared = prepare(load(dataset, data_dir=data_dir, offline=bool(offline)))
         if prepared.num_classes is None:
             raise InvalidInput("The networks are classifiers, and this data set has regression targets.")
         x, y, classes = prepared.train.x[:probe_size], prepared.train.y[:probe_size], prepared.num_classes

@@ -14,25 +14,24 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from tfstiff._options import option_fields
 from tfstiff._quiet import import_tensorflow
+from tfstiff.measuring.options import MeasureOptions
 from tfstiff.records import open_run
 from tfstiff.runs.data import INPUTS, STANDARDIZED
 from tfstiff.runs.saved.files import WEIGHTS, model_files
-from tfstiff.runs.spec import MEASURE_OPTIONS, RunSpec
+from tfstiff.runs.spec import MEASURED_ON, RunSpec
 
 from .finished import print_finished
-from .options import given_address, hidden_option, ray_option
+from .options import given_address, ray_option
 from .progress import PlainProgress
-from .run import command as run_command
+from .setting_options import preset_option, setting_options
 
 if TYPE_CHECKING:
     from tfstiff.measuring.distributed.on_ray import RayTasks
 
-# Options of `tfstiff run` that say what is measured, and on which examples.
-_SHARED = (
-    *("preset", "seed", "probe_size", "centering", "train_examples", "permute_labels", "metrics"),
-    *("data_dir", "offline", *MEASURE_OPTIONS),
-)
+# Settings that say what is measured, and on which examples.
+_SHARED = (*MEASURED_ON[1:], *(field.name for field in option_fields(MeasureOptions)))
 
 
 @click.command("measure")
@@ -55,7 +54,7 @@ _SHARED = (
     help="The network that the weights are of: fc, cnn, fc-v1, cnn-v1, resnet20, or package.module:function of your "
     "own (its code is run). Needed for files of weights.",
 )
-@hidden_option
+@setting_options(("hidden",))
 @click.option("--loss", metavar="NAME", help="A loss of Keras.  [default: the model's own, else cross-entropy]")
 @click.option(
     "--jobs",
@@ -68,6 +67,8 @@ _SHARED = (
     "Spread each measurement over N tasks of that Ray cluster (auto: the one that runs here), or of one of its own; "
     "with --jobs N."
 )
+@preset_option
+@setting_options(_SHARED)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -75,9 +76,10 @@ _SHARED = (
     "[default: runs/<model>-on-<data set>-<time>]",
 )
 @click.pass_context
-def command(  # one for each option
+def command(  # noqa: PLR0913  # one for each option
     ctx: click.Context,
     model: Path,
+    preset: str,
     arch: str | None,
     inputs: str,
     loss: str | None,
@@ -103,18 +105,14 @@ def command(  # one for each option
       tfstiff measure mine.keras --dataset cifar10 --probe-size 20000:10000 --jobs 8 --out runs/large
     """  # noqa: D301  # click wants the character \b itself
     is_run = (model / "records").is_dir()
-    given = {
-        name: value
-        for name, value in options.items()
-        if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT and name != "preset"
-    }
+    given = {name: value for name, value in options.items() if value is not None}
     if is_run and ctx.get_parameter_source("preset") is not ParameterSource.DEFAULT:
         raise click.UsageError("The settings are those of the run: leave out --preset.")
-    if not is_run and options["dataset"] is None:
+    if not is_run and "dataset" not in given:
         raise click.UsageError("Say on which data set the model is to be measured: --dataset NAME.")
     files = model_files(model)
     config = open_run(model).spec if is_run else {}
-    spec = replace(RunSpec.from_config(config), **given) if is_run else RunSpec.from_preset(options["preset"], **given)
+    spec = replace(RunSpec.from_config(config), **given) if is_run else RunSpec.from_preset(preset, **given)
     folder = out or _default_folder(model, spec)
     if address is not None and jobs is None:
         raise click.UsageError("Say over how many tasks of Ray a measurement is to be spread: --jobs N.")
@@ -141,9 +139,6 @@ def command(  # one for each option
         finished = measure_saved(saved, spec, folder, inputs=inputs, processes=processes, progress=progress)
         draw_figures(finished, progress)
     print_finished(finished)
-
-
-command.params[-1:-1] = [option for option in run_command.params if option.name in _SHARED]  # before --out
 
 
 def _ray_tasks(address: str, jobs: int) -> RayTasks:

@@ -15,114 +15,24 @@ import click
 from click.core import ParameterSource
 
 from tfstiff._quiet import import_tensorflow
-from tfstiff.datasets import CENTERINGS, DEFAULT
 from tfstiff.errors import InvalidInput
 from tfstiff.records import open_run
 from tfstiff.runs.checkpoints.interval import CheckpointInterval
 from tfstiff.runs.run import is_blank, run
 from tfstiff.runs.spec import RunSpec
-from tfstiff.runs.strategies import STRATEGIES
 
 from .finished import print_finished
-from .options import METHODS, arch_option, hidden_option
 from .progress import choose_progress
-from .science_options import preset_option, science_options
-
-_DEFAULTS = RunSpec()
-_PRECISIONS = ("float32", "float64", "policy")
-
-
-def _bytes(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
-    if value is None:
-        return None
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(k|M|G|T)?i?B?\s*", value)
-    if found is None:
-        raise click.BadParameter(f"{value!r} is not a size such as 4GB or 500MB.")
-    return int(float(found[1]) * 1000 ** " kMGT".index(found[2] or " "))
+from .setting_options import preset_option, setting_options
 
 
 def _interval(_: click.Context, __: click.Parameter, value: str | None) -> CheckpointInterval | None:
     return None if value is None else CheckpointInterval.parse(value)
 
 
-def _probe_size(_: click.Context, __: click.Parameter, value: str) -> tuple[int, int]:
-    parts = value.split(":")
-    if len(parts) > 2 or not all(part.isascii() and part.isdigit() for part in parts):
-        raise click.BadParameter(f"{value!r} is not a number such as 500, or two such as 500:1000.")
-    return int(parts[0]), int(parts[-1])
-
-
-def _schedule(_: click.Context, __: click.Parameter, value: str) -> str | int | tuple[float, ...]:
-    if value in ("log", "epoch"):
-        return value
-    try:
-        return int(value) if value.isdigit() else tuple(float(point) for point in value.split(","))
-    except ValueError:
-        raise click.BadParameter(
-            f"{value!r} is not log, epoch, a number of steps such as 100, or a list of epochs such as 0,0.5,1,5."
-        ) from None
-
-
 @click.command("run")
 @preset_option
-@click.option(
-    "--dataset",
-    default=DEFAULT,
-    show_default=True,
-    help="A name that `tfstiff data list` shows, npz:PATH, or spherical_harmonics:OPTIONS.",
-)
-@arch_option
-@hidden_option
-@click.option("--lr", "learning_rate", type=float, default=_DEFAULTS.learning_rate, show_default=True, help="Of Adam.")
-@click.option("--epochs", type=int, default=_DEFAULTS.epochs, show_default=True)
-@click.option("--batch-size", type=int, default=_DEFAULTS.batch_size, show_default=True)
-@click.option("--seed", type=int, default=_DEFAULTS.seed, show_default=True)
-@click.option(
-    "--probe-size",
-    callback=_probe_size,
-    metavar="N[:M]",
-    default="500",
-    show_default=True,
-    help="Examples to measure on, of the training split and of the validation split.",
-)
-@click.option(
-    "--schedule",
-    callback=_schedule,
-    default=_DEFAULTS.schedule,
-    show_default=True,
-    help="When to measure: log (initialisation, fractions of the first epoch from 0.01 on, every epoch), epoch, "
-    "a number of steps, or a list of epochs: 0,0.5,1,5.",
-)
-@click.option(
-    "--centering",
-    type=click.Choice(CENTERINGS),
-    default=_DEFAULTS.centering,
-    show_default=True,
-    help="What the mean and variance of the inputs are taken over.",
-)
-@click.option("--train-examples", type=int, metavar="N", help="Train on N examples, stratified.  [default: all]")
-@science_options
-@click.option("--method", type=click.Choice(METHODS), default="auto", show_default=True, help="For the gradients.")
-@click.option("--precision", type=click.Choice(_PRECISIONS), default="float32", show_default=True, help="Of gradients.")
-@click.option("--per-layer", is_flag=True, help="Measure each layer's gradients by themselves too.")
-@click.option(
-    "--strategy",
-    type=click.Choice(STRATEGIES),
-    default="none",
-    show_default=True,
-    help="mirrored: train a copy of the model on each GPU of this machine, and divide each batch between them.",
-)
-@click.option("--deterministic", is_flag=True, help="Deterministic operations only: equal runs give equal records.")
-@click.option("--keep-gram", is_flag=True, help="Keep the products of all gradients in the records.")
-@click.option("--keep-models", is_flag=True, help="Keep the weights at each measurement, in models/.")
-@click.option(
-    "--memory-limit",
-    callback=_bytes,
-    metavar="SIZE",
-    help="Memory that a measurement's gradients may take, such as 4GB.  [default: half of what is free]",
-)
-@click.option("--data-dir", type=click.Path(file_okay=False), help="Folder of prepared TFDS data sets.")
-@click.option("--offline", is_flag=True, help="Download nothing.")
+@setting_options()
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -166,8 +76,7 @@ def command(
       tfstiff run --preset v1 --dataset mnist --stop-at-loss 0.1
       tfstiff run --resume runs/mine
     """  # noqa: D301  # click wants the character \b itself
-    defaults = {name for name in options if ctx.get_parameter_source(name) is ParameterSource.DEFAULT}
-    given = {name: value for name, value in options.items() if name not in defaults}
+    given = {name: value for name, value in options.items() if value is not None}
     if resume is not None:
         if out is not None or ctx.get_parameter_source("preset") is not ParameterSource.DEFAULT:
             raise click.UsageError("--resume FOLDER says where, and with which settings: leave out --out and --preset.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -13,51 +12,28 @@ from typing import Any, TypeVar
 import click
 from click.core import augment_usage_errors
 
-from tfstiff.errors import InvalidInput
+from tfstiff.errors import InvalidInput, unknown_name
+from tfstiff.runs.presets import PRESETS
 from tfstiff.runs.spec import RunSpec
 from tfstiff.sweeps import distinct, grid
 
-from .run import command as run_command
+from .setting_options import SETTINGS, flag_of, setting_options, type_of
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-_SETTINGS = {field.name for field in dataclasses.fields(RunSpec)} | {"preset"}
-_RUN_OPTIONS = {
-    str(parameter.name): parameter
-    for parameter in run_command.params
-    if isinstance(parameter, click.Option) and parameter.name in _SETTINGS
-}
-# Settings of which one value may have commas.
-_LISTS = {"hidden", "schedule", "stop_at_loss", "pair_sets", "metrics"}
 _RANGE = re.compile(r"(\d+):(\d+)(?::(\d+))?")
 _GRID = "grid"
+_PRESET = "preset"
 
 
 def run_options(command: _Command) -> _Command:
-    """Gives a command the options of `tfstiff run` that are settings of a run; each gives a tuple of texts."""
-    for option in reversed(_RUN_OPTIONS.values()):
-        command = _repeatable(option)(command)
-    return command
-
-
-def _repeatable(option: click.Option) -> Callable[[_Command], _Command]:
-    is_shown = option.show_default and option.default is not None and not option.is_flag
-    as_texts: dict[str, Any] = {"is_flag": False, "flag_value": "true"} if option.is_flag else {}
+    """Gives a command the settings of `tfstiff run` as options, each of which gives a tuple of texts."""
+    command = setting_options(several=True)(command)
     return click.option(
-        *option.opts,
-        str(option.name),
+        f"--{_PRESET}",
         multiple=True,
-        metavar=_metavar(option),
-        help=f"{option.help or ''}{f'  [default: {option.default}]' if is_shown else ''}",
-        **as_texts,
-    )
-
-
-def _metavar(option: click.Option) -> str:
-    if option.is_flag:
-        return "[BOOLEANS]"
-    if isinstance(option.type, click.Choice):
-        return f"{'|'.join(option.type.choices)}…"
-    return f"{option.metavar or option.type.name.upper()}…"
+        metavar=f"{'|'.join(PRESETS)}…",
+        help="The version of the paper whose settings are the defaults.  [default: iclr]",
+    )(command)
 
 
 def specs_of(ctx: click.Context, given: Mapping[str, tuple[str, ...]], file: Path | None) -> list[RunSpec]:
@@ -82,25 +58,29 @@ def specs_of(ctx: click.Context, given: Mapping[str, tuple[str, ...]], file: Pat
 
 
 def _parsed(ctx: click.Context, name: str, texts: tuple[str, ...]) -> list[Any]:
-    option = _RUN_OPTIONS[name]
+    if name == _PRESET:
+        return [part.strip() for text in texts for part in text.split(",")]
+    field, option = SETTINGS[name], next(one for one in ctx.command.params if one.name == name)
+    kind = type_of(field)
     with augment_usage_errors(ctx, param=option):
-        return [option.process_value(ctx, part) for text in texts for part in _split(ctx, option, text)]
+        return [kind.convert(part, option, ctx) for text in texts for part in _split(field, text)]
 
 
-def _split(ctx: click.Context, option: click.Option, text: str) -> list[str]:
+def _split(field: dataclasses.Field[Any], text: str) -> list[str]:
     """The values in a text: `1e-4,2e-4` has two, as has `0:2` of whole numbers."""
-    if option.name in _LISTS or (option.name == "dataset" and ":" in text):
+    has_commas = field.metadata.get("has_commas") or field.metadata.get("several")
+    if has_commas or (field.name == "dataset" and ":" in text):
         return [text]
     parts = []
     for part in map(str.strip, text.split(",")):
-        bounds = _RANGE.fullmatch(part) if option.type is click.INT else None
+        bounds = _RANGE.fullmatch(part) if type_of(field) is click.INT else None
         if bounds is None:
             parts.append(part)
             continue
         step = int(bounds[3] or 1)
         numbers = range(int(bounds[1]), int(bounds[2]), step) if step else ()
         if not numbers:
-            raise click.BadParameter(f"{part!r} is an empty range; 0:3 is 0, 1 and 2.", ctx, option)
+            raise click.BadParameter(f"{part!r} is an empty range; 0:3 is 0, 1 and 2.")
         parts += map(str, numbers)
     return parts
 
@@ -118,19 +98,14 @@ def _tables(file: Path) -> list[dict[str, tuple[str, ...]]]:
 
 
 def _texts(file: Path, table: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    names = {option.opts[0].removeprefix("--"): name for name, option in _RUN_OPTIONS.items()}
-    known = {key.replace("-", "_"): name for key, name in names.items()} | {name: name for name in _RUN_OPTIONS}
+    names = {_PRESET: _PRESET} | {flag_of(field): name for name, field in SETTINGS.items()}
+    known = {key.replace("-", "_"): name for key, name in names.items()} | {name: name for name in SETTINGS}
     texts = {}
     for key, value in table.items():
         name = known.get(key.replace("-", "_"))
         if name is None:
-            close = difflib.get_close_matches(key.replace("-", "_"), known, n=1)
-            raise InvalidInput(
-                f"{file} has a setting that `tfstiff run` has not.",
-                expected=", ".join(names),
-                received=key,
-                remedy=f"Did you mean {close[0]}?" if close else None,
-            )
+            every = dict.fromkeys([*names, *(name.replace("_", "-") for name in SETTINGS)])
+            raise unknown_name(f"{file} has a setting that `tfstiff run` has not.", key, every)
         texts[name] = tuple(_text(one) for one in (value if isinstance(value, list) else [value]))
     return texts
 

@@ -1,10 +1,12 @@
 """Writes docs/reference/cli.md from `--help` and docs/reference/api.md from docstrings: `make docs`.
 
-The code is read, not run, for the second (griffe), and the commands import no TensorFlow for the first.
+The code is read, not run, for the second (griffe), but for the classes of options, which import no TensorFlow; nor do
+the commands for the first.
 """
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
 from pathlib import Path
@@ -14,6 +16,7 @@ import click
 import griffe
 from tfstiff_cli import main
 
+from tfstiff._options import documented, option_fields
 from tfstiff.stiffness.statistics import STATISTICS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -159,12 +162,15 @@ def _entry(path: str, member: Any, *, level: int = 3) -> list[str]:
     if member.docstring is None:
         raise ValueError(f"{path} has no docstring.")
     parts = [f"{'#' * level} `{path}`"]
+    options = _options_of(member)
+    if options is not None:
+        member.docstring.value = documented(member.docstring.value, options)
     if member.is_class:
         initializer = member.members.get("__init__")
         if initializer is not None and initializer.is_function and not _is_exception(member):
-            parts += [_signature(member.name, initializer)]
+            parts += [_signature(member.name, initializer, options)]
     elif member.is_function:
-        parts += [_signature(member.name, member)]
+        parts += [_signature(member.name, member, options)]
     for section in member.docstring.parsed:
         parts += _section(section)
     if member.is_class:
@@ -175,16 +181,30 @@ def _entry(path: str, member: Any, *, level: int = 3) -> list[str]:
     return parts
 
 
+def _options_of(member: Any) -> Any:
+    """The class of options that a function, or class, takes, or is; None for most."""
+    for decorator in getattr(member, "decorators", ()):  # an attribute has none
+        called, _, rest = str(decorator.value).partition("(")
+        if called == "option_class":
+            return getattr(importlib.import_module(member.module.path), member.name)
+        if called == "takes":
+            module, _, name = member.module.resolve(rest.rstrip(")")).rpartition(".")
+            return getattr(importlib.import_module(module), name)
+    return None
+
+
 def _is_exception(member: Any) -> bool:
     return any("Error" in str(base) or str(base) in ("Exception", "InvalidInput") for base in member.bases)
 
 
-def _signature(name: str, function: Any) -> str:
+def _signature(name: str, function: Any, options: Any = None) -> str:
     arguments, has_star = [], False
+    fields = [] if options is None else option_fields(options)
+    names = {field.name for field in fields}
     for parameter in function.parameters:
-        if parameter.name in ("self", "cls"):
-            continue
         kind = parameter.kind.value
+        if parameter.name in ("self", "cls", *names) or (fields and kind == "variadic keyword"):
+            continue
         if kind == "keyword-only" and not has_star:
             arguments.append("*")
             has_star = True
@@ -196,6 +216,8 @@ def _signature(name: str, function: Any) -> str:
         if parameter.default is not None and not stars:
             text += (" = " if parameter.annotation is not None else "=") + str(parameter.default)
         arguments.append(text)
+    arguments += ["*"] if fields and not has_star else []
+    arguments += [f"{field.name}: {field.type} = {field.default!r}" for field in fields]
     returned = "" if function.returns is None or function.name == "__init__" else f" -> {function.returns}"
     line = f"{name}({', '.join(arguments)}){returned}"
     if len(line) > _SHORT:

@@ -6,6 +6,8 @@ The command line prints the message and ends with the error's `exit_code`.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Any
 
 _ABSENT = object()
@@ -96,6 +98,20 @@ class TrainingDiverged(TfstiffError):
     """The training loss became NaN or infinite. Raised only where it was asked for."""
 
     exit_code = 4
+
+
+def unknown_name(what: str, received: Any, known: Iterable[str]) -> InvalidInput:
+    """The error of a name that is none of those known, with the one that was probably meant.
+
+    Args:
+        what: What happened, as a sentence.
+        received: The name.
+        known: Those known.
+    """
+    names = list(known)
+    close = difflib.get_close_matches(received, names, n=1) if isinstance(received, str) else []
+    remedy = f"Did you mean {close[0]}?" if close else None
+    return InvalidInput(what, expected=" | ".join(names), received=received, remedy=remedy)
 
 
 def _shortened(text: str, limit: int = 200) -> str:

@@ -400,7 +400,7 @@ def test_copies_are_fresh_and_share_the_probe(tmp_path):
     before = copy.deepcopy(stiffness)
     model = small()
     fit(model, StiffnessCallback(PROBE), epochs=1)
-    stiffness.options["loss"] = None
+    stiffness.loss = None
     fit(model, stiffness, epochs=1)
     after = copy.deepcopy(stiffness)
     for copied in (before, after):
@@ -408,9 +408,9 @@ def test_copies_are_fresh_and_share_the_probe(tmp_path):
         assert copied.history == copied.seconds == []
         assert copied.log_dir == tmp_path / "a"
         assert copied.publish == tuple(DEFAULT[:1])
-        assert (copied.options["method"], copied.options["keep_gram"]) == ("loop", True)
-    assert (before.options["loss"], after.options["loss"]) == ("mse", None)
-    before.log_dir = before.options["loss"] = None
+        assert (copied.options.method, copied.options.keep_gram) == ("loop", True)
+    assert (before.loss, after.loss) == ("mse", None)
+    before.log_dir = before.loss = None
     fit(small(), before, epochs=1)
     assert [m.step for m in before.history] == [0, 5]
     assert before.history[0].gram.shape == (18, 18)

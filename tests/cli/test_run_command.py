@@ -176,8 +176,8 @@ BAD = [
     (("--distance", "l3"), 2, "l3"),
     (("--space", ""), 2, "space"),
     (("--distance-pairs", "some"), 2, "some"),
-    (("--xi-method", "cubic"), 2, "cubic"),
-    (("--xi-metric", "both"), 2, "both"),
+    (("--critical-length-method", "cubic"), 2, "cubic"),
+    (("--critical-length-metric", "both"), 2, "both"),
     (("--no-such-option",), 2, "no-such-option"),
     (("argument",), 2, "argument"),
 ]
@@ -386,7 +386,7 @@ def test_a_preset_and_what_the_command_line_puts_in_its_place(monkeypatch):
     assert settled(monkeypatch, "--preset", "v1") == RunSpec.from_preset("v1")
     iclr = ("--arch", "fc", "--lr", "8e-4", "--epochs", "10", "--stop-at-loss", "none", "--space", "input")
     iclr += ("--pair-sets", "train_train,train_val,val_val", "--metrics", "sign,cosine", "--distance", "cosine")
-    iclr += ("--distance-pairs", "within", "--xi-method", "linear", "--xi-metric", "cosine")
+    iclr += ("--distance-pairs", "within", "--critical-length-method", "linear", "--critical-length-metric", "cosine")
     assert settled(monkeypatch, "--preset", "v1", *iclr) == RunSpec()  # though all are the defaults of another preset
     spec = settled(
         monkeypatch, "--preset", "v1", "--lr", "3e-4", "--stop-at-loss", "0.1", "--pair-sets", "val_val, train_val"
@@ -489,8 +489,8 @@ def test_a_drop_of_stiffness_stops_training(no_figures):
         (("--groups", "nothing.json"), "cannot be read"),
         (("--stiffness-monitor", "val_loss"), "Unknown scalar"),
         (("--min-stiffness-drop", "-1"), "from 0 on"),
-        (("--stop-when-stiffness-drops", "0"), "stop-when-stiffness-drops"),
-        (("--xi-method", "fixed_effects", "--distance-pairs", "all"), "fixed effects"),
+        (("--stop-when-stiffness-drops", "-1"), "1 or more, or 0"),
+        (("--critical-length-method", "fixed_effects", "--distance-pairs", "all"), "fixed effects"),
     ],
 )
 def test_science_that_cannot_be_done_is_told_before_anything_is_left(options, message):

@@ -11,9 +11,8 @@ from click.testing import CliRunner
 from made_up import InProcess, failed, finish, sweep_of
 from rich.console import Console
 from tfstiff_cli import main
-from tfstiff_cli.run import command as run_command
+from tfstiff_cli.sweep import command as sweep_command
 from tfstiff_cli.sweep_progress import LiveSweepProgress, PlainSweepProgress, duration
-from tfstiff_cli.sweep_settings import _LISTS, _RUN_OPTIONS
 
 from tfstiff import RunSpec, load_run
 from tfstiff.sweeps import TrialState, load_sweep, spec_hash
@@ -65,17 +64,19 @@ def values(name, *arguments):
 
 
 def test_every_setting_of_run_can_be_swept():
-    settings = {parameter.name for parameter in run_command.params if parameter.name in RunSpec.__dataclass_fields__}
-    assert {*_RUN_OPTIONS} == settings | {"preset"}
-    assert settings >= {"learning_rate", "seed", "arch", "dataset", "permute_labels", "hidden", "schedule"}
+    settings = {parameter.name: parameter for parameter in sweep_command.params}
+    assert settings.keys() >= {*RunSpec.__dataclass_fields__, "preset"}
     help_text = sweep("--help").stdout
-    for option in _RUN_OPTIONS.values():
-        assert option.opts[0] in help_text
+    for name in (*RunSpec.__dataclass_fields__, "preset"):
+        assert settings[name].multiple
+        assert settings[name].opts[0] in help_text
 
 
 def test_settings_whose_values_have_commas_are_known():
-    lists = {name for name, default in vars(RunSpec()).items() if isinstance(default, tuple)} - {"probe_size"}
-    assert lists | {"hidden", "schedule"} <= _LISTS
+    tuples = {name for name, default in vars(RunSpec()).items() if isinstance(default, tuple)} - {"probe_size"}
+    for name in tuples | {"hidden", "schedule", "groups"}:
+        known = RunSpec.__dataclass_fields__[name].metadata
+        assert known.get("has_commas") or known.get("several"), name
 
 
 def test_without_settings_it_is_what_run_does():

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfstiff.gradients.gram import gram_of
+from tfstiff.gradients.options import GradientOptions
 from tfstiff.gradients.plan import plan_for
 
 
@@ -22,9 +23,11 @@ class Products(NamedTuple):
         return (self.gram / self.scales[:, None] / self.scales).astype(self.gram.dtype)
 
 
-def gradient_products(model: Any, x: Any, y: Any, *, per_layer: bool = False, **options: Any) -> Products:
+def gradient_products(
+    model: Any, x: Any, y: Any, *, loss: Any = None, per_layer: bool = False, **options: Any
+) -> Products:
     x, y = tf.nest.map_structure(np.asarray, (x, y))
-    plan = plan_for(model, x, y, **options)
+    plan = plan_for(model, x, y, GradientOptions(**options), loss=loss)
     plan.prove(x, y)
     factors = plan.factors(*tf.nest.map_structure(tf.constant, (x, y)))
     layers = {}

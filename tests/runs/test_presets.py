@@ -1,5 +1,4 @@
 import dataclasses
-import inspect
 import json
 
 import numpy as np
@@ -7,6 +6,7 @@ import pytest
 
 from tfstiff import RunSpec
 from tfstiff.errors import InvalidInput
+from tfstiff.measuring.options import MeasureOptions
 from tfstiff.runs.presets import PRESETS, preset
 
 GOVERNED = {
@@ -63,33 +63,13 @@ def test_an_unknown_preset():
     assert "iclr or v1" in str(caught.value)
 
 
-def test_options_of_measure_are_passed_on_where_they_differ():
-    assert RunSpec().measure_options() == {}
-    assert RunSpec(distance="l1", keep_gram=True).measure_options() == {"distance": "l1", "keep_gram": True}
-    assert RunSpec.from_preset("v1").measure_options() == {
-        name: PRESETS["v1"].settings[name]
-        for name in GOVERNED - {"arch", "learning_rate", "epochs", "stop_at_loss", "metrics"}
-    }
-
-
-def test_defaults_are_those_of_measure():
-    from tfstiff import measure
-
-    changed = RunSpec(
-        method="loop",
-        precision="policy",
-        per_layer=True,
-        keep_gram=True,
-        pair_sets=("val_val",),
-        distance="l1",
-        space="all",
-        distance_pairs="all",
-        critical_length_method="isotonic",
-        critical_length_metric="sign",
-    ).measure_options()
-    parameters = inspect.signature(measure).parameters
-    for name in changed.keys() & parameters.keys():
-        assert parameters[name].default == getattr(RunSpec(), name), name
+def test_options_of_measure_are_passed_on_whatever_the_defaults_are():
+    assert RunSpec().measure_options() == MeasureOptions()
+    found = RunSpec(distance="l1", distance_bins="quantile", keep_gram=True).measure_options()
+    assert found == MeasureOptions(distance="l1", distance_bins="quantile", keep_gram=True)
+    v1 = {name: value for name, value in PRESETS["v1"].settings.items() if name in vars(MeasureOptions())}
+    assert len(v1) == 6
+    assert RunSpec.from_preset("v1").measure_options() == MeasureOptions(**v1)
 
 
 def test_a_specification_can_be_kept_as_json():
@@ -97,6 +77,15 @@ def test_a_specification_can_be_kept_as_json():
     assert (spec.stop_at_loss, spec.metrics) == ((1.0, 0.1), ("sign", "cosine"))
     read = json.loads(json.dumps(dataclasses.asdict(spec)))
     assert RunSpec(**{**read, "probe_size": tuple(read["probe_size"])}) == spec
+
+
+def test_what_an_older_version_wrote_is_read():
+    config = RunSpec(distance="l2", groups="cifar10").as_config()
+    for name in ("distance_bins", "critical_length_method", "groups"):
+        del config[name]
+    assert RunSpec.from_config({**config, "num_classes": 10, "of_another_version": 1}) == RunSpec(distance="l2")
+    assert list(config)[:3] == ["dataset", "arch", "hidden"]
+    assert not any(isinstance(value, dict) for value in config.values())
 
 
 @pytest.mark.parametrize(
@@ -112,6 +101,12 @@ def test_a_specification_can_be_kept_as_json():
         {"distance_pairs": "some"},
         {"critical_length_method": "cubic"},
         {"critical_length_metric": "both"},
+        {"distance_bins": "wide"},
+        {"method": "magic"},
+        {"precision": "float16"},
+        {"centering": "none"},
+        *({"per_layer": value} for value in ("yes", None, 2)),
+        *({"memory_limit": value} for value in (0, -1, "4GB", 1.5)),
     ],
 )
 def test_values_out_of_range(change):

@@ -11,10 +11,9 @@ import keras
 import tensorflow as tf
 
 from tfstiff.bench.timing import BenchmarkFailed, in_new_process, peak_memory, take_turns
-from tfstiff.errors import InvalidInput, TfstiffError
-from tfstiff.gradients import gradient_gram
+from tfstiff.errors import TfstiffError, unknown_name
+from tfstiff.gradients import METHODS, gradient_gram
 from tfstiff.gradients.loss import predict, resolve_loss
-from tfstiff.gradients.plan import METHODS
 
 Build = Callable[[], tuple[keras.Model, Any, Any]]
 
@@ -83,7 +82,7 @@ def throughput(
         InvalidInput: A method is unknown.
     """
     for method in set(methods) - set(METHODS):
-        raise InvalidInput("Unknown method.", expected=" | ".join(METHODS), received=method)
+        raise unknown_name("Unknown method.", method, METHODS)
     model, x, y = build()
     counts = {PLAIN: len(tf.nest.flatten(x)[0])}
     reasons: dict[str, str] = {}

@@ -15,6 +15,7 @@ from typing import Any
 
 import keras
 
+from tfstiff._options import takes
 from tfstiff.callbacks.schedules import Moment, as_schedule
 from tfstiff.callbacks.steps import num_updates, number_in, steps_done
 from tfstiff.callbacks.strategies import check_strategy
@@ -23,10 +24,11 @@ from tfstiff.export import EVENT_FILE, EventWriter
 from tfstiff.gradients.loss import resolve_loss
 from tfstiff.gradients.objective import check_model
 from tfstiff.measuring.labels import check_labels
-from tfstiff.measuring.measure import check_options, measure
+from tfstiff.measuring.measure import check_suits, measure
+from tfstiff.measuring.options import MeasureOptions
 from tfstiff.measuring.probe import Probe
-from tfstiff.measuring.summation.representations import INPUT, check_space
-from tfstiff.records import PAIR_SETS, Measurement, RunWriter, open_run, scalar_names
+from tfstiff.measuring.summation.representations import check_space
+from tfstiff.records import Measurement, RunWriter, open_run, scalar_names
 from tfstiff.records.words import default_pair_set
 
 _PUBLISHED = {  # by whether there are classes
@@ -37,6 +39,7 @@ _START = Moment(0, 0.0)
 _STATE = ("now", "epochs_before", "epoch", "epoch_began", "updates_then", "steps_per_epoch")  # attributes after "_"
 
 
+@takes(MeasureOptions)
 class StiffnessCallback(keras.callbacks.Callback):
     """Measures stiffness on a fixed probe while `model.fit` trains, and changes nothing of the training.
 
@@ -51,6 +54,7 @@ class StiffnessCallback(keras.callbacks.Callback):
             first epoch from 0.01 on, then every epoch), a number of steps, a list of epochs, or
             `tfstiff.callbacks.schedules` combined with `|`. With `steps_per_execution > 1` a measurement comes at the
             first opportunity after it falls due, and its record holds the step at which it was made.
+        loss: As `compile(loss=…)` takes it; None means the compiled one.
         log_dir: Folder to write records to; None keeps them in memory only. Deep copies of the callback, as tuners make
             them for each trial, write to `log_dir`, `log_dir-2`, `log_dir-3`, …
         publish: Names of the scalars that go into `logs`, or `"all"`. By default the within-class cosine, the
@@ -58,7 +62,7 @@ class StiffnessCallback(keras.callbacks.Callback):
         tensorboard: Whether to write TensorBoard events into `log_dir` too, or the folder to write them to: all
             scalars, and the class matrices as images, which take about a tenth of a second each. Copies of the callback
             write beside it, as they do beside `log_dir`. Needs `pip install 'tfstiff[tensorboard]'`.
-        **options: `loss`, `method`, `precision`, `per_layer`, `keep_gram` and the others of `measure`.
+        **options: Those of `MeasureOptions`.
 
     Attributes:
         scalars: Names of the values that each measurement has.
@@ -87,6 +91,7 @@ class StiffnessCallback(keras.callbacks.Callback):
         probe: Probe,
         schedule: Any = "epoch",
         *,
+        loss: Any = None,
         log_dir: str | Path | None = None,
         publish: Sequence[str] | str | None = None,
         tensorboard: bool | str | Path = False,
@@ -96,9 +101,9 @@ class StiffnessCallback(keras.callbacks.Callback):
         self.probe = probe
         self.schedule = as_schedule(schedule)
         self.log_dir = None if log_dir is None else Path(log_dir)
-        self.options = options
-        _, grouping = check_options(probe, **options)
-        has_classes, pair_sets = probe.num_classes is not None, tuple(options.get("pair_sets", PAIR_SETS))
+        self.loss, self.options = loss, MeasureOptions(**options)
+        grouping = check_suits(self.options, probe)
+        has_classes, pair_sets = probe.num_classes is not None, self.options.pair_sets
         self.scalars = scalar_names(has_classes, pair_sets, has_groups=grouping is not None)
         self.publish = _published_names(publish, self.scalars, has_classes, pair_sets)
         self.history: list[Measurement] = []
@@ -129,10 +134,11 @@ class StiffnessCallback(keras.callbacks.Callback):
         copied = type(self)(
             self.probe,
             copy.deepcopy(self.schedule, memo),
+            loss=self.loss,
             log_dir=self.log_dir,
             publish=self.publish,
             tensorboard=self.tensorboard,
-            **self.options,
+            **vars(self.options),
         )
         copied._is_copy = True
         memo[id(self)] = copied
@@ -141,7 +147,7 @@ class StiffnessCallback(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Sees, before any training, that the loss is there and that the log folder can take records."""
         check_strategy(self.model)
-        resolve_loss(self.model, self.options.get("loss"))
+        resolve_loss(self.model, self.loss)
         self._steps_per_epoch = None
         if self._measured_model is not None and self._measured_model() is self.model:
             self._begin_at = self._now  # a second fit of the same model continues the history
@@ -284,7 +290,7 @@ class StiffnessCallback(keras.callbacks.Callback):
     def _begin_fit(self, epoch: int, begin_at: Moment) -> None:
         check_model(self.model, self.probe.train.x)
         check_labels(self.model, self.probe)
-        check_space(self.model, self.options.get("space", INPUT))
+        check_space(self.model, self.options.space)
         steps = self.params.get("steps")
         if steps is None and self.schedule.needs_batches():
             warnings.warn(
@@ -311,7 +317,7 @@ class StiffnessCallback(keras.callbacks.Callback):
 
     def _measure(self) -> Measurement:
         start = time.perf_counter()
-        found = measure(self.model, self.probe, **self.options)
+        found = measure(self.model, self.probe, loss=self.loss, **vars(self.options))
         step, epoch = self._now
         found = dataclasses.replace(
             found, step=step, epoch=epoch, updates=num_updates(self.model), learning_rate=_learning_rate(self.model)

@@ -10,13 +10,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfstiff._options import takes
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.gradient_factors import GradientFactors
+from tfstiff.gradients.objective import ObjectiveFunction
+from tfstiff.gradients.options import GradientOptions
 from tfstiff.gradients.plan import GradientPlan, default_chunk_size, plan_for
 
 _ROWS_TOGETHER = 64  # of a Gram matrix in double precision
 
 
+@takes(GradientOptions)
 def gradient_gram(
     model: keras.Model,
     x: Any,
@@ -24,6 +28,8 @@ def gradient_gram(
     x2: Any = None,
     y2: Any = None,
     *,
+    loss: Any = None,
+    objective: ObjectiveFunction | None = None,
     per_layer: bool = False,
     **options: Any,
 ) -> np.ndarray | dict[str, np.ndarray]:
@@ -38,17 +44,12 @@ def gradient_gram(
         y: Targets as the loss takes them, (n, ...).
         x2: Inputs of m other examples for the columns; None means `x` again.
         y2: Their targets.
-        per_layer: Whether to return the Gram matrix of each layer's weights instead. They add up to the whole.
-        **options: `loss`: as `compile(loss=…)` takes it; the compiled one by default.
-            `objective`: in place of a loss, a function `(model, x, y) -> (n,)` losses of the n examples, or
+        loss: As `compile(loss=…)` takes it; None means the compiled one.
+        objective: In place of a loss, a function `(model, x, y) -> (n,)` losses of the n examples, or
             `(losses, predictions)`: for what a loss of predictions cannot say, such as `add_loss`, triplets, CTC or
             distillation. It is traced as a graph and must call the model by itself, in inference mode.
-            `method`: `"auto"` (structured, with a generic path for weights that it has no rule for), the default;
-            `"structured"` (refuses those); `"vectorized"` (`tf.vectorized_map` of a one-example tape); `"jacobian"`
-            (`GradientTape.jacobian` of the vector of losses, in chunks) or `"loop"` (one tape per example). All agree
-            to rounding.
-            `precision`: `"float32"`, whatever the layers' policies are, the default; `"float64"`; or `"policy"`, that
-            of the layers.
+        per_layer: Whether to return the Gram matrix of each layer's weights instead. They add up to the whole.
+        **options: Those of `GradientOptions`.
 
     Returns:
         (n, n), or (n, m), array of the dtype of the losses (float32 unless the model computes in double precision);
@@ -61,10 +62,11 @@ def gradient_gram(
     """
     if (x2 is None) != (y2 is None):
         raise InvalidInput("Other examples need both x2 and y2.", received="x2 alone" if y2 is None else "y2 alone")
-    plan, x, y = _proved_plan(model, x, y, **options)
+    how = (GradientOptions(**options), loss, objective)
+    plan, x, y = _proved_plan(model, x, y, *how)
     others = None
     if x2 is not None:
-        plan2, x2, y2 = _proved_plan(model, x2, y2, **options)  # before any factors: a failed proof changes the plan
+        plan2, x2, y2 = _proved_plan(model, x2, y2, *how)  # before any factors: a failed proof changes the plan
         if plan2 is not plan:
             raise InvalidInput("x2 and y2 must be like x and y: the same structure, dtypes and shapes of one example.")
         others = _factor_chunks(plan, x2, y2)
@@ -80,14 +82,19 @@ def gradient_gram(
     }
 
 
-def per_example_gradients(model: keras.Model, x: Any, y: Any, **options: Any) -> np.ndarray:
+@takes(GradientOptions)
+def per_example_gradients(
+    model: keras.Model, x: Any, y: Any, *, loss: Any = None, objective: ObjectiveFunction | None = None, **options: Any
+) -> np.ndarray:
     """Computes the gradient of each example's loss with respect to all trainable weights, flattened side by side.
 
     Args:
         model: A Keras model with P trainable parameters.
         x: Inputs as the model takes them; first axis the n examples.
         y: Targets as the loss takes them, (n, ...).
-        **options: `loss`, `objective`, `method` and `precision` as for `gradient_gram`.
+        loss: As `compile(loss=…)` takes it; None means the compiled one.
+        objective: In place of a loss, as for `gradient_gram`.
+        **options: Those of `GradientOptions`.
 
     Returns:
         (n, P) array, in the order of `model.trainable_weights`; n·P numbers must fit in memory.
@@ -97,7 +104,7 @@ def per_example_gradients(model: keras.Model, x: Any, y: Any, **options: Any) ->
             targets differ.
         UnsupportedModel: No loss, no trainable weights, quantised layers, or examples that interact.
     """
-    plan, x, y = _proved_plan(model, x, y, **options)
+    plan, x, y = _proved_plan(model, x, y, GradientOptions(**options), loss, objective)
     return np.concatenate([plan.gradients(*chunk).numpy() for chunk in _chunks(plan, x, y)])
 
 
@@ -135,9 +142,11 @@ def gram_of(
     return gram
 
 
-def _proved_plan(model: keras.Model, x: Any, y: Any, **options: Any) -> tuple[GradientPlan, Any, Any]:
+def _proved_plan(
+    model: keras.Model, x: Any, y: Any, options: GradientOptions, loss: Any, objective: ObjectiveFunction | None
+) -> tuple[GradientPlan, Any, Any]:
     x, y = tf.nest.map_structure(np.asarray, (x, y))
-    plan = plan_for(model, x, y, **options)
+    plan = plan_for(model, x, y, options, loss=loss, objective=objective)
     plan.prove(x, y)
     return plan, x, y
 

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from tfstiff._keras import loss_weights
+from tfstiff._options import part_of
 from tfstiff.errors import InvalidInput, UnsupportedModel
 from tfstiff.gradients.gradient_factors import (
     GradientFactors,
@@ -23,16 +24,16 @@ from tfstiff.gradients.gradient_factors import (
 )
 from tfstiff.gradients.memory import MemoryPlan, plan_memory
 from tfstiff.gradients.objective import Objective, ObjectiveFunction, check_model, resolve_objective
+from tfstiff.gradients.options import GradientOptions
 from tfstiff.gradients.products import products, row_products
 from tfstiff.gradients.proof import Verdict, compare
 from tfstiff.gradients.reference import BatchGradient, Jacobian, Loop, Reference, Vectorized
 from tfstiff.gradients.structured import Structured
 from tfstiff.gradients.tiles import Pairs, Side, TileSums, reduce_tile, signature_of
-from tfstiff.gradients.tracing import PRECISIONS, coarsest_dtype, compiled, traceable
+from tfstiff.gradients.tracing import coarsest_dtype, compiled, traceable
 
 _STRUCTURED_METHODS = ("auto", "structured")
 _REFERENCES: dict[str, type[Reference]] = {"vectorized": Vectorized, "jacobian": Jacobian, "loop": Loop}
-METHODS = (*_STRUCTURED_METHODS, *_REFERENCES)
 
 # By method: examples whose gradients are computed together, and the size of a tile of the Gram matrix. Larger chunks
 # need more memory at a time; smaller ones cost dispatch, and matrix products of them are slower. `vectorized` copies
@@ -50,9 +51,8 @@ class GradientPlan:
         model: A built Keras model. Held weakly.
         objective: The loss of each example.
         signature: Structure of `tf.TensorSpec` of (x, y).
-        method: One of `METHODS`.
         num_examples: Size of the Gram matrices to come.
-        precision: One of `PRECISIONS`.
+        options: How gradients are computed.
     """
 
     def __init__(
@@ -60,11 +60,10 @@ class GradientPlan:
         model: keras.Model,
         objective: Objective,
         signature: Any,
-        method: str,
         num_examples: int,
-        precision: str = "float32",
+        options: GradientOptions,
     ) -> None:
-        self.method = method
+        self.method, precision = options.method, options.precision
         self.weights = list(model.trainable_weights)
         self._arguments = (_forward(model, objective, precision), self.weights, signature)
         self._num_examples = num_examples
@@ -257,33 +256,30 @@ def plan_for(
     model: keras.Model,
     x: Any,
     y: Any,
+    options: GradientOptions | None = None,
     *,
     loss: Any = None,
     objective: ObjectiveFunction | None = None,
-    method: str = "auto",
-    precision: str = "float32",
     num_examples: int | None = None,
 ) -> GradientPlan:
     """Returns the plan of `model`, traced before where it can be.
 
-    A plan is made anew when the loss, the trainable weights, the shapes of the examples or the method changed.
+    A plan is made anew when the loss, the trainable weights, the shapes of the examples or an option changed.
 
     Args:
         model: A Keras model; built on one example where it is not built.
         x: Inputs, as `model` takes them; first axis the examples.
         y: Targets.
+        options: How gradients are computed; None means by the defaults.
         loss: As `compile(loss=…)` takes it; None means the compiled one.
         objective: In place of a loss; see `gradient_gram`.
-        method: One of `METHODS`.
-        precision: One of `PRECISIONS`.
         num_examples: Size of the Gram matrices to come; None means as many as in `x`.
 
     Raises:
-        InvalidInput: The method or precision is unknown, both a loss and an objective are given, or inputs and targets
-            differ in number.
+        InvalidInput: Both a loss and an objective are given, or inputs and targets differ in number.
         UnsupportedModel: The model cannot be measured.
     """
-    check_choices(method, precision)
+    options = part_of(options or GradientOptions(), GradientOptions)
     counts = {len(array) for array in tf.nest.flatten((x, y))}
     if len(counts) != 1 or 0 in counts:
         raise InvalidInput(
@@ -296,12 +292,12 @@ def plan_for(
     weights = None if given is not None else loss_weights(model)
     signature = tf.nest.map_structure(lambda array: tf.TensorSpec([None, *array.shape[1:]], array.dtype), (x, y))
     trainable = tuple(id(weight) for weight in model.trainable_weights)
-    key = (method, precision, repr(signature), repr(weights), trainable)
+    key = (options, repr(signature), repr(weights), trainable)
     plans = _plans.setdefault(model, [])
     for known_key, known_identifier, plan in plans:
         if known_key == key and (known_identifier is identifier or _same_loss(known_identifier, identifier)):
             return plan
-    plan = GradientPlan(model, resolved, signature, method, num_examples or max(counts), precision)
+    plan = GradientPlan(model, resolved, signature, num_examples or max(counts), options)
     plans.append((key, identifier, plan))
     del plans[:-_MAX_PLANS]
     return plan
@@ -320,17 +316,6 @@ def _same_loss(first: Any, second: Any) -> bool:
         return bool(vars(first) == vars(second))  # not the configurations, of which some leave settings out (Huber)
     except ValueError:  # arrays among them
         return False
-
-
-def check_choices(method: str, precision: str) -> None:
-    """Sees that both are known.
-
-    Raises:
-        InvalidInput: One is not.
-    """
-    for name, value, known in (("method", method, METHODS), ("precision", precision, PRECISIONS)):
-        if value not in known:
-            raise InvalidInput(f"Unknown {name}.", expected=" | ".join(known), received=value)
 
 
 def default_chunk_size(method: str) -> int:

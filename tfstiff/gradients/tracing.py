@@ -12,8 +12,6 @@ import tensorflow as tf
 from tfstiff._keras import all_layers
 from tfstiff.errors import UnsupportedModel
 
-PRECISIONS = ("float32", "float64", "policy")
-
 
 class _ComputeIn(keras.DTypePolicy):
     """Weights as they are, computations in another precision."""

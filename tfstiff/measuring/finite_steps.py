@@ -12,10 +12,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfstiff._options import takes
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients import gradient_gram, per_example_gradients
 from tfstiff.gradients.loss import num_parameters, predict, resolve_loss
 from tfstiff.gradients.objective import check_model
+from tfstiff.gradients.options import GradientOptions
 from tfstiff.gradients.tracing import coarsest_dtype, compiled, traceable
 from tfstiff.measuring.labels import check_labels
 from tfstiff.measuring.probe import Probe
@@ -102,6 +104,7 @@ class FiniteStepStiffness:
         return np.array([np.median(one[~np.isnan(one)]) if not np.isnan(one).all() else np.nan for one in values])
 
 
+@takes(GradientOptions)
 @compiled()
 def finite_step_stiffness(
     model: keras.Model,
@@ -111,7 +114,6 @@ def finite_step_stiffness(
     pair_set: str = "train_val",
     normalized: bool = False,
     loss: Any = None,
-    precision: str = "float32",
     **options: Any,
 ) -> FiniteStepStiffness:
     """Takes the step `θ − ε g_i` for each example i and compares the losses of all examples j before and after.
@@ -119,7 +121,8 @@ def finite_step_stiffness(
     Stiffness is defined by the change of one example's loss after a step on another, `ΔL = −ε g_i · g_j + O(ε²)`
     (equations 2 and 3 of the paper), and measured by the first-order term. This function tells for which ε that is what
     a step does, at the cost of one evaluation of all losses for each step. The weights are those they were, bit for
-    bit, when it returns or raises.
+    bit, when it returns or raises. Losses are computed in the precision of gradients; weights keep their own, and small
+    steps drown in its rounding: see `resolution`.
 
     Args:
         model: A Keras model.
@@ -129,9 +132,7 @@ def finite_step_stiffness(
         normalized: Whether steps go along `g_i / |g_i|`, so that ε is their length in weight space; an example without
             gradient moves nothing.
         loss: As `compile(loss=…)` takes it; None means the compiled one.
-        precision: In which gradients and losses are computed: `"float32"`, `"float64"` or `"policy"`. Weights keep
-            their own, and small steps drown in its rounding: see `resolution`.
-        **options: `method`, as for `gradient_gram`.
+        **options: Those of `GradientOptions`.
 
     Raises:
         InvalidInput: A step size is not above 0, or the pair set, an option or a label is unknown.
@@ -145,7 +146,8 @@ def finite_step_stiffness(
     first, second = ({"train": probe.train, "val": probe.validation}[half] for half in pair_set.split("_"))
     check_model(model, first.x)
     check_labels(model, probe)
-    options |= {"loss": loss, "precision": precision}
+    precision = GradientOptions(**options).precision
+    options |= {"loss": loss}
     products = np.asarray(gradient_gram(model, first.x, first.y, second.x, second.y, **options), np.float64)
     columns = np.asarray(gradient_gram(model, second.x, second.y, **options), np.float64)
     losses = _loss_function(model, second.x, second.y, loss, precision)

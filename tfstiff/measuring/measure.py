@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from tfstiff._options import takes
 from tfstiff.datasets.groupings import Grouping, chosen_grouping, group_indices
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.loss import resolve_loss
 from tfstiff.gradients.memory import MemoryPlan
 from tfstiff.gradients.objective import check_model
-from tfstiff.gradients.plan import check_choices, plan_for
+from tfstiff.gradients.plan import plan_for
 from tfstiff.measuring.labels import accuracy, check_labels
+from tfstiff.measuring.options import MeasureOptions
 from tfstiff.measuring.probe import Arrays, Probe, ProbeHalf
 from tfstiff.measuring.summation.parts import Part
 from tfstiff.measuring.summation.prepared import HALVES, prepared
 from tfstiff.measuring.summation.probe_pass import ProbePass
 from tfstiff.measuring.summation.probe_sums import WHOLE, ProbeSums, ProbeTotals, probe_sums
 from tfstiff.measuring.summation.representations import representations
-from tfstiff.records import PAIR_SETS, HalfSummary, Measurement
+from tfstiff.records import HalfSummary, Measurement
 from tfstiff.stiffness import pair_set_stiffness
 from tfstiff.stiffness.estimate import check_critical_length
 from tfstiff.stiffness.example_scores import example_scores
@@ -32,77 +33,27 @@ _METHOD_OF_PAIRS = "isotonic"  # for critical lengths: it needs every pair, the 
 _PROOF_EXAMPLES = 64  # of each half, from which the proof draws
 
 
-def measure(  # noqa: PLR0913 - what is measured is chosen here, by name, one choice an argument
-    model: keras.Model,
-    probe: Probe,
-    *,
-    loss: Any = None,
-    method: str = "auto",
-    precision: str = "float32",
-    pair_sets: Sequence[str] = PAIR_SETS,
-    distance: str = "cosine",
-    space: str = "input",
-    distance_pairs: str = "within",
-    distance_bins: str = "equal_width",
-    critical_length_method: str = "linear",
-    critical_length_metric: str = "cosine",
-    groups: str | Grouping | None = "auto",
-    per_layer: bool = False,
-    keep_gram: bool = False,
-    memory_limit: int | None = None,
-) -> Measurement:
+@takes(MeasureOptions)
+def measure(model: keras.Model, probe: Probe, *, loss: Any = None, **options: Any) -> Measurement:
     """Measures the stiffness of `model` on `probe`.
 
     One pass over both halves of the probe gives all pair sets. The products of the gradients are added up a tile at a
-    time, so that nothing grows as the square of the probe. The model is used in inference mode, without sample weights
-    and without regularisation losses; nothing of it is changed.
+    time, so that nothing grows as the square of the probe; where the features of all examples do not fit into memory,
+    they are computed again for each part of the pairs. The model is used in inference mode, without sample weights and
+    without regularisation losses; nothing of it is changed.
 
     Args:
         model: A Keras model.
         probe: The examples.
         loss: As `compile(loss=…)` takes it; None means the compiled one.
-        method: How gradients are computed; see `gradient_gram`.
-        precision: In which gradients are computed, `"float32"`, `"float64"` or `"policy"`; see `gradient_gram`.
-        pair_sets: Which of `"train_train"`, `"train_val"` and `"val_val"` to measure.
-        distance: Between two examples: `"cosine"` (1 − cos), `"cosine_similarity"`, `"l1"` or `"l2"`.
-        space: Where distances are measured: `"input"`, the name of a layer (its output), or `"all"`.
-        distance_pairs: Pairs compared by distance: of the same class (`"within"`), of different ones (`"between"`), or
-            `"all"`.
-        distance_bins: Bins of `"equal_width"`, or `"quantile"`: of equally many pairs.
-        critical_length_method: How ξ is found: `"linear"`, `"fixed_effects"` (of classes), `"linear_binned"`,
-            `"first_crossing"`, or `"isotonic"`, which can have 2 million pairs of a pair set.
-        critical_length_metric: The stiffness of which ξ is the zero: `"cosine"` or `"sign"`.
-        groups: Groups of classes whose blocks in the class matrix are compared: `"auto"`, CIFAR-100's superclasses,
-            CIFAR-10's vehicles and animals, and of other classes none; None; a name, file or text as
-            `tfstiff.datasets.groupings.read_grouping` takes them; or a list of class names for each group's name.
-        per_layer: Whether to measure the gradients of each layer's weights by themselves too.
-        keep_gram: Whether the measurement keeps the (n, n) products of all gradients.
-        memory_limit: Bytes that the gradients may take; None means half of what is free. Where the factors of all
-            examples do not fit, they are computed again for each part of the pairs.
+        **options: Those of `MeasureOptions`.
 
     Raises:
-        InvalidInput: A choice is unknown or does not suit the probe, a label has no output, or the memory limit is too
+        InvalidInput: An option is unknown or does not suit the probe, a label has no output, or the memory limit is too
             small for this model.
         UnsupportedModel: No loss, no trainable weights, quantised layers, or examples that interact.
     """
-    return MeasurementTask(
-        model,
-        probe,
-        loss=loss,
-        method=method,
-        precision=precision,
-        pair_sets=pair_sets,
-        distance=distance,
-        space=space,
-        distance_pairs=distance_pairs,
-        distance_bins=distance_bins,
-        critical_length_method=critical_length_method,
-        critical_length_metric=critical_length_metric,
-        groups=groups,
-        per_layer=per_layer,
-        keep_gram=keep_gram,
-        memory_limit=memory_limit,
-    ).run()
+    return MeasurementTask(model, probe, MeasureOptions(**options), loss=loss).run()
 
 
 class MeasurementTask:
@@ -111,8 +62,9 @@ class MeasurementTask:
     Args:
         model: A Keras model.
         probe: The examples.
+        options: What is measured, and how.
+        loss: As `compile(loss=…)` takes it; None means the compiled one.
         memory: How gradients are held; None means as `memory_limit` says.
-        **options: Those of `measure`.
 
     Attributes:
         pair_sets: Those that are measured.
@@ -124,29 +76,36 @@ class MeasurementTask:
         UnsupportedModel: As `measure` does.
     """
 
-    def __init__(self, model: keras.Model, probe: Probe, *, memory: MemoryPlan | None = None, **options: Any) -> None:
-        self._distances, self._grouping = check_options(probe, **options)
-        self._options = chosen = _chosen(options)
-        self._model, self._examples = model, probe
-        self.pair_sets: Sequence[str] = chosen["pair_sets"]
+    def __init__(
+        self,
+        model: keras.Model,
+        probe: Probe,
+        options: MeasureOptions,
+        *,
+        loss: Any = None,
+        memory: MemoryPlan | None = None,
+    ) -> None:
+        self._grouping = check_suits(options, probe)
+        self._distances = DistanceOptions(options.distance, options.distance_pairs, options.distance_bins)
+        self._model, self._examples, self._options, self._loss = model, probe, options, loss
+        self.pair_sets = options.pair_sets
         check_model(model, probe.train.x)
         check_labels(model, probe)
         count, sample = len(probe.train) + len(probe.validation), _sample(probe)
-        how = {name: chosen[name] for name in ("loss", "method", "precision")}
-        self._plan = plan_for(model, *sample, num_examples=count, **how)
+        self._plan = plan_for(model, *sample, options, loss=loss, num_examples=count)
         self._plan.prove(*sample)
-        self.memory = memory or self._plan.memory_for(count, chosen["memory_limit"])
+        self.memory = memory or self._plan.memory_for(count, options.memory_limit)
         self.blocks = prepared(probe, self.memory.block_size)
-        self._spaces = representations(model, probe, chosen["space"])
+        self._spaces = representations(model, probe, options.space)
 
     def run(self) -> Measurement:
         """Makes the measurement."""
-        needs_pairs = self._options["critical_length_method"] == _METHOD_OF_PAIRS
+        needs_pairs = self._options.critical_length_method == _METHOD_OF_PAIRS
         return self.measurement(
             self._pass(
                 self._compared(),
-                keep_gram=self._options["keep_gram"],
-                keep_pairs_of=self._options["critical_length_metric"] if needs_pairs else None,
+                keep_gram=self._options.keep_gram,
+                keep_pairs_of=self._options.critical_length_metric if needs_pairs else None,
             ).run()
         )
 
@@ -179,8 +138,8 @@ class MeasurementTask:
 
     def measurement(self, found: ProbeSums) -> Measurement:
         """The measurement, from its sums."""
-        probe, chosen, grouping = self._examples, self._options, self._grouping
-        from_logits = resolve_loss(self._model, chosen["loss"]).from_logits
+        probe, options, grouping = self._examples, self._options, self._grouping
+        from_logits = resolve_loss(self._model, self._loss).from_logits
 
         def summary(half: ProbeHalf, place: int) -> HalfSummary:
             norms, losses, predictions = found.norms[place], found.losses[place], found.predictions[place]
@@ -193,7 +152,6 @@ class MeasurementTask:
                 scores=example_scores(losses, norms, predictions, half.classes, from_logits=from_logits),
             )
 
-        how = {name: chosen[name] for name in ("critical_length_method", "critical_length_metric", "distance")}
         groups = None if grouping is None else group_indices(grouping, probe.class_names)[0]
         stiffness = {
             layer: {
@@ -202,7 +160,9 @@ class MeasurementTask:
                     has_classes=probe.num_classes is not None,
                     groups=groups,
                     pairs=found.pairs[layer][name] if found.pairs else None,
-                    **how,
+                    critical_length_method=options.critical_length_method,
+                    critical_length_metric=options.critical_length_metric,
+                    distance=options.distance,
                 )
                 for name, sums in sets.items()
             }
@@ -213,15 +173,15 @@ class MeasurementTask:
             validation=summary(probe.validation, 1),
             pair_sets=stiffness.pop(WHOLE),
             class_names=probe.class_names,
-            method=chosen["method"],
+            method=options.method,
             layers=stiffness,
             gram=found.gram,
             groups={name: tuple(classes) for name, classes in (grouping or {}).items()},
         )
 
     def _pass(self, compared: Mapping[str, Mapping[str, ComparedPairs]], **rest: Any) -> ProbePass:
-        per_layer = self._options["per_layer"]
-        return ProbePass(self._plan, self.blocks, self.memory, self.pair_sets, compared, per_layer=per_layer, **rest)
+        rest["per_layer"] = self._options.per_layer
+        return ProbePass(self._plan, self.blocks, self.memory, self.pair_sets, compared, **rest)
 
     def _compared(self) -> dict[str, dict[str, ComparedPairs]]:
         return {
@@ -230,43 +190,20 @@ class MeasurementTask:
         }
 
 
-def _chosen(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `measure`, its defaults in place of those that are not given.
-
-    Raises:
-        InvalidInput: It has no such argument.
-    """
-    offered = {name: argument.default for name, argument in list(inspect.signature(measure).parameters.items())[2:]}
-    if unknown := options.keys() - offered:
-        raise InvalidInput("Unknown options.", expected=", ".join(offered), received=sorted(unknown))
-    return offered | dict(options)
-
-
-def check_options(probe: Probe, **options: Any) -> tuple[DistanceOptions, Grouping | None]:
-    """Sees, before anything is computed, that choices that `measure` offers are known and suit the probe.
-
-    Args:
-        probe: The examples.
-        **options: Arguments of `measure`; its defaults stand in for others.
+def check_suits(options: MeasureOptions, probe: Probe) -> Grouping | None:
+    """Checks, before anything is computed, that options suit a probe.
 
     Returns:
-        Those about distances, and the groups of classes.
+        The groups of its classes.
 
     Raises:
-        InvalidInput: One is not.
+        InvalidInput: They do not.
     """
-    chosen = _chosen(options)
-    check_choices(chosen["method"], chosen["precision"])
-    pair_sets = chosen["pair_sets"]
-    if isinstance(pair_sets, str) or not pair_sets or not set(pair_sets) <= set(PAIR_SETS):
-        raise InvalidInput("Unknown pair sets.", expected=f"some of {', '.join(PAIR_SETS)}", received=pair_sets)
-    distances = DistanceOptions(chosen["distance"], chosen["distance_pairs"], chosen["distance_bins"])
-    how = chosen["critical_length_method"]
-    compared = distances.compared if (probe.num_classes or 1) > 1 else "all"
-    check_critical_length(how, chosen["critical_length_metric"], distances.distance, compared)
-    if how == _METHOD_OF_PAIRS:
-        _check_pairs(probe, pair_sets, distances.compared)
-    return distances, chosen_grouping(chosen["groups"], probe.class_names)
+    compared = options.distance_pairs if (probe.num_classes or 1) > 1 else "all"
+    check_critical_length(options.critical_length_method, compared)
+    if options.critical_length_method == _METHOD_OF_PAIRS:
+        _check_pairs(probe, options.pair_sets, options.distance_pairs)
+    return chosen_grouping(options.groups, probe.class_names)
 
 
 def _check_pairs(probe: Probe, pair_sets: Sequence[str], compared: str) -> None:

@@ -123,7 +123,11 @@ def prepare_run(spec: RunSpec, folder: Path) -> PreparedRun:
     steps_per_epoch = -(-len(train) // spec.batch_size)
     steps = spec.measured_steps(steps_per_epoch)
     stiffness = StiffnessCallback(
-        probe, at_steps(steps), log_dir=folder, publish=_published(spec, dataset.class_names), **spec.measure_options()
+        probe,
+        at_steps(steps),
+        log_dir=folder,
+        publish=_published(spec, dataset.class_names),
+        **vars(spec.measure_options()),
     )
     stop = None
     if spec.stop_at_loss:

@@ -10,125 +10,122 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tfstiff._options import option, option_class, option_fields, part_of
 from tfstiff.analysis.loss_level import checked_levels
 from tfstiff.analysis.overfitting import chosen_monitor
 from tfstiff.callbacks.schedules import Schedule, as_schedule, log_fractions
-from tfstiff.datasets.groupings import BUILT_IN, chosen_grouping
+from tfstiff.datasets import CENTERINGS, DEFAULT
 from tfstiff.errors import InvalidInput
-from tfstiff.records import METRICS, PAIR_SETS, scalar_names
+from tfstiff.measuring.options import MeasureOptions
+from tfstiff.records import METRICS, scalar_names
+from tfstiff.runs import settings_text as text
 from tfstiff.runs.presets import preset
 from tfstiff.runs.strategies import STRATEGIES
-from tfstiff.stiffness.estimate import CRITICAL_LENGTH_METHODS, check_critical_length
-from tfstiff.stiffness.pairs import COMPARED, DISTANCES
 
-# What a setting may be, where it is one of a few.
-CHOICES = {
-    "distance": DISTANCES,
-    "distance_pairs": COMPARED,
-    "critical_length_method": CRITICAL_LENGTH_METHODS,
-    "critical_length_metric": METRICS,
-    "strategy": STRATEGIES,
-}
-_SEVERAL_OF = {"pair_sets": PAIR_SETS, "metrics": METRICS}
-MEASURE_OPTIONS = (  # attributes that `measure` has under the same names
-    *("method", "precision", "per_layer", "keep_gram", "memory_limit", "pair_sets"),
-    *("distance", "space", "distance_pairs", "critical_length_method", "critical_length_metric", "groups"),
+# Settings that say on which examples is measured, and what of it is shown.
+MEASURED_ON = (
+    *("dataset", "seed", "probe_size", "centering", "train_examples", "permute_labels", "metrics"),
+    *("data_dir", "offline"),
 )
 
 
+@option_class
 @dataclass(frozen=True)
-class RunSpec:
+class RunSpec(MeasureOptions):
     """Everything that determines a run. The same specification and seed give the same training and records.
 
-    The defaults are those of the preset `iclr`; `RunSpec.from_preset("v1")` has those of the first version.
+    The defaults are those of the preset `iclr`; `RunSpec.from_preset("v1")` has those of the first version. What is
+    measured are the options of `measure`. The command line and sweeps take all settings: a new one is one field here.
 
     Attributes:
-        dataset: Name in the catalog, or `npz:PATH`.
-        arch: Name in `tfstiff.models.MODELS`, or `package.module:function`.
-        learning_rate: Of Adam, constant.
-        epochs: Number of epochs.
-        batch_size: Examples of a training batch.
-        seed: Of everything random: probe, initialisation, order of examples, permuted labels.
-        probe_size: Examples of the probe from the training and the validation split.
-        schedule: `"log"`, `"epoch"`, a number of steps, or a list of epochs.
-        hidden: Widths of the hidden layers of `fc` and `fc-v1`; None means the network's own.
-        centering: What the mean and variance are taken over: `global`, `channel` or `pixel`.
-        train_examples: Number of training examples to use; None means all.
-        permute_labels: Whether the training labels are permuted.
-        stop_at_loss: Training losses at each of which stiffness is measured, and at the last of which training stops;
-            see `StopAtTrainingLoss`. None where empty.
-        stop_interval: Batches between evaluations of that loss.
-        stop_examples: Training examples that it is of, or all where there are no more.
-        stop_when_stiffness_drops: Measurements in a row below its maximum, each for sure, at which training stops; see
-            `StopWhenStiffnessDrops`. Never where 0.
-        stiffness_monitor: The stiffness in which that drop, and the onset of overfitting, is looked for: a name in
-            `Measurement.scalars()`. None means the cosine within classes of `train_val`, where it is measured.
-        min_stiffness_drop: By how much it has to be below, besides.
-        pair_sets: Which of `train_train`, `train_val` and `val_val` are measured.
-        metrics: Which of `sign` and `cosine` go into Keras' logs and into tables; records hold both.
-        distance: Between two examples: `cosine` (1 − cos), `cosine_similarity` (cos), `l1` or `l2`.
-        space: Where distances are measured: `input`, a layer's name (its output) or `all` (input and every layer).
-        distance_pairs: Pairs compared by distance: of the same class (`within`), of different ones (`between`), or
-            `all`.
-        critical_length_method: How ξ is found: `linear`, `fixed_effects`, `linear_binned`, `first_crossing` or
-            `isotonic`.
-        critical_length_metric: The stiffness of which ξ is the zero: `cosine` or `sign`.
-        groups: Groups of classes whose blocks in the class matrix are compared: `auto` (CIFAR's built-in ones, and of
-            other data sets none), `none`, or what `measure` takes. What is read from a file or text stands here itself.
-        method: How gradients are computed; see `gradient_gram`.
-        precision: In which gradients are computed: `float32`, `float64`, or `policy`, that of the layers.
-        per_layer: Whether each layer's gradients are measured by themselves too.
-        strategy: `none`, or `mirrored`: a copy of the model on each GPU of this machine.
-        deterministic: Whether TensorFlow is told to use deterministic operations only.
-        keep_gram: Whether records keep the products of all gradients.
-        keep_models: Whether the weights at each measurement are kept, for `Run.model_at`.
-        memory_limit: Bytes that a measurement's gradients may take; None means half of what is free. How they are
-            divided changes records by rounding, so it matters to equal runs only where memory is short.
-        data_dir: Folder of prepared TFDS data sets; None means TFDS's own.
-        offline: Whether nothing may be downloaded.
+        **options: The fields.
 
     Raises:
-        InvalidInput: A value is out of range.
+        InvalidInput: A name or value is unknown or out of range.
     """
 
-    dataset: str = "fashion_mnist_mini"
-    arch: str = "fc"
-    learning_rate: float = 8e-4
-    epochs: int = 10
-    batch_size: int = 32
-    seed: int = 0
-    probe_size: tuple[int, int] = (500, 500)
-    schedule: str | int | Sequence[float] = "log"
-    hidden: tuple[int, ...] | None = None
-    centering: str = "global"
-    train_examples: int | None = None
-    permute_labels: bool = False
-    stop_at_loss: tuple[float, ...] = ()
-    stop_interval: int = 16
-    stop_examples: int = 1000
-    stop_when_stiffness_drops: int = 0
-    stiffness_monitor: str | None = None
-    min_stiffness_drop: float = 0.0
-    pair_sets: tuple[str, ...] = PAIR_SETS
-    metrics: tuple[str, ...] = METRICS
-    distance: str = "cosine"
-    space: str = "input"
-    distance_pairs: str = "within"
-    critical_length_method: str = "linear"
-    critical_length_metric: str = "cosine"
-    groups: str | Mapping[str, Sequence[str]] = "auto"
-    method: str = "auto"
-    precision: str = "float32"
-    per_layer: bool = False
-    strategy: str = "none"
-    deterministic: bool = False
-    keep_gram: bool = False
-    keep_models: bool = False
-    memory_limit: int | None = None
-    data_dir: str | None = None
-    offline: bool = False
+    dataset: str = option(
+        DEFAULT, "A name that `tfstiff data list` shows, npz:PATH, or spherical_harmonics:OPTIONS.", metavar="NAME"
+    )
+    arch: str = option(
+        "fc",
+        "The network: fc, cnn, fc-v1, cnn-v1, resnet20, or package.module:function of your own (its code is run).",
+        metavar="NAME",
+    )
+    hidden: tuple[int, ...] | None = option(
+        None,
+        "Hidden widths of fc and fc-v1, such as 500,300,100.",
+        unset="the network's own",
+        metavar="WIDTHS",
+        parse=text.widths,
+        has_commas=True,
+    )
+    learning_rate: float = option(8e-4, "Of Adam, constant.", flag="lr")
+    epochs: int = option(10, "Passes over the training examples.")
+    batch_size: int = option(32, "Examples of a training batch.")
+    seed: int = option(0, "Of everything random: probe, initialisation, order of examples, permuted labels.")
+    probe_size: tuple[int, int] = option(
+        (500, 500),
+        "Examples to measure on, of the training split and of the validation split.",
+        metavar="N[:M]",
+        parse=text.probe_size,
+    )
+    schedule: str | int | Sequence[float] = option(
+        "log",
+        "When to measure: log (initialisation, fractions of the first epoch from 0.01 on, every epoch), epoch, a "
+        "number of steps, or a list of epochs such as 0,0.5,1,5.",
+        metavar="WHEN",
+        parse=text.schedule,
+        has_commas=True,
+    )
+    centering: str = option("global", "What the mean and variance of the inputs are taken over.", choices=CENTERINGS)
+    train_examples: int | None = option(None, "Train on N examples, stratified.", unset="all", metavar="N")
+    permute_labels: bool = option(False, "Permute the training labels; validation examples keep their own.")
+    stop_at_loss: tuple[float, ...] = option(
+        (),
+        "Measure where the training loss reaches each of these, such as 1.0,0.3,0.1, and stop at the last; or none.",
+        metavar="LOSSES",
+        parse=text.losses,
+        has_commas=True,
+    )
+    stop_interval: int = option(
+        16, "Look at that loss every N steps of an epoch. Fastest where a multiple of 16 or 32.", metavar="N"
+    )
+    stop_examples: int = option(
+        1000, "Training examples that the loss is of, a fixed sample; all where there are no more.", metavar="N"
+    )
+    stop_when_stiffness_drops: int = option(
+        0,
+        "Stop when stiffness lies below its maximum, by more than its error, in this many measurements in a row; never "
+        "where 0. On the command line 3 where the number is left out.",
+        metavar="[PATIENCE]",
+        flag_value="3",
+    )
+    min_stiffness_drop: float = option(0.0, "By how much it has to be below, besides.", metavar="X")
+    stiffness_monitor: str | None = option(
+        None,
+        "The stiffness of that drop and of the onset of overfitting, such as sign_within_val_val.",
+        unset="cosine_within_train_val",
+        metavar="NAME",
+    )
+    metrics: tuple[str, ...] = option(
+        METRICS,
+        "Stiffness to show and to put into Keras' logs; records hold both.",
+        choices=METRICS,
+        several=True,
+    )
+    strategy: str = option(
+        "none",
+        "mirrored: train a copy of the model on each GPU of this machine, and divide each batch between them.",
+        choices=STRATEGIES,
+    )
+    deterministic: bool = option(False, "Deterministic operations only: equal runs give equal records.")
+    keep_models: bool = option(False, "Keep the weights at each measurement, for `Run.model_at`.")
+    data_dir: str | None = option(None, "Folder of prepared TFDS data sets.", unset="TFDS's own", metavar="DIRECTORY")
+    offline: bool = option(False, "Download nothing.")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         rate = self.learning_rate
         if not (isinstance(rate, numbers.Real) and math.isfinite(rate) and rate > 0):
             raise InvalidInput("The learning rate must be a number above 0.", expected="such as 8e-4", received=rate)
@@ -147,24 +144,10 @@ class RunSpec:
                 received=self.schedule,
             )
         as_schedule(self.schedule)
-        if self.memory_limit is not None and not (isinstance(self.memory_limit, int) and self.memory_limit > 0):
-            raise InvalidInput("The memory limit must be a number of bytes.", received=self.memory_limit)
         levels = checked_levels(self.stop_at_loss)
         if levels and levels[-1] <= 0:
             raise InvalidInput("A training loss to stop at must be above 0.", expected="0.1", received=levels[-1])
         object.__setattr__(self, "stop_at_loss", levels)
-        for name, choices in CHOICES.items():
-            _check_choice(name, getattr(self, name), choices)
-        for name, choices in _SEVERAL_OF.items():
-            object.__setattr__(self, name, _checked_subset(name, getattr(self, name), choices))
-        if not isinstance(self.space, str) or not self.space:
-            raise InvalidInput("Unknown space.", expected="input, all, or the name of a layer", received=self.space)
-        check_critical_length(
-            self.critical_length_method, self.critical_length_metric, self.distance, self.distance_pairs
-        )
-        grouping = chosen_grouping(self.groups)
-        if grouping is not None and not (isinstance(self.groups, str) and self.groups in BUILT_IN):
-            object.__setattr__(self, "groups", {name: list(classes) for name, classes in grouping.items()})
         self._check_stiffness_drop()
 
     def _check_stiffness_drop(self) -> None:
@@ -185,10 +168,10 @@ class RunSpec:
 
         Args:
             name: `iclr` or `v1`.
-            **changes: Attributes that are to be otherwise.
+            **changes: Settings that are to be otherwise.
 
         Raises:
-            InvalidInput: There is no such preset, or a value is out of range.
+            InvalidInput: There is no such preset or setting, or a value is out of range.
         """
         return cls(**{**preset(name).settings, **changes})
 
@@ -207,14 +190,14 @@ class RunSpec:
 
     def as_config(self) -> dict[str, Any]:
         """All settings as JSON gives them back: lists for tuples, 1.0 for the rate 1."""
-        settings = json.loads(json.dumps(dataclasses.asdict(self)))
-        floats = [field.name for field in dataclasses.fields(self) if field.type == "float"]
+        fields = option_fields(type(self))
+        settings = json.loads(json.dumps({field.name: getattr(self, field.name) for field in fields}))
+        floats = [field.name for field in fields if field.type == "float"]
         return settings | {name: float(settings[name]) for name in floats}
 
-    def measure_options(self) -> dict[str, Any]:
-        """The options of `measure` that differ from its defaults."""
-        defaults = {field.name: field.default for field in dataclasses.fields(self)}
-        return {name: value for name in MEASURE_OPTIONS if (value := getattr(self, name)) != defaults[name]}
+    def measure_options(self) -> MeasureOptions:
+        """What `measure` is told."""
+        return part_of(self, MeasureOptions)
 
     def measured_steps(self, steps_per_epoch: int) -> list[int]:
         """The steps at which a run of this specification measures, 0 being initialisation.
@@ -231,20 +214,3 @@ class RunSpec:
             epochs = [*(log_fractions() if self.schedule == "log" else ()), *range(self.epochs + 1)]
         steps = {max(round(epoch * steps_per_epoch), 1) if epoch else 0 for epoch in epochs}
         return sorted(step for step in steps if step <= last)
-
-
-def _check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise InvalidInput(f"Unknown {name.replace('_', ' ')}.", expected=" or ".join(choices), received=value)
-
-
-def _checked_subset(name: str, values: Any, choices: Sequence[str]) -> tuple[str, ...]:
-    """Some of `choices`, in their order."""
-    is_list = isinstance(values, list | tuple) and len(values) > 0
-    if not is_list or not all(value in choices for value in values):
-        raise InvalidInput(
-            f"The {name.replace('_', ' ')} cannot be used.",
-            expected=f"one or several of {', '.join(choices)}",
-            received=values,
-        )
-    return tuple(choice for choice in choices if choice in values)

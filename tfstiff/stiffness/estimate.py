@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tfstiff.errors import InvalidInput
+from tfstiff.errors import InvalidInput, unknown_name
 from tfstiff.records.pair_set import METRICS, DistanceStiffness, PairSetStiffness
 from tfstiff.stiffness.blocks import block_stiffness
 from tfstiff.stiffness.cells import cells_of
@@ -53,7 +53,13 @@ def pair_set_stiffness(
         InvalidInput: A method, metric or distance is unknown, or `fixed_effects` is asked for where pairs are not
             compared class by class.
     """
-    check_critical_length(critical_length_method, critical_length_metric, distance)
+    for name, value, known in (
+        ("method for critical lengths", critical_length_method, CRITICAL_LENGTH_METHODS),
+        ("metric", critical_length_metric, METRICS),
+        ("distance", distance, SCALES),
+    ):
+        if value not in known:
+            raise unknown_name(f"Unknown {name}.", value, known)
     sides = (sums.classes_rows,) if sums.is_symmetric else (sums.classes_rows, sums.classes_columns)
     how = (critical_length_method, critical_length_metric, distance)
     cells = cells_of(sums)
@@ -79,20 +85,12 @@ def pair_set_stiffness(
     )
 
 
-def check_critical_length(method: str, metric: str, distance: str, compared: str = "within") -> None:
-    """Sees that all are known, and that the method suits the pairs that are compared.
+def check_critical_length(method: str, compared: str) -> None:
+    """Checks that a method suits the pairs that are compared.
 
     Raises:
-        InvalidInput: They are not.
+        InvalidInput: It does not.
     """
-    choices = (
-        ("method for critical lengths", method, CRITICAL_LENGTH_METHODS),
-        ("metric", metric, METRICS),
-        ("distance", distance, tuple(SCALES)),
-    )
-    for name, value, known in choices:
-        if value not in known:
-            raise InvalidInput(f"Unknown {name}.", expected=" | ".join(known), received=value)
     if method == "fixed_effects" and compared != "within":
         raise InvalidInput(
             "Critical lengths with fixed effects of classes compare pairs of the same class.",

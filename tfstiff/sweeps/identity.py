@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tfstiff.errors import InvalidInput
+from tfstiff._options import check_names
 from tfstiff.runs.spec import RunSpec
 
 _SETTINGS = tuple(field.name for field in dataclasses.fields(RunSpec))
@@ -20,14 +20,7 @@ def spec_from_dict(settings: Mapping[str, Any]) -> RunSpec:
     Raises:
         InvalidInput: A setting is unknown, or its value out of range.
     """
-    unknown = sorted(set(settings) - set(_SETTINGS))
-    if unknown:
-        raise InvalidInput(
-            "A run has no setting of that name.",
-            expected=", ".join(_SETTINGS),
-            received=", ".join(unknown),
-            remedy="A newer version of tfstiff may know it.",
-        )
+    check_names("A run has no setting of that name; a newer version of tfstiff may know it.", settings, _SETTINGS)
     return RunSpec.from_config(settings)
 
 

@@ -13,7 +13,7 @@ from tfstiff.errors import InvalidInput
 from tfstiff.runs.spec import RunSpec
 from tfstiff.sweeps.identity import spec_hash
 
-_SHORT = {"learning_rate": "lr", "critical_length_method": "xi-method", "critical_length_metric": "xi-metric"}
+_SHORT = {"learning_rate": "lr"}
 _LONGEST_NAME = 80
 
 

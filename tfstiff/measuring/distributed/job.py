@@ -23,6 +23,7 @@ from tfstiff.gradients.loss import predict, resolve_loss
 from tfstiff.gradients.memory import MemoryPlan
 from tfstiff.measuring.distributed.part_file import read_part
 from tfstiff.measuring.distributed.structure import description_of, rebuilt
+from tfstiff.measuring.options import MeasureOptions
 from tfstiff.measuring.probe import Probe, ProbeHalf
 from tfstiff.measuring.summation.probe_sums import ProbeTotals
 from tfstiff.records.atomic import write_json
@@ -60,12 +61,12 @@ class Job:
 
     Attributes:
         folder: Where it is.
-        options: Those of `measure`.
+        options: What is measured, and how.
         division: How it is divided.
     """
 
     folder: Path
-    options: Mapping[str, Any]
+    options: MeasureOptions
     division: Division
 
     def part_path(self, index: int) -> Path:
@@ -98,7 +99,7 @@ def write_job(
     model: keras.Model,
     probe: Probe,
     loss: Any,
-    options: Mapping[str, Any],
+    options: MeasureOptions,
     *,
     name: str,
     division: Division,
@@ -123,7 +124,7 @@ def write_job(
     )
     content = {
         "fingerprint": name,
-        "options": dict(options),
+        "options": asdict(options),
         "division": asdict(division),
     }
     write_json(folder / "job.json", content)  # last: where it is, the rest is whole
@@ -137,7 +138,7 @@ def load_job(folder: Path) -> Job:
         OSError: There is none.
     """
     content = json.loads((folder / "job.json").read_text())
-    return Job(folder, content["options"], Division(**content["division"]))
+    return Job(folder, MeasureOptions(**content["options"]), Division(**content["division"]))
 
 
 def begun_job(folder: Path, wanted: str) -> Job | None:
@@ -161,12 +162,12 @@ def begun_job(folder: Path, wanted: str) -> Job | None:
     return load_job(folder)
 
 
-def fingerprint(model: keras.Model, probe: Probe, loss: Any, options: Mapping[str, Any]) -> str:
+def fingerprint(model: keras.Model, probe: Probe, loss: Any, options: MeasureOptions) -> str:
     """Names a measurement: the model's weights, the probe, the loss and the options."""
     digest = hashlib.sha256(probe.sha256().encode())
     for weight in model.weights:
         digest.update(np.ascontiguousarray(weight).tobytes())
-    digest.update(json.dumps([_loss_config(model, loss), options], sort_keys=True, default=str).encode())
+    digest.update(json.dumps([_loss_config(model, loss), asdict(options)], sort_keys=True, default=str).encode())
     return digest.hexdigest()
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import keras
 
+from tfstiff._options import takes
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.memory import default_limit
 from tfstiff.measuring.distributed.job import Division, begun_job, fingerprint, write_job
 from tfstiff.measuring.distributed.processes import LocalProcesses
 from tfstiff.measuring.measure import MeasurementTask
+from tfstiff.measuring.options import MeasureOptions
 from tfstiff.measuring.probe import Probe
 from tfstiff.measuring.summation.parts import divided
 from tfstiff.measuring.summation.probe_sums import added_totals
@@ -35,6 +38,7 @@ class Processes(Protocol):
         ...
 
 
+@takes(MeasureOptions)
 def measure_in_parts(
     model: keras.Model,
     probe: Probe,
@@ -48,7 +52,8 @@ def measure_in_parts(
     """Measures the stiffness of `model` on a large probe, the pairs spread over several processes.
 
     The result is that of `tfstiff.measure` up to rounding. What was summed before the call was ended, by a signal or an
-    error, is kept in `folder`: the same call goes on from there.
+    error, is kept in `folder`: the same call goes on from there. `memory_limit` is for all processes together.
+    Quantities that need every pair cannot be had: `keep_gram`, `critical_length_method="isotonic"`.
 
     Args:
         model: A Keras model that `model.save` can save and other processes can load: classes of one's own must be in
@@ -59,8 +64,7 @@ def measure_in_parts(
         processes: How many of this machine, or `tfstiff.measuring.distributed.on_ray.RayTasks`.
         progress: Called with the number of parts done and that of all parts, at the start and after each.
         loss: As `compile(loss=…)` takes it; None means the compiled one.
-        **options: Those of `tfstiff.measure`. `memory_limit` is for all processes together. Quantities that need every
-            pair cannot be had: `keep_gram`, `critical_length_method="isotonic"`.
+        **options: Those of `MeasureOptions`.
 
     Raises:
         InvalidInput: An option cannot be used, or the folder holds something else.
@@ -71,15 +75,17 @@ def measure_in_parts(
     processes = LocalProcesses(processes) if isinstance(processes, int) else processes
     if processes.jobs < 1:
         raise InvalidInput("There must be at least one process.", received=processes.jobs)
+    chosen = MeasureOptions(**options)
     for name, refused in (("keep_gram", True), ("critical_length_method", "isotonic")):
-        if options.get(name) == refused:
+        if getattr(chosen, name) == refused:
             raise InvalidInput(f"{name}={refused} needs every pair, and parts keep sums alone.", remedy="Leave it out.")
-    limit = (options.pop("memory_limit", None) or default_limit()) // processes.jobs
-    what, folder = (model, probe, loss, options), Path(folder)
+    limit = (chosen.memory_limit or default_limit()) // processes.jobs
+    chosen = replace(chosen, memory_limit=None)
+    what, folder = (model, probe, loss, chosen), Path(folder)
     name = fingerprint(*what)
     job = begun_job(folder, name)
     memory = None if job is None else job.division.memory
-    task = MeasurementTask(model, probe, loss=loss, memory=memory, memory_limit=limit, **options)
+    task = MeasurementTask(model, probe, replace(chosen, memory_limit=limit), loss=loss, memory=memory)
     job = job or write_job(folder, *what, name=name, division=_division(task, processes.jobs))
     missing, total = job.missing(), job.division.num_parts
     report = progress or (lambda done, total: None)

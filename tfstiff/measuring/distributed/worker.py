@@ -34,7 +34,7 @@ def _opened(folder: str) -> Callable[[int], None]:
 
     job = load_job(Path(folder))
     division = job.division
-    task = MeasurementTask(job.model(), job.probe(), memory=division.memory, **job.options)
+    task = MeasurementTask(job.model(), job.probe(), job.options, memory=division.memory)
     parts = divided(task.blocks, task.pair_sets, division.num_bands)
 
     def compute(index: int) -> None:

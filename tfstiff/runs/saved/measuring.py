@@ -15,6 +15,7 @@ from typing import Any
 import keras
 
 from tfstiff import models
+from tfstiff._options import option_fields
 from tfstiff.callbacks.steps import num_updates
 from tfstiff.cluster.provenance import provenance
 from tfstiff.datasets import Dataset
@@ -24,6 +25,7 @@ from tfstiff.measuring.distributed import measure_in_parts
 from tfstiff.measuring.distributed.measure import Processes
 from tfstiff.measuring.distributed.parts_done import PartsDone
 from tfstiff.measuring.measure import measure
+from tfstiff.measuring.options import MeasureOptions
 from tfstiff.measuring.probe import Probe
 from tfstiff.records import RunWriter
 from tfstiff.records.run_folder import record_path
@@ -35,15 +37,12 @@ from tfstiff.runs.run import is_blank
 from tfstiff.runs.saved.files import ModelFile
 from tfstiff.runs.saved.on_data import check_fit, loss_of, takes_one_hot, with_one_hot
 from tfstiff.runs.saved.reading import check_readable, load_model
-from tfstiff.runs.spec import MEASURE_OPTIONS, RunSpec
+from tfstiff.runs.spec import MEASURED_ON, RunSpec
 from tfstiff.runs.status import RunStatus
 
 _PARTS = "parts"  # folder of what several processes have summed
-# Attributes of a specification that matter where nothing is trained.
-_SETTINGS = (
-    *("dataset", "seed", "probe_size", "centering", "train_examples", "permute_labels", "metrics"),
-    *("data_dir", "offline"),
-)
+# Settings of a specification that matter where nothing is trained.
+_SETTINGS = (*MEASURED_ON, *(field.name for field in option_fields(MeasureOptions)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +166,7 @@ def _measure_all(
             continue
         start = time.perf_counter()
         if processes is None:
-            found = measure(model, own_probe, loss=loss, **spec.measure_options())
+            found = measure(model, own_probe, loss=loss, **vars(spec.measure_options()))
         else:
             found = measure_in_parts(
                 model,
@@ -176,7 +175,7 @@ def _measure_all(
                 processes=processes,
                 progress=PartsDone(progress.say),
                 loss=loss,
-                **spec.measure_options(),
+                **vars(spec.measure_options()),
             )
         seconds = time.perf_counter() - start
         found = dataclasses.replace(
@@ -205,7 +204,7 @@ def _build(arch: str, saved: SavedModels, dataset: Dataset) -> keras.Model:
 
 
 def _config(saved: SavedModels, spec: RunSpec, inputs: str, dataset: Dataset) -> dict[str, Any]:
-    settings = {name: value for name, value in spec.as_config().items() if name in (*_SETTINGS, *MEASURE_OPTIONS)}
+    settings = {name: value for name, value in spec.as_config().items() if name in _SETTINGS}
     config = {
         "models": [str(file.path) for file in saved.files],
         "arch": saved.arch,

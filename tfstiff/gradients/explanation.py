@@ -7,6 +7,9 @@ from typing import Any
 
 import keras
 
+from tfstiff._options import takes
+from tfstiff.gradients.objective import ObjectiveFunction
+from tfstiff.gradients.options import GradientOptions
 from tfstiff.gradients.plan import GradientPlan, plan_for
 from tfstiff.gradients.reference import Reference
 
@@ -31,20 +34,25 @@ class WeightPlan:
     bytes: int
 
 
-def explain(model: keras.Model, x: Any, y: Any, **options: Any) -> list[WeightPlan]:
+@takes(GradientOptions)
+def explain(
+    model: keras.Model, x: Any, y: Any, *, loss: Any = None, objective: ObjectiveFunction | None = None, **options: Any
+) -> list[WeightPlan]:
     """Explains how the Gram matrix of the examples `x`, `y` would be computed. Computes no gradient.
 
     Args:
         model: A Keras model.
         x: Inputs, first axis the n examples.
         y: Targets.
-        **options: `loss`, `method` and `precision` as for `gradient_gram`.
+        loss: As `compile(loss=…)` takes it; None means the compiled one.
+        objective: In place of a loss, as for `gradient_gram`.
+        **options: Those of `GradientOptions`.
 
     Raises:
         InvalidInput: An option is unknown, or the numbers of inputs and targets differ.
         UnsupportedModel: The model cannot be measured.
     """
-    plan = plan_for(model, x, y, **options)
+    plan = plan_for(model, x, y, GradientOptions(**options), loss=loss, objective=objective)
     count = len(keras.tree.flatten(x)[0])
     return [step for part in plan.parts for step in _steps(plan, part, count)]
 

@@ -1,0 +1,93 @@
+"""`MeasureOptions`: what `measure` can be told. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tfstiff._options import option, option_class
+from tfstiff.datasets.groupings import BUILT_IN, chosen_grouping
+from tfstiff.errors import InvalidInput
+from tfstiff.gradients.options import GradientOptions
+from tfstiff.records import METRICS, PAIR_SETS
+from tfstiff.stiffness.estimate import CRITICAL_LENGTH_METHODS, check_critical_length
+from tfstiff.stiffness.pairs import BINNINGS, COMPARED, DISTANCES
+
+
+def _num_bytes(text: str) -> int:
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(k|M|G|T)?i?B?\s*", text)
+    if found is None:
+        raise ValueError(f"{text!r} is not a size such as 4GB or 500MB.")
+    return int(float(found[1]) * 1000 ** " kMGT".index(found[2] or " "))
+
+
+@option_class
+@dataclass(frozen=True, kw_only=True)
+class MeasureOptions(GradientOptions):
+    """What `measure` can be told, beside model, probe and loss.
+
+    `measure`, `StiffnessCallback`, `RunSpec`, the command line and sweeps take all of it: a new option is one field
+    here.
+
+    Attributes:
+        **options: The fields.
+
+    Raises:
+        InvalidInput: A name or value is unknown, or values do not suit one another.
+    """
+
+    pair_sets: tuple[str, ...] = option(PAIR_SETS, "Pairs to measure.", choices=PAIR_SETS, several=True)
+    distance: str = option(
+        "cosine", "Between two examples; cosine is 1 − cos, cosine_similarity is cos.", choices=DISTANCES
+    )
+    space: str = option(
+        "input",
+        "Where distances are measured: input, the name of a layer (its output), or all (input and every layer).",
+        metavar="NAME",
+    )
+    distance_pairs: str = option(
+        "within",
+        "Pairs that are compared by distance: of the same class (within), of different ones (between), or all.",
+        choices=COMPARED,
+    )
+    distance_bins: str = option(
+        "equal_width", "Bins of distances: of equal width, or quantile, of equally many pairs.", choices=BINNINGS
+    )
+    critical_length_method: str = option(
+        "linear", "How the critical length ξ is found.", choices=CRITICAL_LENGTH_METHODS
+    )
+    critical_length_metric: str = option("cosine", "The stiffness of which ξ is the zero.", choices=METRICS)
+    groups: str | Mapping[str, Sequence[str]] | None = option(
+        "auto",
+        "Groups of classes to compare blocks of the class matrix by: auto (CIFAR-100's superclasses, CIFAR-10's "
+        "vehicles and animals, else none), none, cifar10, cifar100, a .json or .toml file, or "
+        "group=class,class;group=class,class. In Python also a list of class names for each group's name.",
+        unset="none",
+        metavar="GROUPS",
+        has_commas=True,
+    )
+    per_layer: bool = option(False, "Measure each layer's gradients by themselves too.")
+    keep_gram: bool = option(False, "Keep the (n, n) products of all gradients in the measurement.")
+    memory_limit: int | None = option(
+        None,
+        "Memory that a measurement's gradients may take: a number of bytes, on the command line such as 4GB. How they "
+        "are divided changes results by rounding.",
+        unset="half of what is free",
+        metavar="SIZE",
+        parse=_num_bytes,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.space, str) or not self.space:
+            raise InvalidInput("Unknown space.", expected="input, all, or the name of a layer", received=self.space)
+        limit = self.memory_limit
+        if limit is not None and not (isinstance(limit, int) and limit > 0):
+            raise InvalidInput("The memory limit must be a number of bytes above 0.", received=limit)
+        check_critical_length(self.critical_length_method, self.distance_pairs)
+        grouping = chosen_grouping(self.groups)
+        groups: str | dict[str, list[str]] = "none" if self.groups is None else self.groups  # type: ignore[assignment]
+        if grouping is not None and not (isinstance(self.groups, str) and self.groups in BUILT_IN):
+            groups = {name: list(classes) for name, classes in grouping.items()}  # a file may be gone later
+        object.__setattr__(self, "groups", groups)
