@@ -489,7 +489,7 @@ def test_a_drop_of_stiffness_stops_training(no_figures):
         (("--groups", "nothing.json"), "cannot be read"),
         (("--stiffness-monitor", "val_loss"), "Unknown scalar"),
         (("--min-stiffness-drop", "-1"), "from 0 on"),
-        (("--stop-when-stiffness-drops", "-1"), "1 or more, or 0"),
+        (("--stop-when-stiffness-drops=-1",), "1 or more, or 0"),
         (("--critical-length-method", "fixed_effects", "--distance-pairs", "all"), "fixed effects"),
     ],
 )

@@ -12,6 +12,7 @@ from small_models import SOFTMAX, dense_net, labelled, sequential
 
 from tfstiff.gradients import METHODS, gradient_gram, per_example_gradients, plan
 from tfstiff.gradients.gram import gram_of
+from tfstiff.gradients.options import GradientOptions
 from tfstiff.gradients.plan import plan_for
 
 layers = keras.layers
@@ -154,7 +155,7 @@ def test_a_second_measurement_traces_nothing(method):
     x, y = labelled((4,), 501)
     gram(model, x[:250], y[:250], method=method)
     gram(model, x[:7], y[:7], method=method)  # now the sizes are known to vary
-    plan = plan_for(model, x, y, loss=SOFTMAX, method=method)
+    plan = plan_for(model, x, y, GradientOptions(method=method), loss=SOFTMAX)
     counted = traces(plan)
     assert counted[1] == 1
     assert counted[2] <= 1  # the batch gradient of the proof: its first calls run eagerly
@@ -164,7 +165,7 @@ def test_a_second_measurement_traces_nothing(method):
         found = gram(model, x[:count], y[:count], method=method)
         assert found.shape == (count, count)
     assert traces(plan) == counted
-    assert plan_for(model, x, y, loss=SOFTMAX, method=method) is plan
+    assert plan_for(model, x, y, GradientOptions(method=method), loss=SOFTMAX) is plan
     assert expected.shape == found.shape
 
 
@@ -183,7 +184,7 @@ def test_the_plan_is_made_anew_where_something_changed(model, data):
     assert plan_for(model, x, y, loss="mse") is not first
     assert plan_for(model, x, y, loss="".join(["m", "se"])) is plan_for(model, x, y, loss="".join(["m", "se"]))
     assert plan_for(model, x, y.astype("int32"), loss=SOFTMAX) is not first
-    assert plan_for(model, x, y, loss=SOFTMAX, method="loop") is not first
+    assert plan_for(model, x, y, GradientOptions(method="loop"), loss=SOFTMAX) is not first
     model.layers[0].trainable = False
     frozen = plan_for(model, x, y, loss=SOFTMAX)
     assert frozen is not first

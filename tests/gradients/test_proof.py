@@ -12,6 +12,7 @@ from small_models import SOFTMAX, Centred, Gated, Weighted, dense_net, labelled,
 from tfstiff.errors import InvalidInput, UnsupportedModel
 from tfstiff.gradients import METHODS, gradient_gram, operations, per_example_gradients, products, proof, structured
 from tfstiff.gradients.factors import Outer
+from tfstiff.gradients.options import GradientOptions
 from tfstiff.gradients.plan import plan_for
 
 layers = keras.layers
@@ -81,7 +82,7 @@ def test_a_wrong_rule_is_refused_where_no_other_path_is_wanted(rule, register):
     x, y = labelled((4,), 12)
     for _ in range(2):  # the second call must not use what the first refused
         with pytest.raises(UnsupportedModel, match="kernel"):
-            gradient_gram(model, x, y, loss=SOFTMAX, method="structured")
+            gradient_gram(model, x, y, loss=SOFTMAX, options=GradientOptions(method="structured"))
 
 
 def test_one_example_is_no_proof(register):
@@ -256,7 +257,7 @@ def test_products_that_are_not_those_of_the_gradients(monkeypatch):
     x, y = labelled((30,), 12)
     monkeypatch.setattr(proof, "products", wrong_products)
     with pytest.raises(UnsupportedModel, match=r"kernel.*products differ from those of the gradients"):
-        gradient_gram(model, x, y, loss=SOFTMAX, method="structured")
+        gradient_gram(model, x, y, loss=SOFTMAX, options=GradientOptions(method="structured"))
 
 
 @pytest.mark.filterwarnings("error")
@@ -266,7 +267,7 @@ def test_squared_lengths_that_are_not_those_of_the_gradients(monkeypatch):
     model = wide_net()
     x, y = labelled((30,), 12)
     with pytest.raises(UnsupportedModel, match="squared lengths differ"):
-        gradient_gram(model, x, y, loss=SOFTMAX, method="structured")
+        gradient_gram(model, x, y, loss=SOFTMAX, options=GradientOptions(method="structured"))
 
 
 @pytest.mark.parametrize("form", ["formed", "outers"])
@@ -386,7 +387,7 @@ def test_a_gradient_that_is_zero_but_for_rounding_is_not_wrong():
     layered = gradient_gram(model, x, y, loss=SOFTMAX, method="structured", per_layer=True)
     key = next(gram for name, gram in layered.items() if name.endswith("key"))
     assert key.any()
-    plan = plan_for(model, x, y, loss=SOFTMAX, method="structured")
+    plan = plan_for(model, x, y, loss=SOFTMAX, options=GradientOptions(method="structured"))
     assert [model.trainable_weights[index].path.split("/")[-2:] for index in plan._unproved] == [["key", "bias"]]
     assert relative_error(gradient_gram(model, x, y, loss=SOFTMAX), oracle(build, model, x, y)) < 1e-5
 

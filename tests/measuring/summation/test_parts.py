@@ -6,6 +6,7 @@ from oracles import assert_same
 from test_probe_pass import SOFTMAX, classifier, examples, probe_of
 
 from tfstiff.gradients.memory import MemoryPlan
+from tfstiff.gradients.options import GradientOptions
 from tfstiff.gradients.plan import plan_for
 from tfstiff.measuring.summation.parts import divided, whole
 from tfstiff.measuring.summation.prepared import prepared
@@ -21,7 +22,14 @@ def passes(probe, num_bands, pair_sets=PAIR_SETS, block_size=3, num_resident=Non
     """The sums of the whole, and those of its parts, each a pass of its own, in float64."""
     model = classifier()
     count = len(probe.train) + len(probe.validation)
-    plan = plan_for(model, probe.train.x, probe.train.y, loss=SOFTMAX, precision="float64", num_examples=count)
+    plan = plan_for(
+        model,
+        probe.train.x,
+        probe.train.y,
+        loss=SOFTMAX,
+        options=GradientOptions(precision="float64"),
+        num_examples=count,
+    )
     ready = prepared(probe, block_size)
     memory = MemoryPlan(block_size, num_resident or count, 0)
     compared = {"input": {name: ready.compared(name, None, OPTIONS) for name in pair_sets}}

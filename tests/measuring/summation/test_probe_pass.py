@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfstiff import Probe
 from tfstiff.gradients import gradient_gram
 from tfstiff.gradients.memory import MemoryPlan
+from tfstiff.gradients.options import GradientOptions
 from tfstiff.gradients.plan import plan_for
 from tfstiff.measuring.probe import flattened
 from tfstiff.measuring.summation.prepared import HALVES, prepared
@@ -48,7 +49,9 @@ def classifier(outputs=4, shape=(5,), seed=0):
 def passed(model, probe, *, block_size=100, num_resident=None, loss=SOFTMAX, options=None, pair_sets=PAIR_SETS, **rest):
     """One pass in float64."""
     count = len(probe.train) + len(probe.validation)
-    plan = plan_for(model, probe.train.x, probe.train.y, loss=loss, precision="float64", num_examples=count)
+    plan = plan_for(
+        model, probe.train.x, probe.train.y, loss=loss, options=GradientOptions(precision="float64"), num_examples=count
+    )
     ready = prepared(probe, block_size)
     options = options or DistanceOptions(num_bins=5)
     compared = {"input": {name: ready.compared(name, None, options) for name in pair_sets}}
@@ -163,7 +166,7 @@ def test_unbalanced_classes_in_blocks_of_any_size(case, block_size):
 @pytest.mark.parametrize("num_resident", [4, 8, 12])
 def test_features_that_do_not_fit_are_computed_again(case, num_resident, monkeypatch):
     model, probe, gram = case
-    plan = plan_for(model, probe.train.x, probe.train.y, loss=SOFTMAX, precision="float64")
+    plan = plan_for(model, probe.train.x, probe.train.y, loss=SOFTMAX, options=GradientOptions(precision="float64"))
     calls = []
     compute = plan.factors
     monkeypatch.setattr(plan, "factors", lambda *arguments: calls.append(1) or compute(*arguments))
@@ -338,7 +341,11 @@ def test_look_ups_and_products_that_are_known_from_before(positions):
     splits = [(rng.integers(0, 6, (len(y), positions)).astype("int32"), np.array(y)) for y in UNBALANCED]
     probe = probe_of(splits, class_names=list("abcd"))
     options = DistanceOptions("l2", "all", num_bins=5)
-    assert any(plan_for(model, *splits[0], loss=SOFTMAX, precision="float64", num_examples=21).layout.fixed)
+    assert any(
+        plan_for(
+            model, *splits[0], loss=SOFTMAX, options=GradientOptions(precision="float64"), num_examples=21
+        ).layout.fixed
+    )
     for _ in range(2):
         check(model, probe, options=options, block_size=4)
         for weight in model.trainable_weights:
@@ -420,7 +427,7 @@ def test_gradients_of_very_different_lengths(factor, precision):
     y = rng.normal(size=(12, 2)) * np.where(np.arange(12) < 6, 1.0, factor)[:, None]
     y = y.astype("float32")
     probe = Probe.from_arrays(train=(x, y), validation=(x[::-1].copy(), y[::-1].copy()), size=None)
-    plan = plan_for(model, x, y, loss=squared, precision=precision, num_examples=24)
+    plan = plan_for(model, x, y, loss=squared, options=GradientOptions(precision=precision), num_examples=24)
     ready = prepared(probe, 2)
     compared = {"input": {n: ready.compared(n, None, DistanceOptions(num_bins=5)) for n in PAIR_SETS}}
     found = ProbePass(plan, ready, MemoryPlan(2, 2, 0), PAIR_SETS, compared).run().pair_sets[WHOLE]
