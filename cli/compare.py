@@ -13,16 +13,16 @@ import click
 
 from tfstiff.analysis.comparison import (
     Comparison,
-    Place,
+    Milestone,
     common_epochs,
     common_losses,
     compare,
-    quantities,
+    default_quantities,
+    known_quantities,
 )
 from tfstiff.errors import InvalidInput
-from tfstiff.records import METRICS, PAIR_SETS, RunFolder, open_run
+from tfstiff.records import PAIR_SETS, RunFolder, open_run
 from tfstiff.records.atomic import finite
-from tfstiff.records.words import default_pair_set
 from tfstiff.sweeps import is_sweep, load_sweep
 
 from .comparison_tables import print_comparison
@@ -51,7 +51,7 @@ def _numbers(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
     "losses",
     callback=_numbers,
     metavar="LOSSES",
-    help="1.0,0.3,0.1.  [default: those of --stop-at-loss, or three that all runs reached]",
+    help="1.0,0.3,0.1.  [default: those of --stop-at-loss, else three that all runs reached]",
 )
 @click.option("--quantity", "names", multiple=True, metavar="NAME", help="As in scalars.jsonl. Repeatable.")
 @click.option(
@@ -76,11 +76,13 @@ def command(
 ) -> None:
     """Compare runs at equal epoch and at equal training loss.
 
-    Runs that differ in nothing but the seed are put together: the tables have the median
-    over seeds with an interval, and behind ± what drawing the probe's examples adds, which is
-    another kind of error. A critical length ξ beyond the distances that were observed is
-    known by a bound only and enters as such. With three or more learning rates, each
-    quantity is tested for a trend, by a rank test with the seeds as blocks.
+    Runs that differ in nothing but the seed are put together: the tables have the mean over
+    seeds with its 95 % interval, and behind ± half of that over the draw of the probe's
+    examples, which is another kind of error. A critical length ξ beyond the distances that
+    were observed is known by a bound only and enters as such: the tables have the median
+    then. Two groups, or those of the extreme learning rates, are set against one another.
+    With three or more learning rates, each quantity is tested for a trend, by a rank test
+    with the seeds as blocks.
 
     \b
     Examples:
@@ -89,17 +91,18 @@ def command(
       tfstiff compare runs/a runs/b runs/c --quantity validation_loss --json
     """  # noqa: D301  # click wants the character \b itself
     runs = _runs(paths)
-    places = [
-        *([Place("epoch", epoch) for epoch in epochs] if epochs is not None else common_epochs(runs)),
-        *([Place("train_loss", loss) for loss in losses] if losses is not None else common_losses(runs)),
+    milestones = [
+        *([Milestone("epoch", epoch) for epoch in epochs] if epochs is not None else common_epochs(runs)),
+        *([Milestone("train_loss", loss) for loss in losses] if losses is not None else common_losses(runs)),
     ]
-    found = compare(runs, _quantities(runs, names, pair_set), places, extrapolate=extrapolate)
+    found = compare(runs, _quantities(runs, names, pair_set), milestones, extrapolate=extrapolate)
     if folder is not None:
         _save(found, folder)
     if as_json:
         document = {
             "runs": [str(run.folder) for run in runs],
             "summaries": found.summary_rows(),
+            "differences": found.difference_rows(),
             "trends": found.trend_rows(),
             "observations": found.run_rows(),
         }
@@ -133,21 +136,21 @@ def _runs(paths: Sequence[Path]) -> list[RunFolder]:
 
 
 def _quantities(runs: Sequence[RunFolder], names: Sequence[str], pair_set: str | None) -> list[str]:
-    known = list(dict.fromkeys(name for run in runs for name in quantities(run)))
+    known = known_quantities(runs)
     unknown = [name for name in names if name not in known]
     if unknown:
         raise InvalidInput("There is no quantity of that name.", expected=", ".join(known), received=unknown[0])
-    if names or not runs:
-        return list(names)
-    metrics = {metric for run in runs for metric in run.spec.get("metrics", METRICS)}
-    left_out = tuple(f"stiffness_{metric}_" for metric in METRICS if metric not in metrics)
-    chosen = pair_set or default_pair_set(runs[0].measurements[0].pair_sets)
-    return [name for name in known if name.endswith(f"_{chosen}") and not name.startswith(left_out)]
+    return list(names) or default_quantities(runs, pair_set)
 
 
 def _save(found: Comparison, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    tables = {"summaries": found.summary_rows(), "trends": found.trend_rows(), "observations": found.run_rows()}
+    tables = {
+        "summaries": found.summary_rows(),
+        "differences": found.difference_rows(),
+        "trends": found.trend_rows(),
+        "observations": found.run_rows(),
+    }
     for name, rows in tables.items():
         path = folder / f"{name}.csv"
         with path.open("w", newline="", encoding="utf-8") as file:

@@ -1,19 +1,17 @@
-"""A comparison of runs as tables: for each quantity a row for each group of runs, a column for each place."""
+"""A comparison of runs as tables: for each quantity a row for each group of runs, a column for each milestone."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
 
 import click
 
-from tfstiff.analysis.comparison import LEAST_SEEDS, Comparison, OverSeeds, Place, Trend
-from tfstiff.records.words import ABSENT, number, settings_in_words
+from tfstiff.analysis.comparison import LEAST_SEEDS, Comparison, Milestone
+from tfstiff.analysis.comparison.words import difference_in_words, summary_in_words, trend_in_words
+from tfstiff.records.words import quantity_in_words, settings_in_words
 
 from .tables import plain_table, print_whole
-
-_number = partial(number, minus="-")
 
 
 def print_comparison(found: Comparison) -> None:
@@ -21,25 +19,27 @@ def print_comparison(found: Comparison) -> None:
     tests = 0
     for quantity in found.quantities:
         for by in ("epoch", "train_loss"):
-            places = [place for place in found.places if place.by == by]
-            if places:
-                tests += _print_table(found, quantity, places)
+            milestones = [milestone for milestone in found.milestones if milestone.by == by]
+            if milestones:
+                tests += _print_table(found, quantity, milestones)
     for line in _notes(found, tests):
         click.echo(line)
 
 
-def _print_table(found: Comparison, quantity: str, places: Sequence[Place]) -> int:
+def _print_table(found: Comparison, quantity: str, milestones: Sequence[Milestone]) -> int:
     """Prints one, and returns how many trends were tested in it."""
-    table = plain_table(_title(quantity), "seeds", *(place.label for place in places))
+    table = plain_table(quantity_in_words(quantity), "seeds", *(milestone.label for milestone in milestones))
     for index, group in enumerate(found.groups):
-        cells = [_cell(found.summary(quantity, place, index), len(group.runs)) for place in places]
+        cells = [summary_in_words(found.summary(quantity, milestone, index), minus="-") for milestone in milestones]
         table.add_row(group.label, str(len(group.runs)), *cells)
+    differences = [one for milestone in milestones if (one := found.difference(quantity, milestone)) is not None]
+    if any(one.status == "ok" for *_, one in differences):
+        table.add_row("difference", "", *(difference_in_words(one, minus="-") for *_, one in differences))
     tests = 0
-    for rows in zip(*(found.trends(quantity, place) for place in places), strict=True):
-        settings = rows[0][0]
-        label = settings_in_words(settings.items())
+    for rows in zip(*(found.trends(quantity, milestone) for milestone in milestones), strict=True):
+        label = settings_in_words(rows[0][0].items())
         seeds = max(one.num_seeds + one.num_incomplete for _, one in rows)
-        cells = [_trend_cell(one, seeds) for _, one in rows]
+        cells = [trend_in_words(one) for _, one in rows]
         table.add_row(f"trend{', ' if label else ''}{label}", str(seeds), *cells)
         tests += sum(math.isfinite(one.p_value) for _, one in rows)
     print_whole(table)
@@ -47,61 +47,29 @@ def _print_table(found: Comparison, quantity: str, places: Sequence[Place]) -> i
     return tests
 
 
-def _title(quantity: str) -> str:
-    return quantity.removeprefix("stiffness_").replace("_", " ").replace("critical length", "critical length ξ")
-
-
-def _cell(found: OverSeeds, seeds: int) -> str:
-    """`0.512 [0.498, 0.530] ±.012`, and how many seeds that is of where it is not of all."""
-    if found.num_seeds == 0:
-        return ABSENT
-    text = _between(found.median_low, found.median_high)
-    if found.num_seeds > 1:
-        text += f" [{_number(found.low)}, {_number(found.high)}]"
-    if math.isfinite(found.probe_se):
-        text += f" ±{found.probe_se:.3f}".replace("±0.", "±.")
-    marks = [f"n {found.num_seeds}"] if found.num_seeds < seeds else []
-    marks += [f"{found.num_censored} censored"] if found.num_censored else []
-    return f"{text} ({', '.join(marks)})" if marks else text
-
-
-def _between(low: float, high: float) -> str:
-    if low == high:
-        return _number(low)
-    if math.isinf(high):
-        return ABSENT if math.isinf(low) else f">{_number(low)}"
-    return f"<{_number(high)}" if math.isinf(low) else f"{_number(low)}…{_number(high)}"
-
-
-def _trend_cell(found: Trend, seeds: int) -> str:
-    if not found.num_seeds:
-        return ABSENT
-    p_value = f"{found.p_value:.2g}" if math.isfinite(found.p_value) else ABSENT
-    return f"τ {found.tau:+.2f}, p {p_value}" + (f" (n {found.num_seeds})" if found.num_seeds < seeds else "")
-
-
 def _notes(found: Comparison, tests: int) -> list[str]:
-    sizes = {len(group.runs) for group in found.groups}
     summaries = [found.summary(*key) for key in found.observations]
-    coverage = sorted({(one.num_seeds, one.coverage) for one in summaries if one.num_seeds > 1})
     lines = [
-        "Median over seeds [interval of the median] ± standard error of drawing the probe's examples (their median)."
+        "Mean over seeds [its 95 % interval, by Student's t] ± half of the 95 % interval over the draw of the probe's "
+        "examples (median of the seeds)."
     ]
-    if coverage:
-        listed = ", ".join(f"{100 * share:.3g} % of {number} seeds" for number, share in coverage)
-        lines.append(
-            f"The interval, from one order statistic to another, covers the median with a probability of {listed}."
-        )
-    if max(sizes) == 1:
+    if max(len(group.runs) for group in found.groups) == 1:
         lines.append("One seed each: nothing here says what another seed would give.")
-    if any(one.num_censored for one in summaries):
+    censored = [one for one in summaries if one.num_censored]
+    if censored:
         lines.append(
             "censored: ξ lies beyond the distances observed there, and enters as a bound; --extrapolate-xi takes the "
-            "zero of the straight line instead."
+            "zero of the straight line instead. Such cells have the median [from one order statistic to another]."
         )
+        coverage = sorted({(one.num_seeds, one.coverage) for one in censored if one.num_seeds > 1})
+        listed = ", ".join(f"{100 * share:.3g} % of {seeds} seeds" for seeds, share in coverage)
+        lines += [f"These intervals cover the median with a probability of {listed}."] * bool(listed)
     if any(one.num_missing for one in summaries):
         lines.append("n: fewer seeds, since a run was not measured there, did not come down to the loss, or has no ξ.")
-    if found.trends(found.quantities[0], found.places[0]) if found.quantities and found.places else False:
+    if any(row["status"] == "ok" for row in found.difference_rows()):
+        ends = found.difference_rows()[0]
+        lines.append(f"difference: {ends['second']} less {ends['first']} [its 95 % interval over seeds, by Welch's t].")
+    if found.trend_rows():
         lines.append(
             "trend: Kendall's τ with the learning rate, mean over seeds; p two-sided, Page's test with the seeds as "
             + f"blocks, from {LEAST_SEEDS} seeds on"

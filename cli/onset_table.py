@@ -8,7 +8,7 @@ from typing import IO, Any
 from tfstiff.analysis.overfitting import OverfittingOnset, onset_details, onsets_of
 from tfstiff.analysis.source import Source
 from tfstiff.records import RunFolder
-from tfstiff.records.words import ABSENT, TURNS_IN_WORDS
+from tfstiff.records.words import ABSENT, TURNS_IN_WORDS, quantity_in_words
 
 from .tables import plain_table, print_whole
 
@@ -28,7 +28,7 @@ def print_onsets(run: RunFolder | Source, file: IO[str] | None = None) -> None:
         details = onset_details(onset, run.measurements)
         cells = (details["onset_epoch"], details["onset_step"], onset.status, details["confirmed_epoch"])
         table.add_row(TURNS_IN_WORDS[rule], *(ABSENT if cell is None else _text(cell) for cell in cells))
-    notes = [f"Stiffness: {found.monitor.removeprefix('stiffness_').replace('_', ' ')}."]
+    notes = [f"Stiffness: {quantity_in_words(found.monitor)}."]
     if math.isfinite(found.lag):
         order = "later" if found.lag > 0 else "earlier"
         notes.append(f"Stiffness turns {abs(found.lag):.2f} decades {order} than the validation loss.")

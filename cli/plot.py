@@ -67,6 +67,12 @@ def _losses(ctx: click.Context, parameter: click.Parameter, value: str | None) -
     "[default: those of --stop-at-loss, else three that all runs pass]",
 )
 @click.option(
+    "--extrapolate-xi",
+    "extrapolate",
+    is_flag=True,
+    help="Of critical_length and domain_size: take the zero of a straight line as ξ wherever it lies.",
+)
+@click.option(
     "--list", is_flag=True, is_eager=True, expose_value=False, callback=_list_figures, help="List the figures and exit."
 )
 @click.pass_context
@@ -78,6 +84,7 @@ def command(
     formats: tuple[str, ...],
     groups: str | None,
     levels: tuple[float, ...] | None,
+    extrapolate: bool,
 ) -> None:
     """Draw the figures of runs; print the paths of the files.
 
@@ -105,7 +112,7 @@ def command(
     for run in opened:
         for problem in run.problems:
             click.echo(f"Warning: {problem}", err=True)
-    options: dict[str, Any] = {} if levels is None else {"levels": levels}
+    options: dict[str, Any] = {"extrapolate": extrapolate} | ({} if levels is None else {"levels": levels})
     if groups is not None:
         options["grouping"] = read_grouping(groups)
 

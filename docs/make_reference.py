@@ -81,7 +81,7 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...] | None], ...] = (
     (
         "Comparing runs",
         "tfstiff.analysis.comparison",
-        ("compare", "Comparison", "group_runs", "Place", "OverSeeds", "Trend"),
+        ("compare", "Comparison", "group_runs", "Milestone", "Observation", "OverSeeds", "Difference", "Trend"),
     ),
     ("Errors", "tfstiff.errors", None),
 )

@@ -21,7 +21,7 @@ _HOMES = {  # a name and its module must differ: an imported module takes the pl
     "RunSpec": "runs.spec",
     "run": "runs.run",
     "load_run": "runs.load",
-    "at_training_loss": "analysis.loss_level",
+    "at_training_loss": "analysis.comparison.observations",
     "Measurement": "records",
     # errors
     "TfstiffError": "errors",

@@ -9,20 +9,24 @@ from synthetic_runs import critical_length, measurement, write_run
 
 from tfstiff import RunSpec, at_training_loss
 from tfstiff.analysis.comparison import (
+    Milestone,
     Observation,
-    Place,
     common_epochs,
     common_losses,
     compare,
+    default_milestones,
+    difference,
     families,
     group_runs,
+    known_quantities,
     observe,
     over_seeds,
-    quantities,
     trend,
 )
 from tfstiff.analysis.comparison.observations import censored
+from tfstiff.analysis.loss_level import at_loss_level
 from tfstiff.errors import InvalidInput
+from tfstiff.records import scalar_row
 
 NAN, INFINITY = math.nan, math.inf
 EPOCHS = (0, 0.5, 1, 2, 5, 10)
@@ -30,18 +34,18 @@ LENGTH = "stiffness_critical_length_train_val"
 
 
 def exactly(*values):
-    return [Observation(value, value, 0.01, "ok") for value in values]
+    return [Observation(value, value, 0.01, value - 0.02, value + 0.02) for value in values]
 
 
 def above(value):
-    return Observation(value, INFINITY, NAN, "censored")
+    return Observation(value, INFINITY, status="censored")
 
 
 def below(value):
-    return Observation(-INFINITY, value, NAN, "censored")
+    return Observation(-INFINITY, value, status="censored")
 
 
-MISSING = Observation(NAN, NAN, NAN, "no_decay")
+MISSING = Observation(NAN, NAN, status="no_decay")
 
 
 def run_of(folder, spec=None, epochs=EPOCHS, speed=1.0, status="completed"):
@@ -74,7 +78,10 @@ def test_runs_are_grouped_by_everything_but_the_seed(tmp_path):
 
 
 def test_where_a_run_is_computed_makes_no_group(tmp_path):
-    specs = [RunSpec(), RunSpec(seed=1, data_dir="/data", offline=True, memory_limit=10**9, keep_gram=True)]
+    specs = [
+        RunSpec(),
+        RunSpec(seed=1, data_dir="/data", offline=True, memory_limit=10**9, keep_gram=True, keep_models=True),
+    ]
     groups, _ = group_runs([run_of(tmp_path / str(i), spec, (0,)) for i, spec in enumerate(specs)])
     assert [list(group.runs) for group in groups] == [[0, 1]]
     assert groups[0].label == "all runs"
@@ -101,32 +108,37 @@ def test_families_are_groups_that_differ_in_the_learning_rate_alone(tmp_path):
 
 def test_at_an_epoch_the_measurement_of_that_epoch(tmp_path):
     run = run_of(tmp_path / "run")
-    found = observe(run, "stiffness_sign_between_train_val", Place("epoch", 2))
+    found = observe(run, "stiffness_sign_between_train_val", Milestone("epoch", 2))
     sign = run.measurements[3]["train_val"].sign
     assert (found.low, found.high, found.se, found.status) == (sign.between, sign.between, sign.between_se, "ok")
-    assert observe(run, "train_loss", Place("epoch", 2.004)).low == run.measurements[3].train.loss
-    assert observe(run, "train_loss", Place("epoch", 0)).low == run.measurements[0].train.loss
-    assert observe(run, "train_loss", Place("epoch", 3)).status == "not_measured"
-    assert observe(run, "stiffness_sign_between_train_val", Place("epoch", 20)).is_missing
+    assert observe(run, "train_loss", Milestone("epoch", 2.004)).low == run.measurements[3].train.loss
+    assert observe(run, "train_loss", Milestone("epoch", 0)).low == run.measurements[0].train.loss
+    assert observe(run, "train_loss", Milestone("epoch", 3)).status == "not_measured"
+    assert observe(run, "stiffness_sign_between_train_val", Milestone("epoch", 20)).is_missing
+
+
+def _interpolated(run, name, level):
+    rows = [scalar_row(m) for m in run.measurements]
+    return at_loss_level([row["train_loss"] for row in rows], [row[name] for row in rows], level).value
 
 
 @pytest.mark.parametrize("level", [2.2, 1.5, 0.9])
 def test_at_a_training_loss_as_at_training_loss_says(tmp_path, level):
     run = run_of(tmp_path / "run")
     expected = at_training_loss(run, level)
-    for name in quantities(run):
-        if name in ("train_loss", LENGTH) or "critical_length" in name:
+    for name in known_quantities([run]):
+        if name == "train_loss" or expected[name].status == "censored":
             continue
-        found = observe(run, name, Place("train_loss", level))
-        assert found.low == found.high == pytest.approx(expected[name].value, rel=1e-12)
-        np.testing.assert_allclose(found.se, expected[name].se, rtol=1e-9)
-    found = observe(run, "train_loss", Place("train_loss", level))
+        found = observe(run, name, Milestone("train_loss", level))
+        assert repr(found) == repr(expected[name])
+        assert found.low == found.high == pytest.approx(_interpolated(run, name, level), rel=1e-9)
+    found = observe(run, "train_loss", Milestone("train_loss", level))
     assert found.low == pytest.approx(level, rel=0.2)
 
 
 def test_a_loss_that_is_not_there(tmp_path):
     run = run_of(tmp_path / "run")
-    statuses = [observe(run, "validation_loss", Place("train_loss", level)).status for level in (0.01, 3.0)]
+    statuses = [observe(run, "validation_loss", Milestone("train_loss", level)).status for level in (0.01, 3.0)]
     assert statuses == ["not_reached", "begins_below"]
 
 
@@ -134,10 +146,10 @@ def test_a_diverged_run_counts_until_it_diverged(tmp_path):
     found = [measurement(100 * i, float(i), i / 12, 3) for i in range(4)]
     found[3] = replace(found[3], train=replace(found[3].train, loss=NAN))
     run = write_run(tmp_path / "run", found, RunSpec().as_config(), "diverged")
-    assert observe(run, "train_loss", Place("epoch", 2)).status == "ok"
-    assert observe(run, "train_loss", Place("epoch", 3)).status == "undefined"
-    assert observe(run, "validation_loss", Place("train_loss", 2.0)).status == "ok"
-    assert observe(run, "validation_loss", Place("train_loss", 1.5)).status == "not_reached"
+    assert observe(run, "train_loss", Milestone("epoch", 2)).status == "ok"
+    assert observe(run, "train_loss", Milestone("epoch", 3)).status == "undefined"
+    assert observe(run, "validation_loss", Milestone("train_loss", 2.0)).status == "ok"
+    assert observe(run, "validation_loss", Milestone("train_loss", 1.5)).status == "not_reached"
 
 
 @pytest.mark.parametrize(
@@ -156,13 +168,15 @@ def test_what_lies_beyond_the_distances_observed_is_a_bound(length, expected):
         pytest.approx(expected.high),
         expected.status,
     )
+    if found.status == "ok":
+        assert (found.interval_low, found.interval_high) == (length.low, length.high)
     taken = censored(length, extrapolate=True)
     assert taken.low == taken.high == length.value
 
 
 def test_of_similarities_the_other_side():
-    assert censored(critical_length(0.9, -0.8), is_similarity=True) == below(0.05)
-    assert censored(critical_length(0.01, -1.0), is_similarity=True) == above(0.9)
+    assert repr(censored(critical_length(0.9, -0.8), is_similarity=True)) == repr(below(0.05))
+    assert repr(censored(critical_length(0.01, -1.0), is_similarity=True)) == repr(above(0.9))
 
 
 def test_no_critical_length_is_made_up():
@@ -176,11 +190,11 @@ def test_bounds_are_interpolated_like_values(tmp_path):
     run = run_of(tmp_path / "run")
     lengths = [m["train_val"].critical_length for m in run.measurements]
     assert [length.status for length in lengths][:3] != ["ok"] * 3
-    place = Place("train_loss", 0.99 * run.measurements[1].train.loss)
-    found = observe(run, LENGTH, place)
+    milestone = Milestone("train_loss", 0.99 * run.measurements[1].train.loss)
+    found = observe(run, LENGTH, milestone)
     assert found.high == INFINITY
     assert found.low == pytest.approx(0.9)
-    extrapolated = observe(run, LENGTH, place, extrapolate=True)
+    extrapolated = observe(run, LENGTH, milestone, extrapolate=True)
     assert lengths[2].value < extrapolated.low < lengths[1].value
 
 
@@ -213,7 +227,9 @@ def test_mean_and_its_interval_against_scipy():
     expected = t.interval(0.95, 3, values.mean(), values.std(ddof=1) / 2)
     assert (found.mean_low, found.mean_high) == pytest.approx(expected)
     assert found.standard_deviation == pytest.approx(values.std(ddof=1))
-    assert found.probe_se == 0.01
+    assert found.probe_half_width == pytest.approx(0.02)
+    assert found.center == (found.mean, found.mean)
+    assert found.limits == (found.mean_low, found.mean_high)
 
 
 def test_whatever_censored_values_are_the_median_is_within_its_bounds():
@@ -333,13 +349,13 @@ def runs(tmp_path):
 
 
 def test_a_comparison(runs):
-    places = [Place("epoch", 5.0), Place("train_loss", 1.5)]
-    found = compare(runs, ["train_loss", "validation_loss"], places)
-    at_epoch = [found.summary("train_loss", places[0], group) for group in range(3)]
+    milestones = [Milestone("epoch", 5.0), Milestone("train_loss", 1.5)]
+    found = compare(runs, ["train_loss", "validation_loss"], milestones)
+    at_epoch = [found.summary("train_loss", milestones[0], group) for group in range(3)]
     for group, one in zip(found.groups, at_epoch, strict=True):
         losses = [run.measurements[4].train.loss for run in group.runs.values()]
         assert one.median_low == pytest.approx(np.median(losses))
-    ((settings, falling),) = found.trends("train_loss", places[0])
+    ((settings, falling),) = found.trends("train_loss", milestones[0])
     assert (settings, falling.tau, falling.num_seeds, falling.num_values) == ({}, -1, 3, 3)
     assert falling.p_value == pytest.approx(2 / 6**3)
     assert len(found.run_rows()) == 2 * 2 * 9
@@ -353,20 +369,22 @@ def test_there_must_be_a_run():
 
 
 def test_epochs_that_all_were_measured_at(tmp_path, runs):
-    assert [place.at for place in common_epochs(runs)] == [1, 5, 10]  # 1, 3.2 and 10 as far as there are
+    assert [milestone.at for milestone in common_epochs(runs)] == [1, 5, 10]  # 1, 3.2 and 10 as far as there are
     shorter = run_of(tmp_path / "shorter", epochs=(0, 0.5, 2, 5))
-    assert [place.at for place in common_epochs([*runs, shorter])] == [0.5, 2, 5]
+    assert [milestone.at for milestone in common_epochs([*runs, shorter])] == [0.5, 2, 5]
     assert common_epochs([*runs, run_of(tmp_path / "init", epochs=(0,))]) == []
 
 
 def test_losses_that_all_came_down_to(tmp_path, runs):
-    levels = [place.at for place in common_losses(runs)]
+    levels = [milestone.at for milestone in common_losses(runs)]
     lowest = max(min(m.train.loss for m in run.measurements) for run in runs)
     assert len(levels) == 3
     assert levels == sorted(levels, reverse=True)
     assert lowest <= levels[-1] <= 1.1 * lowest
     assert all(
-        observe(run, "validation_loss", Place("train_loss", level)).status == "ok" for run in runs for level in levels
+        observe(run, "validation_loss", Milestone("train_loss", level)).status == "ok"
+        for run in runs
+        for level in levels
     )
     assert common_losses([*runs, run_of(tmp_path / "init", epochs=(0,))]) == []
 
@@ -374,4 +392,44 @@ def test_losses_that_all_came_down_to(tmp_path, runs):
 def test_losses_that_were_asked_for(tmp_path):
     specs = [RunSpec(stop_at_loss=(1.5, 0.9, 0.4), seed=0), RunSpec(stop_at_loss=(1.5, 0.9), seed=1)]
     runs = [run_of(tmp_path / str(spec.seed), spec) for spec in specs]
-    assert [place.at for place in common_losses(runs)] == [1.5, 0.9]
+    assert [milestone.at for milestone in common_losses(runs)] == [1.5, 0.9]
+
+
+def test_losses_that_only_one_run_comes_down_to_are_not_compared(tmp_path):
+    specs = [RunSpec(stop_at_loss=(1.5, 0.2), seed=seed) for seed in (0, 1)]
+    runs = [run_of(tmp_path / "0", specs[0], speed=1.2), run_of(tmp_path / "1", specs[1], speed=1.0)]
+    assert runs[0].measurements[-1].train.loss <= 0.2 < runs[1].measurements[-1].train.loss
+    assert [milestone.at for milestone in common_losses(runs)] == [1.5]
+    assert default_milestones(runs) == [*common_epochs(runs), *common_losses(runs)]
+
+
+def test_the_learning_rate_of_a_callback_s_run_is_that_of_its_measurements(tmp_path):
+    runs = []
+    for rate in (1e-4, 1e-3):
+        found = [replace(measurement(step, float(step), 0.1, 3), learning_rate=rate) for step in (0, 1)]
+        runs.append(write_run(tmp_path / str(rate), found, {}))
+    groups, _ = group_runs(runs)
+    assert [group.settings for group in groups] == [{"learning_rate": 1e-4}, {"learning_rate": 1e-3}]
+
+
+# ---- two groups
+
+
+def test_the_interval_of_a_difference_over_seeds_is_that_of_welch():
+    first, second = [1.0, 1.2, 0.9], [2.0, 2.5, 1.8, 2.2]
+    # by hand: variances 7/300 and 107/1200, so that se² = 7/900 + 107/4800 and Satterthwaite's degrees are 4.721…
+    parts = [np.var(g, ddof=1) / len(g) for g in (first, second)]
+    degrees = sum(parts) ** 2 / (parts[0] ** 2 / 2 + parts[1] ** 2 / 3)
+    rng = np.random.default_rng(0)
+    t = np.quantile(np.abs(rng.standard_t(degrees, 2_000_000)), 0.95)  # independent of any table
+    found = difference(exactly(*first), exactly(*second))
+    middle = np.mean(second) - np.mean(first)
+    assert (found.value, found.status, found.num_seeds) == (pytest.approx(middle), "ok", 3)
+    half = t * math.sqrt(sum(parts))
+    assert [found.low, found.high] == pytest.approx([middle - half, middle + half], rel=5e-3)
+
+
+def test_bounds_and_single_seeds_have_no_difference():
+    assert difference(exactly(1.0, 2.0), [*exactly(1.0), above(2.0)]).status == "censored"
+    assert difference(exactly(1.0, 2.0), [*exactly(1.0), MISSING]).status == "few_seeds"
+    assert math.isnan(difference(exactly(1.0), exactly(2.0)).value)

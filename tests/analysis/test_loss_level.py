@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfstiff import load_run
-from tfstiff.analysis.loss_level import at_loss_level, at_training_loss, checked_levels
+from tfstiff import at_training_loss, load_run
+from tfstiff.analysis.loss_level import at_loss_level, checked_levels
 from tfstiff.errors import InvalidInput
 from tfstiff.records import HalfSummary, Measurement, RunWriter
 

@@ -47,20 +47,26 @@ def test_tables(sweep):
     assert result.exit_code == 0, result.stderr
     found = tables(result.stdout)
     assert list(found) == [
-        *(f"{metric} {kind} train val" for metric in ("sign", "cosine") for kind in ("within", "between")),
-        "critical length ξ train val",
+        *(
+            f"{metric} {kind} classes, train–validation pairs"
+            for metric in ("sign", "cosine")
+            for kind in ("within", "between")
+        ),
+        "critical length ξ, train–validation pairs",
     ]
     rows = result.stdout.splitlines()
     header = next(row for row in rows if row.startswith("sign between") and "epoch" in row)
     assert header.split("seeds")[1].split() == ["epoch", "1", "epoch", "5"]
     values = [m["train_val"].sign.between for m in (train_measurements(sweep, 4e-4, seed, 1) for seed in (0, 1, 2))]
     row = rows[rows.index(header) + 2]
-    median, low, high = np.median(values), min(values), max(values)
+    mean, half = np.mean(values), 4.30265 * np.std(values, ddof=1) / math.sqrt(3)  # t(0.975, 2)
     assert row.split()[:4] == ["learning", "rate", "0.0004", "3"]
-    assert f"{median:.3f} [{low:.3f}, {high:.3f}] ±.010" in row
-    assert rows[rows.index(header) + 4].startswith("trend")
-    assert "±" not in rows[rows.index(header) + 4]
+    assert f"{mean:.3f} [{mean - half:.3f}, {mean + half:.3f}] ±.020" in row  # t(0.975, 200) of 0.01
+    assert rows[rows.index(header) + 4].startswith("difference")
+    assert rows[rows.index(header) + 5].startswith("trend")
+    assert "±" not in rows[rows.index(header) + 5]
     assert "75 % of 3 seeds" in result.stdout
+    assert "learning rate 0.0016 less learning rate 0.0001" in result.stdout
     assert "not corrected for there being" in result.stdout
     assert "censored" in result.stdout
     assert "\x1b" not in result.output
@@ -128,6 +134,7 @@ def test_csv(sweep, tmp_path):
         sweep.folder, "--epoch", "1,5", "--train-loss", "", "--quantity", "validation_loss", "--csv", tmp_path / "csv"
     )
     assert sorted(path.name for path in (tmp_path / "csv").iterdir()) == [
+        "differences.csv",
         "observations.csv",
         "summaries.csv",
         "trends.csv",
@@ -145,7 +152,10 @@ def test_csv(sweep, tmp_path):
 def test_pair_set_and_metrics(tmp_path):
     runs = [train(tmp_path / str(seed), RunSpec(seed=seed, metrics=("sign",))).folder for seed in (0, 1)]
     found = tables(compare(*runs, "--pair-set", "val_val").stdout)
-    assert list(found) == ["sign within val val", "sign between val val", "critical length ξ val val"]
+    assert list(found) == [
+        f"{name}, validation–validation pairs"
+        for name in ("sign within classes", "sign between classes", "critical length ξ")
+    ]
 
 
 def test_one_seed_is_told(tmp_path):
@@ -153,7 +163,7 @@ def test_one_seed_is_told(tmp_path):
     assert result.exit_code == 0
     assert "One seed each" in result.stdout
     assert "trend" not in result.stdout
-    assert "[" not in tables(result.stdout)["sign within train val"][1]
+    assert "[" not in tables(result.stdout)["sign within classes, train–validation pairs"][1]
 
 
 def test_what_is_left_out_is_told(sweep, tmp_path):

@@ -6,17 +6,18 @@ import pytest
 from synthetic_runs import series, write_run
 from synthetic_sweeps import NAN, length, sweep, with_lengths
 
-from tfstiff.analysis.loss_level import at_training_loss
+from tfstiff import at_training_loss
+from tfstiff.analysis.comparison import common_losses
 from tfstiff.errors import InvalidInput
 from tfstiff.figures import NothingToDraw, domain_size, learning_rate
 from tfstiff.figures.between_classes import learning_rate_numbers
 from tfstiff.figures.domain_sizes import domain_size_numbers
-from tfstiff.figures.learning_rates import by_learning_rate, loss_levels
+from tfstiff.figures.learning_rates import by_learning_rate
 
 # series(5) has training losses of 2.3, 1.775, 1.25, 0.725 and 0.2.
 
 
-def medians(axes, pair_set="train_val"):
+def means(axes, pair_set="train_val"):
     (found,) = [line for line in axes.lines if line.get_label() == pair_set]
     return found.get_xdata(), found.get_ydata()
 
@@ -31,13 +32,13 @@ def with_space(runs, lengths, space="dense"):
     ]
 
 
-def test_lines_join_the_medians_at_each_loss(tmp_path):
+def test_lines_join_the_means_at_each_loss(tmp_path):
     runs = sweep(tmp_path, rates=(1e-4, 1e-3), seeds=(0, 1, 2))
     axes = learning_rate(runs, levels=[0.5, 1.5]).axes
     assert [panel.get_title() for panel in axes[:2]] == ["training loss 1.5", "training loss 0.5"]
     name = "stiffness_sign_between_train_val"
-    expected = [np.median([at_training_loss(run, 1.5)[name].value for run in each]) for each in (runs[:3], runs[3:])]
-    rates, values = medians(axes[0])
+    expected = [np.mean([at_training_loss(run, 1.5)[name].value for run in each]) for each in (runs[:3], runs[3:])]
+    rates, values = means(axes[0])
     np.testing.assert_allclose(values, expected)
     np.testing.assert_allclose(rates, [1e-4, 1e-3])  # the middle one of three pair sets is not shifted
 
@@ -49,7 +50,7 @@ def test_every_run_is_a_dot_with_its_bar(tmp_path):
     assert [len(line.get_ydata()) for line in dots] == [3] * 6  # pair sets times rates
     found = at_training_loss(runs[0], 1.0)["stiffness_sign_between_train_train"]
     segment = panel.collections[0].get_segments()[0]
-    np.testing.assert_allclose(segment[:, 1], [found.value - 1.959964 * found.se, found.value + 1.959964 * found.se])
+    np.testing.assert_allclose(segment[:, 1], [found.interval_low, found.interval_high])
 
 
 def test_runs_that_do_not_reach_a_loss_are_counted_and_leave_a_gap(tmp_path):
@@ -57,7 +58,7 @@ def test_runs_that_do_not_reach_a_loss_are_counted_and_leave_a_gap(tmp_path):
     short = write_run(tmp_path / "short", runs[1].measurements[:2], spec=runs[1].spec)
     axes = learning_rate([runs[0], short, runs[2]], levels=[0.5]).axes
     assert axes[0].get_title() == "training loss 0.5\n1 of 3 runs do not pass it"
-    assert medians(axes[0])[0].tolist() == [1e-4, 1e-2]
+    assert means(axes[0])[0].tolist() == [1e-4, 1e-2]
 
 
 def test_regression_has_means(tmp_path):
@@ -71,16 +72,20 @@ def test_one_learning_rate_is_nothing_to_compare(tmp_path, figure):
         figure(sweep(tmp_path, rates=(1e-4,)))
 
 
+def titles(figure):
+    return [panel.get_title().partition("\n")[0] for panel in figure.axes]
+
+
 def test_levels_are_those_to_stop_at_else_three_that_all_pass(tmp_path):
-    runs = sweep(tmp_path, seeds=(0,))
-    levels = loss_levels(runs, None)
-    assert len(levels) == 3
-    assert all(0.2 < level < 2.3 for level in levels)
-    assert loss_levels(runs, [0.3, 1]) == (1.0, 0.3)
+    runs = sweep(tmp_path, seeds=(0,), number=5)
+    found = [f"training loss {one.at:.3g}" for one in common_losses(runs)]
+    assert titles(learning_rate(runs))[:3] == found
+    assert titles(domain_size(runs))[:3] == found
+    assert titles(learning_rate(runs, levels=[0.3, 1]))[:2] == ["training loss 1", "training loss 0.3"]
     stopped = sweep(tmp_path / "stopped", seeds=(0,), stop_at_loss=[1.0, 0.5, 0.01])
-    assert loss_levels(stopped, None) == (1.0, 0.5)  # none comes down to 0.01
+    assert titles(domain_size(stopped))[:2] == ["training loss 1", "training loss 0.5"]  # none comes down to 0.01
     with pytest.raises(InvalidInput, match="finite"):
-        loss_levels(runs, [NAN])
+        learning_rate(runs, levels=[NAN])
 
 
 def test_runs_without_a_loss_in_common_are_left_out(tmp_path):
@@ -96,31 +101,39 @@ def test_domain_sizes_are_interpolated_at_the_loss(tmp_path):
     header, rows = domain_size_numbers(runs, levels=[1.0])
     row = dict(zip(header, rows[0], strict=True))
     share = math.log(1.25 / 1.0) / math.log(1.25 / 0.725)  # between the third measurement and the fourth
-    assert row["size"] == pytest.approx((1 - share) * 0.75 + share * 0.70)
-    assert (row["low"], row["high"]) == pytest.approx((row["size"] - 0.1, row["size"] + 0.1))
-    assert (row["observed"], row["status"], row["space"]) == (True, "ok", "input")
+    size = (1 - share) * 0.75 + share * 0.70
+    assert (row["size_low"], row["size_high"]) == pytest.approx((size, size))
+    assert (row["low"], row["high"]) == pytest.approx((size - 0.1, size + 0.1))
+    assert (row["status"], row["space"]) == ("ok", "input")
 
 
 @pytest.mark.parametrize(
-    ("around", "size", "observed"),
+    ("around", "size", "status"),
     [
-        ([length(0.5), length(1.5, "extrapolated")], None, False),
-        ([length(0.5), length(NAN, "no_decay")], math.inf, False),
-        ([length(NAN, "no_decay"), length(0.5)], 0.5, True),
-        ([length(0.5), length(-1.0, "all_nonpositive")], -math.inf, False),
+        ([length(0.9), length(1.5, "extrapolated")], (0.9, math.inf), "censored"),
+        ([length(0.5), length(NAN, "no_decay")], (NAN, NAN), "no_decay"),
+        ([length(NAN, "no_decay"), length(0.5)], (NAN, NAN), "no_decay"),
+        ([length(0.05), length(-1.0, "all_nonpositive")], (-math.inf, 0.05), "censored"),
     ],
 )
-def test_what_cannot_be_interpolated_is_that_of_the_second_measurement(tmp_path, around, size, observed):
+def test_what_was_not_observed_is_a_bound_or_missing(tmp_path, around, size, status):
     measured = with_lengths(series(5, 2), [length(0.5)] * 2 + around + [length(0.5)])
     runs = [write_run(tmp_path / str(rate), measured, spec={"learning_rate": rate}) for rate in (1e-4, 1e-3)]
     header, rows = domain_size_numbers(runs, levels=[1.0])
     row = dict(zip(header, rows[0], strict=True))
-    assert row["observed"] == observed
-    if size is None:
-        assert 0.5 < row["size"] < 1.5
-    else:
-        assert row["size"] == size
+    assert row["status"] == status
+    np.testing.assert_allclose((row["size_low"], row["size_high"]), size)
     domain_size(runs, levels=[1.0]).canvas.draw()
+
+
+def test_extrapolated_ones_are_taken_where_that_is_asked_for(tmp_path):
+    measured = with_lengths(series(5, 2), [length(0.5)] * 2 + [length(1.5, "extrapolated")] * 3)
+    runs = [write_run(tmp_path / str(rate), measured, spec={"learning_rate": rate}) for rate in (1e-4, 1e-3)]
+    header, rows = domain_size_numbers(runs, levels=[1.0], extrapolate=True)
+    row = dict(zip(header, rows[0], strict=True))
+    assert (row["size_low"], row["size_high"], row["status"]) == (1.5, 1.5, "extrapolated")
+    figure = domain_size(runs, levels=[1.0], extrapolate=True)
+    assert {line.get_label() for line in figure.axes[0].lines} == {"_hollow"}
 
 
 def test_a_line_is_a_space(tmp_path):
@@ -162,6 +175,7 @@ def test_numbers_of_the_scalars_are_those_at_the_loss(tmp_path):
     found = at_training_loss(runs[1], 1.0)[name]
     row = table[1e-3, name]
     assert (row["value"], row["se_at_most"], row["status"], row["run"]) == (found.value, found.se, "ok", "lr0.001-s0")
+    assert (row["low"], row["high"]) == (found.interval_low, found.interval_high)
 
 
 def test_missing_pair_sets_and_metrics_are_left_out(tmp_path):

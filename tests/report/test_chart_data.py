@@ -28,7 +28,7 @@ def matrix(document, cells, steps, where, index, which="at"):
 def test_matrices_come_back_to_the_precision_that_is_said(make_run, monkeypatch, limit):
     monkeypatch.setattr(module, "_FINE_CELLS", limit)
     run = make_run(series(4, 5, holes=True))
-    found = chart_data(read_sources([run]), [], {})
+    found = chart_data(read_sources([run]))
     document, cells = unpacked(found)
     assert found.steps == (10_000 if limit else 100)
     for index, one in enumerate(run.measurements):
@@ -44,7 +44,7 @@ def test_matrices_come_back_to_the_precision_that_is_said(make_run, monkeypatch,
 
 def test_series_profiles_and_lines_are_those_of_the_records(make_run):
     run = make_run(series(5, 3))
-    document, _ = unpacked(chart_data(read_sources([run]), [], {}))
+    document, _ = unpacked(chart_data(read_sources([run])))
     scope = document["runs"][0]["scopes"][""]
     within = [one["val_val"].cosine.within for one in run.measurements]
     assert scope["val_val"]["cosine"]["within"]["value"] == pytest.approx(within, rel=1e-4)
@@ -65,7 +65,7 @@ def test_a_length_that_means_nothing_is_not_drawn(make_run):
     space = dataclasses.replace(pair_set.spaces["input"], critical_length=length)
     pair_sets = {"train_val": dataclasses.replace(pair_set, spaces={"input": space})}
     run = make_run([dataclasses.replace(one, pair_sets=pair_sets)])
-    document, _ = unpacked(chart_data(read_sources([run]), [], {}))
+    document, _ = unpacked(chart_data(read_sources([run])))
     assert document["runs"][0]["scopes"][""]["train_val"]["spaces"]["input"][0]["xi"] is None
 
 
@@ -73,7 +73,7 @@ def test_too_many_matrices_are_thinned_and_it_is_said(make_run, monkeypatch):
     run = make_run([dataclasses.replace(one, layers={"dense": one.pair_sets}) for one in series(8, 4)])
     cells_of_one = 4 * 3 * 16
     monkeypatch.setattr(module, "_MOST_CELLS", 4 * cells_of_one)
-    found = chart_data(read_sources([run]), [], {})
+    found = chart_data(read_sources([run]))
     document, cells = unpacked(found)
     kept = document["runs"][0]["scopes"][""]["train_val"]["sign"]["matrices"]
     assert [index for index, one in enumerate(kept) if one is not None] == [1, 3, 5, 7]
@@ -86,7 +86,7 @@ def test_too_many_matrices_are_thinned_and_it_is_said(make_run, monkeypatch):
 
 def test_one_hundred_classes_and_eighty_records_stay_small(make_run):
     run = make_run(series(80, 100))
-    found = chart_data(read_sources([run]), [], {})
+    found = chart_data(read_sources([run]))
     assert found.steps == 100
     assert found.left_out == ""
     assert len(found.cells) + len(found.json) < 10e6

@@ -11,7 +11,7 @@ from tfstiff.analysis.source import read_sources
 from tfstiff.records import CriticalLength
 from tfstiff.records.pair_set import CRITICAL_LENGTH_STATUSES
 from tfstiff.records.words import length_in_words, number, setting_in_words, status_of_length, with_interval
-from tfstiff.report.findings import difference, findings
+from tfstiff.report.findings import difference_sentence, findings
 
 
 def said(run):
@@ -31,14 +31,14 @@ def contrast(low, high):
 
 
 def test_a_difference_is_stated_only_where_its_interval_excludes_zero():
-    assert "rose by 0.200" in difference("It", contrast(0.1, 0.3))
-    assert "fell by 0.200 (95\u00a0% interval 0.100 to 0.300)" in difference("It", contrast(-0.3, -0.1))
+    assert "rose by 0.200" in difference_sentence("It", contrast(0.1, 0.3))
+    assert "fell by 0.200 (95\u00a0% interval 0.100 to 0.300)" in difference_sentence("It", contrast(-0.3, -0.1))
     for low, high in ((-0.1, 0.3), (0.0, 0.3), (-0.3, 0.0)):
-        sentence = difference("It", contrast(low, high))
+        sentence = difference_sentence("It", contrast(low, high))
         assert "cannot be told" in sentence
         assert not {"rose", "fell"} & set(sentence.split())
     for low, high in ((math.nan, math.nan), (0.2, 0.2)):
-        sentence = difference("It", contrast(low, high))
+        sentence = difference_sentence("It", contrast(low, high))
         assert "no more can be told" in sentence
         assert not {"rose", "fell"} & set(sentence.split())
 

@@ -1,27 +1,19 @@
 import dataclasses
 import math
 
-import numpy as np
 import pytest
 from synthetic_runs import SPEC, series, write_run
 
 from tfstiff import load_run
-from tfstiff.analysis.loss_level import at_training_loss
+from tfstiff.analysis.comparison import Milestone, Observation, compare
 from tfstiff.analysis.source import read_sources
 from tfstiff.records import RunWriter
-from tfstiff.report.comparison import (
-    Point,
-    Value,
-    comparison_points,
-    differing_settings,
-    group_names,
-    group_rows,
-    quantities,
-)
-from tfstiff.report.comparison_findings import comparison_findings, difference_of_means
+from tfstiff.report.comparison import comparison_findings, told_milestones
+from tfstiff.report.tables import milestone_tables, runs_table
 
 BETWEEN = "stiffness_cosine_between_train_val"
 LENGTH = "stiffness_critical_length_train_val"
+EPOCH = Milestone("epoch", 5.0)
 
 
 @pytest.fixture
@@ -42,95 +34,105 @@ def sources(tmp_path):
     return make
 
 
-def test_settings_without_a_bearing_and_seeds_do_not_make_groups(sources):
-    found = sources([(1e-4, 0), (1e-4, 1), (1e-3, 0)])
-    assert differing_settings(found) == ["learning_rate", "seed"]
-    assert group_names(found) == ["learning_rate 0.0001", "learning_rate 0.0001", "learning_rate 0.001"]
+def test_settings_without_a_bearing_have_no_column(sources):
+    table = runs_table(sources([(1e-4, 0), (1e-4, 1), (1e-3, 0)]))
+    assert table.header[1:3] == ["learning_rate", "seed"]
+    assert "data_dir" not in table.header
 
 
-def test_the_last_common_epoch_and_the_lowest_common_loss(sources):
-    found = sources([(1e-4, 0), (1e-3, 1)])
-    shorter = dataclasses.replace(found[1], measurements=found[1].measurements[:-1])
-    both = [found[0], shorter]
-    at_epoch, at_loss = comparison_points(both, "train_val")
-    common = shorter.measurements[-1]
-    assert at_epoch.title == f"At epoch {common.epoch:.3g}"
-    assert [v.value for v in at_epoch.values[BETWEEN]] == [
-        one.measurements[4]["train_val"].cosine.between for one in found
+def test_tables_hold_what_the_comparison_says(sources):
+    measured = sources([(1e-4, 0), (1e-4, 1), (1e-3, 0)])
+    found = compare(measured)
+    runs, groups = milestone_tables(found, found.milestones[0], {one.folder: one.name for one in measured})
+    assert [row[:2] for row in runs.rows] == [
+        ["lr0.0001-s0", "learning rate 0.0001"],
+        ["lr0.0001-s1", "learning rate 0.0001"],
+        ["lr0.001-s0", "learning rate 0.001"],
     ]
-    level = float(at_loss.title.split()[-1])
-    assert common.train.loss <= level <= 1.1 * common.train.loss  # two digits, upwards
-    for source, value in zip(both, at_loss.values[BETWEEN], strict=True):
-        assert value.value == at_training_loss(list(source.measurements), level)[BETWEEN].value
+    column = runs.header.index("cosine between classes")
+    one = found.observations[BETWEEN, found.milestones[0], 0][0]
+    assert runs.rows[0][column].startswith(f"{one.value:.3f} [".replace("-", "−"))
+    assert f"{found.summary(BETWEEN, found.milestones[0], 0).mean:.3f} [".replace("-", "−") in groups.rows[0][column]
+    alone = compare([measured[0], measured[2]])
+    assert len(milestone_tables(alone, alone.milestones[0], {one.folder: one.name for one in measured})) == 1
 
 
-def test_losses_that_were_asked_for_are_compared(sources):
-    found = sources([(1e-4, 0), (1e-3, 1)], stop_at_loss=[2.0, 0.5, 0.001])
-    titles = [point.title for point in comparison_points(found, "train_val")]
-    assert titles[1:] == ["At a training loss of 2", "At a training loss of 0.5"]
+def test_a_critical_length_beyond_the_distances_is_a_bound_and_said_to_be(sources):
+    early = [dataclasses.replace(one, measurements=one.measurements[:3]) for one in sources([(1e-4, 0), (1e-3, 1)])]
+    found = compare(early)
+    last = [one for one in found.milestones if one.by == "epoch"][-1]
+    runs, *_ = milestone_tables(found, last, {one.folder: one.name for one in early})
+    assert [row[runs.header.index("critical length ξ")] for row in runs.rows] == [">0.900 (censored)"] * 2
 
 
-def test_a_critical_length_keeps_the_status_it_must_be_read_with(sources):
-    found = sources([(1e-4, 0), (1e-3, 1)])
-    early = [dataclasses.replace(one, measurements=one.measurements[:3]) for one in found]
-    point = comparison_points(early, "train_val")[0]
-    statuses = [one.measurements[2]["train_val"].critical_length.status for one in early]
-    assert [value.note for value in point.values[LENGTH]] == statuses == ["extrapolated"] * 2
+def sentences(measured, values, status="ok"):
+    found = compare(measured, [BETWEEN], [EPOCH])
+    places = [(index, seed) for index, group in enumerate(found.groups) for seed in group.runs]
+    for (index, seed), value in zip(places, values, strict=True):
+        high = math.inf if status == "censored" else value
+        found.observations[BETWEEN, EPOCH, index][seed] = Observation(value, high, status=status)
+    return [s for _, texts in comparison_findings(measured, found, "train_val") for s in texts]
 
 
-def test_the_interval_of_a_difference_over_seeds_is_that_of_welch():
-    first, second = np.array([1.0, 1.2, 0.9]), np.array([2.0, 2.5, 1.8, 2.2])
-    # by hand: variances 7/300 and 107/1200, so that se² = 7/900 + 107/4800 and Satterthwaite's degrees are 4.721…
-    parts = [np.var(g, ddof=1) / len(g) for g in (first, second)]
-    degrees = sum(parts) ** 2 / (parts[0] ** 2 / 2 + parts[1] ** 2 / 3)
-    rng = np.random.default_rng(0)
-    t = np.quantile(np.abs(rng.standard_t(degrees, 2_000_000)), 0.95)  # independent of any table
-    found = difference_of_means(first, second)
-    middle = second.mean() - first.mean()
-    assert found.value == pytest.approx(middle)
-    assert [found.low, found.high] == pytest.approx(
-        [middle - t * math.sqrt(sum(parts)), middle + t * math.sqrt(sum(parts))], rel=5e-3
-    )
-
-
-def test_groups_of_seeds_have_t_intervals():
-    rows = group_rows(["a", "a", "b"], [Value(1.0), Value(2.0), Value(5.0)])
-    (name, values, mean), (_, alone, single) = rows
-    assert (name, values.tolist(), mean.value) == ("a", [1.0, 2.0], 1.5)
-    assert mean.high - mean.value == pytest.approx(12.7062 * math.sqrt(0.5) / math.sqrt(2), rel=1e-4)  # t(0.975, 1)
-    assert (alone.tolist(), single.value) == ([5.0], 5.0)
-    assert math.isnan(single.low)
-
-
-def sentences(found, values, note=""):
-    names = {BETWEEN: "cosine between classes"}
-    point = Point("At epoch 5", {BETWEEN: [Value(value, note=note) for value in values]})
-    return [s for _, texts in comparison_findings(found, [point], names, "train_val") for s in texts]
+SIX = [(rate, seed) for rate in (1e-4, 1e-3) for seed in (0, 1, 2)]
 
 
 def test_groups_differ_only_where_their_seeds_say_so(sources):
-    found = sources([(1e-4, 0), (1e-4, 1), (1e-4, 2), (1e-3, 0), (1e-3, 1), (1e-3, 2)])
+    found = sources(SIX)
     (apart,) = sentences(found, [0.10, 0.11, 0.12, 0.20, 0.21, 0.22])
     assert "The second is higher: the difference over seeds is 0.100" in apart
+    (lower,) = sentences(found, [0.20, 0.21, 0.22, 0.10, 0.11, 0.12])
+    assert "The second is lower" in lower
     (same,) = sentences(found, [0.10, 0.20, 0.12, 0.20, 0.11, 0.22])
     assert "cannot be told" in same
-    (noted,) = sentences(found, [0.10, 0.11, 0.12, 0.20, 0.21, 0.22], note="beyond")
+    (noted,) = sentences(found, [0.10, 0.11, 0.12, 0.20, 0.21, 0.22], "censored")
     assert "not compared" in noted
     (missing,) = sentences(found, [0.10, math.nan, math.nan, 0.20, 0.21, 0.22])
     assert "nothing can be told" in missing
+    (alike,) = sentences(found, [0.1] * 6)
+    assert "Nothing varies" in alike
 
 
 def test_two_seeds_are_said_to_be_few(sources):
-    found = sources([(1e-4, 0), (1e-4, 1), (1e-3, 0), (1e-3, 1)])
-    (few,) = sentences(found, [0.10, 0.11, 0.90, 0.91])
+    (few,) = sentences(sources([one for one in SIX if one[1] < 2]), [0.10, 0.11, 0.90, 0.91])
     assert "Three to five seeds" in few
 
 
 def test_one_training_of_each_tells_nothing_of_settings(sources):
-    found = sources([(1e-4, 0), (1e-3, 0)])
-    (text,) = sentences(found, [0.1, 0.9])
+    (text,) = sentences(sources([(1e-4, 0), (1e-3, 0)]), [0.1, 0.9])
     assert "cannot be told without two seeds" in text
     assert "higher" not in text
+
+
+def test_a_trend_is_told_where_page_s_test_finds_it(sources):
+    found = sources([(rate, seed) for rate in (1e-4, 3e-4, 1e-3) for seed in (0, 1, 2)])
+    (falls,) = sentences(found, [0.30, 0.31, 0.32, 0.20, 0.21, 0.22, 0.10, 0.11, 0.12])
+    assert "It falls with the learning rate (τ -1.00" in falls
+    (rises,) = sentences(found, [0.10, 0.11, 0.12, 0.20, 0.21, 0.22, 0.30, 0.31, 0.32])
+    assert "It rises with the learning rate" in rises
+    (neither,) = sentences(found, [0.10, 0.31, 0.22, 0.20, 0.11, 0.32, 0.30, 0.21, 0.12])
+    assert "Whether it rises or falls with the learning rate cannot be told" in neither
+
+
+def test_settings_that_differ_in_more_are_not_tested(sources, tmp_path):
+    measured = sources([(1e-4, 0), (1e-3, 0)])
+    other = write_run(tmp_path / "other", series(6, 3), spec={**SPEC, "arch": "fc", "learning_rate": 1e-3, "seed": 0})
+    (text,) = sentences([*measured, *read_sources([other])], [0.1, 0.2, 0.3])
+    assert "differ in more than their learning rate" in text
+
+
+def test_a_repeated_run_is_said_to_be_left_out(sources, tmp_path):
+    measured = sources(SIX)
+    again = write_run(tmp_path / "again", series(6, 3), spec=dict(measured[0].spec))
+    texts = sentences([*measured, *read_sources([again])], [0.10, 0.11, 0.12, 0.20, 0.21, 0.22])
+    assert texts[-1] == "again is left out: another run has its settings and seed."
+
+
+def test_of_epochs_the_last_one_has_sentences(sources):
+    found = compare(sources([(1e-4, 0), (1e-3, 1)]))
+    epochs = [one for one in found.milestones if one.by == "epoch"]
+    assert len(epochs) > 1
+    assert told_milestones(found) == [epochs[-1], *found.milestones[len(epochs) :]]
 
 
 def test_the_same_probe_is_compared_by_its_errors(tmp_path):
@@ -140,14 +142,8 @@ def test_the_same_probe_is_compared_by_its_errors(tmp_path):
         RunWriter(run.folder).write_meta({"probe": {"sha256": probe}})
         runs.append(load_run(run.folder))
     a, b, c = read_sources(runs)
-    names = quantities([a, b], "train_val")
     headings = {
-        other.name: [
-            heading
-            for heading, _ in comparison_findings(
-                [a, other], comparison_points([a, other], "train_val"), names, "train_val"
-            )
-        ]
+        other.name: [heading for heading, _ in comparison_findings([a, other], compare([a, other]), "train_val")]
         for other in (b, c)
     }
     assert "On the same probe" in headings["b"]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tfstiff.errors import InvalidInput
-from tfstiff.records import Measurement, RunFolder, scalar_row
 
 # Why a value is what it is. `ok`: interpolated. `begins_below`: the loss was below the level at the first measurement
 # already. `not_reached`: it never came down to it. `undefined`: a value beside the crossing is not finite.
@@ -81,37 +80,6 @@ def at_loss_level(losses: Any, values: Any, level: float, se: Any = None) -> AtL
     return AtLossLevel(float(found), float(bound), "ok")
 
 
-def at_training_loss(source: RunFolder | Sequence[Measurement], level: float) -> dict[str, AtLossLevel]:
-    """Every scalar of a run where its training loss first comes down to `level`; see `at_loss_level`.
-
-    The training loss is the mean over the training half of the probe, in inference mode: a fixed sample, the same in
-    all runs of one data set, seed and probe size. It is another sample than that of `StopAtTrainingLoss`, so a run that
-    stopped at a loss may not have come down to just that loss here.
-
-    Args:
-        source: A run, or measurements in order of time.
-        level: The training loss.
-
-    Returns:
-        By name as in scalars.jsonl, step and epoch among them; without the training loss, which is `level` there. Those
-        that have a standard error in the measurements have one here.
-
-    Raises:
-        InvalidInput: The level is not a finite number, or there is no measurement.
-    """
-    measurements = source.measurements if isinstance(source, RunFolder) else source
-    if not measurements:
-        raise InvalidInput("There is no measurement to interpolate.", expected="at least one")
-    rows = [scalar_row(measurement) for measurement in measurements]
-    errors = [measurement.standard_errors() for measurement in measurements]
-    losses = _column(rows, "train_loss")
-    return {
-        name: at_loss_level(losses, _column(rows, name), level, _column(errors, name))
-        for name in rows[0]
-        if name != "train_loss"
-    }
-
-
 def checked_levels(levels: Any) -> tuple[float, ...]:
     """One loss or several as floats, from the largest to the smallest.
 
@@ -125,10 +93,6 @@ def checked_levels(levels: Any) -> tuple[float, ...]:
     if len(set(found)) < len(found):
         raise InvalidInput("A level of training loss occurs twice.", expected="different numbers", received=found)
     return tuple(sorted(map(float, found), reverse=True))
-
-
-def _column(rows: Sequence[Mapping[str, float]], name: str) -> list[float]:
-    return [row.get(name, math.nan) for row in rows]
 
 
 def _weight(before: float, after: float, level: float) -> float:

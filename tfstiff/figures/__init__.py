@@ -23,7 +23,7 @@ from tfstiff.figures.domain_sizes import domain_size, domain_size_numbers
 from tfstiff.figures.half_statistics import statistics, statistics_numbers
 from tfstiff.figures.over_time import curves, curves_numbers, log_curves
 from tfstiff.figures.saving import save_figure
-from tfstiff.figures.style import Figure, NothingToDraw, Table, measurements_of
+from tfstiff.figures.style import Figure, NothingToDraw, Numbers, measurements_of
 from tfstiff.records import RunFolder
 
 __all__ = [
@@ -47,7 +47,7 @@ class FigureKind(NamedTuple):
     """
 
     draw: Callable[..., Figure]
-    numbers: Callable[..., Table]
+    numbers: Callable[..., Numbers]
     description: str
     redraws: str
     takes: Literal["run", "runs", "nothing"] = "run"
@@ -91,6 +91,7 @@ FIGURES = {
         "Critical length against time and training loss, by learning rate.",
         "ICLR 6, 11",
         "runs",
+        ("extrapolate",),
     ),
     "learning_rate": FigureKind(
         learning_rate,
@@ -106,7 +107,7 @@ FIGURES = {
         "Domain size against learning rate in input and layers, at equal training loss.",
         "v1 10",
         "runs",
-        ("levels",),
+        ("levels", "extrapolate"),
     ),
     "concept": FigureKind(concept, concept_numbers, "What stiffness is; needs no run.", "v1 1; ICLR 1", "nothing"),
 }
@@ -134,7 +135,7 @@ def draw(
             runs, in the folder that holds them all; without a run, in the current one.
         formats: Some of `FORMATS`. PNG has 150 dots per inch.
         say: Called with a sentence for each figure that does not apply. None warns.
-        options: Keyword arguments for the figures that have them: `grouping`, `levels`.
+        options: Keyword arguments for the figures that have them: `grouping`, `levels`, `extrapolate`.
 
     Returns:
         The files written. A figure that does not apply has none.

@@ -15,8 +15,9 @@ from tfstiff.figures.stages import choose_stages, stage_title
 from tfstiff.figures.style import (
     PAIR_SET_LINES,
     DistanceKind,
+    Drawn,
     Figure,
-    Table,
+    Numbers,
     distance_kind,
     drawing_style,
     measurements_of,
@@ -24,7 +25,7 @@ from tfstiff.figures.style import (
     pair_sets_of,
     write_title,
 )
-from tfstiff.records import CriticalLength, DistanceProfile, DistanceStiffness, Measurement, RunFolder
+from tfstiff.records import CriticalLength, DistanceProfile, DistanceStiffness, Measurement
 from tfstiff.records.words import PAIR_SET_NAMES, length_in_words, moment
 from tfstiff.stiffness.intervals import interval
 
@@ -42,7 +43,7 @@ _REACH: dict[str, Any] = {"color": "black", "linewidth": 3, "alpha": 0.35, "soli
 
 
 @drawing_style()
-def distance(source: RunFolder | Sequence[Measurement]) -> Figure:
+def distance(source: Drawn) -> Figure:
     """Draws same-class stiffness against the distance of the inputs: a column a stage, a row a pair set.
 
     Dots are the means of bins, their areas the number of pairs, their bars 95 % intervals; a bin of few pairs or
@@ -98,7 +99,7 @@ def distance(source: RunFolder | Sequence[Measurement]) -> Figure:
     return figure
 
 
-def distance_numbers(source: RunFolder | Sequence[Measurement]) -> Table:
+def distance_numbers(source: Drawn) -> Numbers:
     """Header and rows of the bins that `distance` draws, a row a bin; the fit stands in each of its rows.
 
     Raises:
@@ -107,7 +108,7 @@ def distance_numbers(source: RunFolder | Sequence[Measurement]) -> Table:
     return profile_numbers(choose_stages(measurements_of(source)), first_space_only=True)
 
 
-def profile_numbers(stages: Sequence[Measurement], *, first_space_only: bool = False) -> Table:
+def profile_numbers(stages: Sequence[Measurement], *, first_space_only: bool = False) -> Numbers:
     """Header and rows of stiffness against distance, a row a bin, with the critical length in each of its rows."""
     fit_columns = (
         *("value", "low", "high", "status", "interval", "method", "metric", "intercept", "slope"),

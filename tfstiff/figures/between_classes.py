@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,12 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from tfstiff.analysis.loss_level import AtLossLevel, at_training_loss
+from tfstiff.analysis.comparison import ComparedRun, Comparison, Milestone, known_quantities
 from tfstiff.figures.learning_rates import (
     RateGroup,
-    comparison,
-    missing_runs,
-    names_of,
+    at_equal_loss,
+    by_learning_rate,
+    milestone_title,
     set_rate_axis,
     shared_pair_sets,
     shared_settings,
@@ -24,24 +23,23 @@ from tfstiff.figures.learning_rates import (
 from tfstiff.figures.style import (
     PAIR_SET_LINES,
     Figure,
-    Table,
+    Numbers,
     drawing_style,
     metrics_of,
     new_figure,
     write_title,
 )
-from tfstiff.records import METRICS, RunFolder
+from tfstiff.records import METRICS
 from tfstiff.records.words import PAIR_SET_NAMES
-from tfstiff.stiffness.intervals import interval
 
 
 @drawing_style()
-def learning_rate(runs: Sequence[RunFolder], *, levels: Sequence[float] | None = None) -> Figure:
+def learning_rate(runs: Sequence[ComparedRun], *, levels: Sequence[float] | None = None) -> Figure:
     """Draws stiffness between classes against the learning rate: a column a training loss, a row a metric.
 
     Each run is taken where its training loss first comes down to that of the column, by interpolation between two
-    measurements (see `tfstiff.analysis.loss_level`). Lines join the medians of the runs of a learning rate; dots are
-    the runs, with bars of 95 % over the draw of the probe's examples, which hold nothing of what differs between seeds.
+    measurements (see `tfstiff.analysis.comparison`). Lines join the means of the runs of a learning rate; dots are the
+    runs, with bars of 95 % over the draw of the probe's examples, which hold nothing of what differs between seeds.
     Targets without classes have the mean over all pairs.
 
     Args:
@@ -53,74 +51,75 @@ def learning_rate(runs: Sequence[RunFolder], *, levels: Sequence[float] | None =
         NothingToDraw: There is one learning rate only, the runs differ in more than that and seed, or there is no loss
             that all come down to.
     """
-    groups, levels = comparison(runs, levels)
-    pair_sets, metrics, part = shared_pair_sets(groups), _metrics(runs), _part(groups)
-    figure = new_figure(max(4.6, 1.0 + 2.6 * len(levels)), 1.4 + 2.1 * len(metrics))
-    axes = figure.subplots(len(metrics), len(levels), squeeze=False, sharex=True, sharey="row")
-    found = {level: [[at_training_loss(run, level) for run in group.runs] for group in groups] for level in levels}
+    groups = by_learning_rate(runs)
+    pair_sets, part = shared_pair_sets(groups), _part(groups)
+    metrics = [metric for metric in METRICS if all(metric in metrics_of(run) for run in runs)] or list(METRICS)
+    names = {
+        (metric, pair_set): f"stiffness_{metric}_{part}_{pair_set}" for metric in metrics for pair_set in pair_sets
+    }
+    found = at_equal_loss(groups, list(names.values()), levels)
+    figure = new_figure(max(4.6, 1.0 + 2.6 * len(found.milestones)), 1.4 + 2.1 * len(metrics))
+    axes = figure.subplots(len(metrics), len(found.milestones), squeeze=False, sharex=True, sharey="row")
     for row, metric in zip(axes, metrics, strict=True):
-        for panel, level in zip(row, levels, strict=True):
+        for panel, milestone in zip(row, found.milestones, strict=True):
             panel.axhline(0, color="0.7", linewidth=0.6, zorder=0)
             for place, pair_set in enumerate(pair_sets):
-                values = [
-                    [one[f"stiffness_{metric}_{part}_{pair_set}"] for one in runs_found] for runs_found in found[level]
-                ]
-                _draw_values(panel, groups, values, pair_set, place - (len(pair_sets) - 1) / 2)
+                shift = side_by_side(groups, place - (len(pair_sets) - 1) / 2)
+                rates = np.array([group.rate * shift for group in groups])
+                _draw_runs(panel, found, names[metric, pair_set], milestone, rates, pair_set)
             set_rate_axis(panel, [group.rate for group in groups])
             panel.label_outer()
         row[0].set_ylabel(f"{part}-class {metric}" if part == "between" else f"mean {metric}")
-    for panel, level in zip(axes[0], levels, strict=True):
-        panel.set_title(f"training loss {level:g}{missing_runs(groups, level)}")
+    for panel, milestone in zip(axes[0], found.milestones, strict=True):
+        panel.set_title(milestone_title(found, milestone))
     handles = [Line2D([], [], **PAIR_SET_LINES[name], label=PAIR_SET_NAMES[name]) for name in pair_sets]
     dot: dict[str, Any] = {"color": "0.35", "marker": "o", "markersize": 3.5, "linestyle": "none"}
     handles.append(Line2D([], [], **dot, label="a run, with its 95 % interval"))
-    handles.append(Line2D([], [], color="0.35", label="median of the runs"))
+    handles.append(Line2D([], [], color="0.35", label="mean of the runs"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3, handlelength=3)
     subject = "Stiffness between classes" if part == "between" else "Mean stiffness"
     write_title(figure, f"{subject} at equal training loss", shared_settings(runs))
     return figure
 
 
-def learning_rate_numbers(runs: Sequence[RunFolder], *, levels: Sequence[float] | None = None) -> Table:
+def learning_rate_numbers(runs: Sequence[ComparedRun], *, levels: Sequence[float] | None = None) -> Numbers:
     """Header and rows of the scalars of every run at each training loss, a row a run, loss and scalar.
 
     Raises:
         InvalidInput: As `learning_rate`.
         NothingToDraw: As `learning_rate`.
     """
-    groups, levels = comparison(runs, levels)
-    names = names_of(runs)
-    rows: list[list[object]] = [
-        [level, group.rate, names[id(run)], name, value.value, value.se, value.status]
-        for level in levels
-        for group in groups
-        for run in group.runs
-        for name, value in at_training_loss(run, level).items()
-        if name.startswith("stiffness_") and "critical_length" not in name
-    ]
-    return ["train_loss", "learning_rate", "run", "scalar", "value", "se_at_most", "status"], rows
-
-
-def _metrics(runs: Sequence[RunFolder]) -> list[str]:
-    return [metric for metric in METRICS if all(metric in metrics_of(run) for run in runs)] or list(METRICS)
+    groups = by_learning_rate(runs)
+    measured = [run for group in groups for run in group.runs]
+    names = [n for n in known_quantities(measured) if n.startswith("stiffness_") and "critical_length" not in n]
+    found = at_equal_loss(groups, names, levels)
+    rows: list[list[object]] = []
+    for milestone in found.milestones:
+        for index, group in enumerate(groups):
+            for seed, run in found.groups[index].runs.items():
+                for name in names:
+                    one = found.observations[name, milestone, index][seed]
+                    numbers = [one.value, one.se, one.interval_low, one.interval_high, one.status]
+                    rows.append([milestone.at, group.rate, run.folder.name, name, *numbers])
+    return ["train_loss", "learning_rate", "run", "scalar", "value", "se_at_most", "low", "high", "status"], rows
 
 
 def _part(groups: Sequence[RateGroup]) -> str:
-    return "between" if groups[0].runs[0][0].class_names else "mean"
+    return "between" if groups[0].runs[0].measurements[0].class_names else "mean"
 
 
-def _draw_values(
-    axes: Axes, groups: Sequence[RateGroup], values: Sequence[Sequence[AtLossLevel]], pair_set: str, place: float
+def _draw_runs(
+    axes: Axes, found: Comparison, name: str, milestone: Milestone, rates: np.ndarray, pair_set: str
 ) -> None:
-    line, shift = PAIR_SET_LINES[pair_set], side_by_side(groups, place)
-    medians = []
-    for group, each in zip(groups, values, strict=True):
-        value, se = (np.array([getattr(one, name) for one in each]) for name in ("value", "se"))
-        medians.append(float(np.nanmedian(value)) if np.isfinite(value).any() else math.nan)
-        rates, known = np.full(len(value), group.rate * shift), np.isfinite(value + se)
-        axes.vlines(rates[known], *interval(value[known], se[known]), color=line["color"], linewidth=0.8, alpha=0.6)
+    line = PAIR_SET_LINES[pair_set]
+    means = np.array([found.summary(name, milestone, index).mean for index in range(len(rates))])
+    for index, rate in enumerate(rates):
+        each = list(found.observations[name, milestone, index].values())
+        places = np.full(len(each), rate)
+        limits = np.array([(one.interval_low, one.interval_high) for one in each]).T
+        known = np.isfinite(limits).all(axis=0)
+        axes.vlines(places[known], *limits[:, known], color=line["color"], linewidth=0.8, alpha=0.6)
         dots = line | {"linestyle": "none", "markersize": 2.5 if len(each) > 1 else 3.5}
-        axes.plot(rates, value, **dots, alpha=0.7, label="_runs")
-    rates = np.array([group.rate * shift for group in groups])
-    known = np.isfinite(medians)
-    axes.plot(rates[known], np.array(medians)[known], **(line | {"marker": ""}), label=pair_set)
+        axes.plot(places, [one.value for one in each], **dots, alpha=0.7, label="_runs")
+    known = np.isfinite(means)
+    axes.plot(rates[known], means[known], **(line | {"marker": ""}), label=pair_set)

@@ -12,9 +12,10 @@ from matplotlib.lines import Line2D
 from tfstiff.figures.against_distance import bins_of, profile_numbers
 from tfstiff.figures.stages import choose_stages, stage_title
 from tfstiff.figures.style import (
+    Drawn,
     Figure,
     NothingToDraw,
-    Table,
+    Numbers,
     distance_kind,
     drawing_style,
     measurements_of,
@@ -24,7 +25,7 @@ from tfstiff.figures.style import (
     short_name,
     write_title,
 )
-from tfstiff.records import DistanceStiffness, Measurement, RunFolder
+from tfstiff.records import DistanceStiffness, Measurement
 from tfstiff.records.words import PAIR_SET_NAMES
 from tfstiff.stiffness.intervals import interval
 
@@ -33,7 +34,7 @@ _MOST_STAGES = 2
 
 
 @drawing_style()
-def layers(source: RunFolder | Sequence[Measurement]) -> Figure:
+def layers(source: Drawn) -> Figure:
     """Draws stiffness against distance, a line for each space in which distances were taken.
 
     A column is a pair set, a row a stage: the first measurement and the last (side by side where there is one pair
@@ -80,7 +81,7 @@ def layers(source: RunFolder | Sequence[Measurement]) -> Figure:
     return figure
 
 
-def layers_numbers(source: RunFolder | Sequence[Measurement]) -> Table:
+def layers_numbers(source: Drawn) -> Numbers:
     """Header and rows of the bins of every space, a row a bin, with the critical length in each of its rows.
 
     Raises:
@@ -103,7 +104,7 @@ def spread(names: Sequence[str], limit: int) -> list[str]:
     return [names[index] for index in np.linspace(0, len(names) - 1, limit).round().astype(int)]
 
 
-def _stages(source: RunFolder | Sequence[Measurement]) -> list[Measurement]:
+def _stages(source: Drawn) -> list[Measurement]:
     stages = choose_stages(measurements_of(source), _MOST_STAGES)
     if len(spaces_of(stages)) < 2:
         raise NothingToDraw(

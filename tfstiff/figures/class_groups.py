@@ -15,9 +15,10 @@ from tfstiff.figures.cells import draw_cells, two_digits, uncertain_cells, value
 from tfstiff.figures.class_stiffness import add_colour_bar, add_notes, class_names, class_stages, matrices, name_row
 from tfstiff.figures.stages import stage_title
 from tfstiff.figures.style import (
+    Drawn,
     Figure,
     NothingToDraw,
-    Table,
+    Numbers,
     drawing_style,
     measurements_of,
     metrics_of,
@@ -26,7 +27,7 @@ from tfstiff.figures.style import (
     short_name,
     write_title,
 )
-from tfstiff.records import METRICS, BlockStiffness, ClassStiffness, Measurement, RunFolder
+from tfstiff.records import METRICS, BlockStiffness, ClassStiffness, Measurement
 from tfstiff.records.words import HALF_NAMES, PAIR_SET_NAMES, default_pair_set
 from tfstiff.stiffness.blocks import group_order
 from tfstiff.stiffness.intervals import quantile
@@ -37,7 +38,7 @@ _MOST_STAGES = 4
 
 
 @drawing_style()
-def class_groups(source: RunFolder | Sequence[Measurement], *, grouping: Grouping | None = None) -> Figure:
+def class_groups(source: Drawn, *, grouping: Grouping | None = None) -> Figure:
     """Draws class stiffness matrices ordered by groups of classes: a column a stage of the training, a row a metric.
 
     Lines are the boundaries of the groups; classes of no group come last. A panel's title says what cells of two
@@ -85,7 +86,7 @@ def class_groups(source: RunFolder | Sequence[Measurement], *, grouping: Groupin
     return figure
 
 
-def class_groups_numbers(source: RunFolder | Sequence[Measurement], *, grouping: Grouping | None = None) -> Table:
+def class_groups_numbers(source: Drawn, *, grouping: Grouping | None = None) -> Numbers:
     """Header and rows of the ordered matrices, with the group of each class: a row a matrix row.
 
     Raises:
@@ -108,7 +109,7 @@ def class_groups_numbers(source: RunFolder | Sequence[Measurement], *, grouping:
     return [*header, *(names[index] for index in order)], rows
 
 
-def _stages(source: RunFolder | Sequence[Measurement]) -> list[Measurement]:
+def _stages(source: Drawn) -> list[Measurement]:
     return class_stages(measurements_of(source), _MOST_STAGES)
 
 
@@ -116,7 +117,7 @@ def _pair_set(stages: Sequence[Measurement]) -> str:
     return default_pair_set(pair_sets_of(stages))
 
 
-def _grouping(source: RunFolder | Sequence[Measurement], wanted: Grouping | None) -> Grouping:
+def _grouping(source: Drawn, wanted: Grouping | None) -> Grouping:
     last = measurements_of(source)[-1]
     found = wanted or last.groups or known_grouping(last.class_names)
     if not found:

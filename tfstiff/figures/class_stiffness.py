@@ -13,9 +13,10 @@ from tfstiff.errors import InvalidInput
 from tfstiff.figures.cells import MISSING, draw_cells, uncertain_cells, values_are_shown
 from tfstiff.figures.stages import choose_stages, stage_title
 from tfstiff.figures.style import (
+    Drawn,
     Figure,
     NothingToDraw,
-    Table,
+    Numbers,
     drawing_style,
     measurements_of,
     metrics_of,
@@ -24,7 +25,7 @@ from tfstiff.figures.style import (
     short_name,
     write_title,
 )
-from tfstiff.records import METRICS, ClassStiffness, Measurement, RunFolder
+from tfstiff.records import METRICS, ClassStiffness, Measurement
 from tfstiff.records.words import HALF_NAMES, PAIR_SET_NAMES, moment
 
 _Panel = tuple[Measurement, str, str]  # measurement, pair set, metric
@@ -33,7 +34,7 @@ _SMALLEST_LABEL = 4.5  # points; smaller text is left out
 
 @drawing_style()
 def class_matrices(
-    source: RunFolder | Sequence[Measurement],
+    source: Drawn,
     *,
     pair_sets: Sequence[str] | None = None,
     metrics: Sequence[str] | None = None,
@@ -83,7 +84,7 @@ def class_matrices(
     return figure
 
 
-def class_matrices_numbers(source: RunFolder | Sequence[Measurement]) -> Table:
+def class_matrices_numbers(source: Drawn) -> Numbers:
     """Header and rows of the matrices that `class_matrices` draws: a row a matrix row, a column a class.
 
     The column `quantity` says whether a row is of the values or of their standard errors.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from tfstiff.figures.style import STIFFNESS_COLOURS, Figure, Table, drawing_style, new_figure
+from tfstiff.figures.style import STIFFNESS_COLOURS, Figure, Numbers, drawing_style, new_figure
 
 # What a step on the first example does to the second -> angle between their gradients, in degrees.
 _CASES = {"stiff": 40, "not stiff": 90, "anti-stiff": 140}
@@ -38,7 +38,7 @@ def concept() -> Figure:
     return figure
 
 
-def concept_numbers() -> Table:
+def concept_numbers() -> Numbers:
     """Header and rows of the pairs that `concept` draws: gradients of length 1 and a small step."""
     rows: list[list[object]] = [
         [name, angle, _cosine(angle), int(np.sign(_cosine(angle))), -1.0, -_cosine(angle)]

@@ -1,8 +1,7 @@
-"""Runs by learning rate: what the figures that compare several runs share."""
+"""Runs by learning rate, compared by `tfstiff.analysis.comparison`: what the figures of several runs share."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,18 +11,22 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
-from tfstiff.analysis.loss_level import at_loss_level, checked_levels
+from tfstiff.analysis.comparison import (
+    ComparedRun,
+    Comparison,
+    Milestone,
+    common_losses,
+    compare,
+    group_runs,
+    settings_of,
+)
+from tfstiff.analysis.comparison.groups import RATE
+from tfstiff.analysis.loss_level import checked_levels
 from tfstiff.errors import InvalidInput
 from tfstiff.figures.style import NothingToDraw, ordered_lines, pair_sets_of
-from tfstiff.records import Measurement, RunFolder
+from tfstiff.records.words import setting_in_words
 
-# Settings that must be the same where learning rates are compared.
-_ALIKE = (
-    *("dataset", "arch", "hidden", "optimizer", "loss", "batch_size", "centering", "train_examples", "permute_labels"),
-    *("probe_size", "distance", "distance_pairs", "critical_length_method", "critical_length_metric"),
-)
 _TITLE = ("dataset", "arch")
-_NUM_LEVELS = 3
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,12 @@ class RateGroup:
 
     Attributes:
         rate: The learning rate.
-        runs: Measurements of each run, in order of time.
+        runs: In order of their seeds.
         look: How it is drawn.
     """
 
     rate: float
-    runs: list[list[Measurement]]
+    runs: list[ComparedRun]
     look: dict[str, Any]
 
     @property
@@ -46,7 +49,7 @@ class RateGroup:
         return f"{self.rate:g}" + (f" ({len(self.runs)} runs)" if len(self.runs) > 1 else "")
 
 
-def by_learning_rate(runs: Sequence[RunFolder]) -> list[RateGroup]:
+def by_learning_rate(runs: Sequence[ComparedRun]) -> list[RateGroup]:
     """Groups runs by learning rate, from the smallest on. Runs without a measurement are left out.
 
     Raises:
@@ -60,106 +63,74 @@ def by_learning_rate(runs: Sequence[RunFolder]) -> list[RateGroup]:
             remedy="Wait for the first measurement, or check why the runs recorded none.",
             received=[str(run.folder) for run in runs],
         )
-    for name in _ALIKE:
-        values = {str(run.spec[name]) for run in measured if name in run.spec}
-        if len(values) > 1:
+    groups, _ = group_runs(measured)
+    for name in groups[0].settings:
+        if name != RATE:
+            values = sorted({setting_in_words(group.settings[name]) for group in groups})
             raise NothingToDraw(
-                f"The runs differ in {name} ({', '.join(sorted(values))}), which would pass for an effect of the "
-                "learning rate.",
+                f"The runs differ in {name} ({', '.join(values)}), which would pass for an effect of the learning "
+                "rate.",
                 remedy="Give runs that differ in learning rate and seed only.",
             )
-    rates: dict[float, list[list[Measurement]]] = {}
-    for run in measured:
-        rate = run.spec.get("learning_rate", run.measurements[0].learning_rate)
-        if not isinstance(rate, int | float) or not math.isfinite(rate):
-            raise NothingToDraw(f"The run {run.folder} has no single learning rate.")
-        rates.setdefault(float(rate), []).append(run.measurements)
-    return [
-        RateGroup(rate, rates[rate], look) for rate, look in zip(sorted(rates), ordered_lines(len(rates)), strict=True)
-    ]
+    found = []
+    for group, look in zip(groups, ordered_lines(len(groups)), strict=True):
+        each = list(group.runs.values())
+        rate = settings_of(each[0]).get(RATE)
+        if not isinstance(rate, int | float):
+            raise NothingToDraw(f"The run {each[0].folder} has no single learning rate.")
+        found.append(RateGroup(float(rate), each, look))
+    return found
 
 
-def shared_settings(runs: Sequence[RunFolder]) -> dict[str, Any]:
+def shared_settings(runs: Sequence[ComparedRun]) -> dict[str, Any]:
     """Data set and network, for a title."""
     return {name: run.spec[name] for run in runs for name in _TITLE if name in run.spec}
 
 
 def shared_pair_sets(groups: Sequence[RateGroup]) -> list[str]:
     """The pair sets that all measurements of all runs have."""
-    return pair_sets_of([measurement for group in groups for run in group.runs for measurement in run])
+    return pair_sets_of([measurement for group in groups for run in group.runs for measurement in run.measurements])
 
 
-def loss_levels(runs: Sequence[RunFolder], wanted: Sequence[float] | None) -> tuple[float, ...]:
-    """The training losses at which runs are compared, from the largest to the smallest.
-
-    Args:
-        runs: The runs.
-        wanted: Those that the user asks for; None for those at which all runs were told to stop, as far as two learning
-            rates come down to them on the probe, else three that all runs pass, evenly in their logarithm.
-
-    Raises:
-        InvalidInput: Those asked for are not finite numbers.
-        NothingToDraw: There is no loss that all runs pass.
-    """
-    if wanted is not None:
-        return checked_levels(tuple(wanted))
-    measured = [run for run in runs if run.measurements]
-    told = set.intersection(*(set(run.spec.get("stop_at_loss") or ()) for run in measured))
-    reached = {
-        level: {run.spec.get("learning_rate") for run in measured if lowest_loss(run.measurements) <= level}
-        for level in told
-    }
-    if usable := [level for level, rates in reached.items() if len(rates) > 1]:
-        return checked_levels(usable)
-    losses = [np.array([one.train.loss for one in run.measurements]) for run in measured]
-    losses = [series[np.isfinite(series)] for series in losses]
-    if all(len(series) for series in losses):
-        high, low = min(series[0] for series in losses), max(series.min() for series in losses)
-        if high > low > 0:
-            levels = np.geomspace(high, low, _NUM_LEVELS + 2)[1:-1]
-            return checked_levels(tuple({float(f"{level:.2g}") for level in levels}))
-    raise NothingToDraw(
-        "There is no training loss that all runs come down to.",
-        remedy="Train longer, leave out the runs that hardly learn, or choose losses: `tfstiff plot --loss 1.0,0.3`.",
-    )
-
-
-def lowest_loss(measurements: Sequence[Measurement]) -> float:
-    """The lowest training loss; infinite where none is finite."""
-    return min((one.train.loss for one in measurements if math.isfinite(one.train.loss)), default=math.inf)
-
-
-def comparison(runs: Sequence[RunFolder], levels: Sequence[float] | None) -> tuple[list[RateGroup], tuple[float, ...]]:
-    """Runs by learning rate, and the training losses to compare them at.
+def at_equal_loss(
+    groups: Sequence[RateGroup], quantities: Sequence[str], levels: Sequence[float] | None, extrapolate: bool = False
+) -> Comparison:
+    """Compares learning rates at equal training loss.
 
     Args:
-        runs: Runs that differ in learning rate and seed.
-        levels: As `loss_levels`.
+        groups: Of `by_learning_rate`; the comparison's are in the same order.
+        quantities: Names, as `compare` takes them.
+        levels: Training losses; None for `common_losses`.
+        extrapolate: As in `compare`.
 
     Raises:
-        InvalidInput: No run has a measurement, or a level is not a finite number.
-        NothingToDraw: There is one learning rate only, the runs differ in more than that and seed, or there is no loss
-            that all come down to.
+        InvalidInput: A level is not a finite number.
+        NothingToDraw: There is one learning rate only, or no loss that all come down to.
     """
-    groups = by_learning_rate(runs)
     if len(groups) < 2:
         raise NothingToDraw(
             f"All runs have the learning rate {groups[0].rate:g}.",
             remedy="Give runs of several learning rates: `tfstiff run --lr ...` makes each.",
         )
-    return groups, loss_levels(runs, levels)
+    runs = [run for group in groups for run in group.runs]
+    if levels is None:
+        milestones = common_losses(runs)
+    else:
+        milestones = [Milestone("train_loss", level) for level in checked_levels(tuple(levels))]
+    if not milestones:
+        raise NothingToDraw(
+            "There is no training loss that all runs come down to.",
+            remedy="Train longer, leave out the runs that hardly learn, or choose losses: `tfstiff plot --loss 1,0.3`.",
+        )
+    return compare(runs, quantities, milestones, extrapolate=extrapolate)
 
 
-def names_of(runs: Sequence[RunFolder]) -> dict[int, str]:
-    """Names of the runs' folders, by the `id` of their measurements."""
-    return {id(run.measurements): run.folder.name for run in runs}
-
-
-def missing_runs(groups: Sequence[RateGroup], level: float) -> str:
-    """A line that says how many runs do not pass a training loss; empty where all do."""
-    losses = [[one.train.loss for one in run] for group in groups for run in group.runs]
-    missing = sum(at_loss_level(series, series, level).status != "ok" for series in losses)
-    return f"\n{missing} of {len(losses)} runs do not pass it" if missing else ""
+def milestone_title(found: Comparison, milestone: Milestone) -> str:
+    """A milestone in words, with how many runs do not pass it."""
+    groups = [found.observations[found.quantities[0], milestone, index] for index in range(len(found.groups))]
+    each = [one for group in groups for one in group.values()]
+    missing = sum(one.status in ("not_reached", "begins_below") for one in each)
+    return milestone.label + (f"\n{missing} of {len(each)} runs do not pass it" if missing else "")
 
 
 def side_by_side(groups: Sequence[RateGroup], place: float) -> float:

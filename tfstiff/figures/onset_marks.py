@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from matplotlib.axes import Axes
 
 from tfstiff.analysis.overfitting import onsets_of
+from tfstiff.figures.style import Drawn
 from tfstiff.records import Measurement, RunFolder
 from tfstiff.records.words import TURNS_IN_WORDS, moment
 
@@ -38,7 +39,7 @@ class OnsetMark(NamedTuple):
     label: str
 
 
-def onset_marks(source: RunFolder | Sequence[Measurement], measurements: Sequence[Measurement]) -> list[OnsetMark]:
+def onset_marks(source: Drawn, measurements: Sequence[Measurement]) -> list[OnsetMark]:
     """The turning points that are confirmed, in order of the rules.
 
     Args:

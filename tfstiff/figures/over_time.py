@@ -17,8 +17,9 @@ from tfstiff.figures.style import (
     HALF_LINES,
     KIND_LINES,
     PAIR_SET_LINES,
+    Drawn,
     Figure,
-    Table,
+    Numbers,
     drawing_style,
     measurements_of,
     metrics_of,
@@ -26,7 +27,7 @@ from tfstiff.figures.style import (
     pair_sets_of,
     write_title,
 )
-from tfstiff.records import Measurement, RunFolder, scalar_row
+from tfstiff.records import Measurement, scalar_row
 from tfstiff.records.words import HALF_NAMES, PAIR_SET_NAMES
 
 _FEW = 12  # points that all have a marker
@@ -34,7 +35,7 @@ _BETWEEN_MARKERS = 0.06  # of the panel's diagonal
 
 
 @drawing_style()
-def curves(source: RunFolder | Sequence[Measurement]) -> Figure:
+def curves(source: Drawn) -> Figure:
     """Draws loss, within-class and between-class stiffness against time, the pair sets overlaid.
 
     Bands are 95 % intervals over the draw of the probe's examples.
@@ -85,7 +86,7 @@ def curves(source: RunFolder | Sequence[Measurement]) -> Figure:
     return figure
 
 
-def curves_numbers(source: RunFolder | Sequence[Measurement]) -> Table:
+def curves_numbers(source: Drawn) -> Numbers:
     """Header and rows of the scalars over time, a row a measurement, with the standard error of each that has one.
 
     Raises:
@@ -104,7 +105,7 @@ def curves_numbers(source: RunFolder | Sequence[Measurement]) -> Table:
 
 
 @drawing_style()
-def log_curves(source: RunFolder | Sequence[Measurement]) -> Figure:
+def log_curves(source: Drawn) -> Figure:
     """Draws within- and between-class stiffness against the logarithm of time: a column a pair set, a row a metric.
 
     Bands are 95 % intervals over the draw of the probe's examples. The initialisation stands apart at the left. Where

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from tfstiff.errors import InvalidInput
-from tfstiff.figures.style import Figure, Table, drawing_style
+from tfstiff.figures.style import Figure, Numbers, drawing_style
 from tfstiff.records.atomic import write_atomically
 
 _DOTS_PER_INCH = 150
 
 
-def save_figure(figure: Figure, numbers: Table, path: Path, formats: Iterable[str]) -> list[Path]:
+def save_figure(figure: Figure, numbers: Numbers, path: Path, formats: Iterable[str]) -> list[Path]:
     """Saves a figure in some formats, and its numbers as CSV beside it. Equal figures give equal files.
 
     Args:
@@ -52,7 +52,7 @@ def _save(figure: Figure, path: Path) -> None:
         write_atomically(path, lambda file: figure.savefig(file, format=form, metadata=metadata, **options))
 
 
-def _save_numbers(table: Table, path: Path) -> None:
+def _save_numbers(table: Numbers, path: Path) -> None:
     header, rows = table
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([header, *rows])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
@@ -12,8 +12,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from tfstiff.analysis.comparison import ComparedRun
 from tfstiff.errors import InvalidInput
-from tfstiff.records import METRICS, PAIR_SETS, Measurement, RunFolder
+from tfstiff.records import METRICS, PAIR_SETS, Measurement
 from tfstiff.records.words import DISTANCE_NAMES
 from tfstiff.stiffness.critical_length import SCALES, Scale
 
@@ -26,7 +27,8 @@ PAIR_SET_LINES = {"train_train": _BLUE, "train_val": _VERMILION, "val_val": _GRE
 HALF_LINES = {"train": _BLUE, "val": _GREEN}
 KIND_LINES = {"within": _BLUE, "between": _VERMILION, "mean": _BLUE}
 
-Table = tuple[list[str], list[list[object]]]  # header and rows
+Numbers = tuple[list[str], list[list[object]]]  # header and rows
+Drawn = ComparedRun | Sequence[Measurement]  # a run, or its measurements
 
 # Colours that get lighter in order, also in greyscale: for learning rates, layers and whatever else has an order.
 _ORDERED = matplotlib.colormaps["viridis"]
@@ -87,9 +89,9 @@ class DistanceKind(NamedTuple):
     scale: Scale
 
 
-def distance_kind(source: RunFolder | Sequence[Measurement]) -> DistanceKind:
+def distance_kind(source: Drawn) -> DistanceKind:
     """The kind of distance of a run."""
-    spec = source.spec if isinstance(source, RunFolder) else {}
+    spec = _settings(source)
     name, pairs = str(spec.get("distance", "cosine")), str(spec.get("distance_pairs", "within"))
     if not any(one.class_names for one in measurements_of(source)):
         pairs = "all"
@@ -114,15 +116,15 @@ def new_figure(width: float, height: float, layout: Literal["constrained", "comp
     return figure
 
 
-def measurements_of(source: RunFolder | Sequence[Measurement]) -> list[Measurement]:
+def measurements_of(source: Drawn) -> list[Measurement]:
     """The measurements of a run, or of a sequence of them.
 
     Raises:
         InvalidInput: There are none.
     """
-    measurements = list(source.measurements if isinstance(source, RunFolder) else source)
+    measurements = list(source if isinstance(source, Sequence) else source.measurements)
     if not measurements:
-        where = f"The run {source.folder}" if isinstance(source, RunFolder) else "The sequence"
+        where = "The sequence" if isinstance(source, Sequence) else f"The run {source.folder}"
         raise InvalidInput(
             f"{where} holds no measurement, so there is nothing to draw.",
             expected="at least one readable record",
@@ -131,14 +133,18 @@ def measurements_of(source: RunFolder | Sequence[Measurement]) -> list[Measureme
     return measurements
 
 
+def _settings(source: Drawn) -> Mapping[str, Any]:
+    return {} if isinstance(source, Sequence) else source.spec
+
+
 def pair_sets_of(measurements: Sequence[Measurement]) -> list[str]:
     """The pair sets that all of the measurements have, in the usual order."""
     return [name for name in PAIR_SETS if all(name in measurement.pair_sets for measurement in measurements)]
 
 
-def metrics_of(source: RunFolder | Sequence[Measurement]) -> tuple[str, ...]:
+def metrics_of(source: Drawn) -> tuple[str, ...]:
     """The metrics that a run's settings name, or both."""
-    named = source.spec.get("metrics") if isinstance(source, RunFolder) else None
+    named = _settings(source).get("metrics")
     return tuple(metric for metric in METRICS if metric in named) if isinstance(named, list) else METRICS
 
 
@@ -154,7 +160,7 @@ def ordered_lines(number: int) -> list[dict[str, Any]]:
     ]
 
 
-def write_title(figure: Figure, subject: str, source: RunFolder | Sequence[Measurement] | dict[str, Any]) -> None:
+def write_title(figure: Figure, subject: str, source: Drawn | Mapping[str, Any]) -> None:
     """Titles a figure with its subject and, where the run's settings name them, data set, network, learning rate.
 
     Args:
@@ -162,7 +168,7 @@ def write_title(figure: Figure, subject: str, source: RunFolder | Sequence[Measu
         subject: What it shows.
         source: A run; or its settings, or those that several runs share; or measurements, which name no settings.
     """
-    spec = source if isinstance(source, dict) else source.spec if isinstance(source, RunFolder) else {}
+    spec = source if isinstance(source, Mapping) else _settings(source)
     parts = [short_name(spec[key], 40) for key in ("dataset", "arch") if spec.get(key) is not None]
     rate = spec.get("learning_rate")
     if rate is not None:

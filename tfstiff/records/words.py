@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from tfstiff.records.measurement import Measurement
-from tfstiff.records.pair_set import CriticalLength
+from tfstiff.records.pair_set import METRICS, CriticalLength
 
 PAIR_SET_NAMES = {"train_train": "train–train", "train_val": "train–validation", "val_val": "validation–validation"}
 PAIRS_IN_WORDS = {
@@ -31,6 +31,17 @@ TURNS_IN_WORDS = {  # by the rule that finds them
     "validation_minimum": "validation loss is lowest",
     "gap_growth": "the gap between the losses grows",
     "generalization_loss": "validation loss is 5 % above its lowest",
+}
+_PARTS = {
+    "within": "within classes",
+    "between": "between classes",
+    "mean": "over all pairs",
+    "block_contrast": "of one group of classes less that of two",
+}
+_QUANTITIES = {f"{metric}_{part}": f"{metric} {words}" for metric in METRICS for part, words in _PARTS.items()} | {
+    "critical_length": "critical length ξ",
+    "train_loss": "training loss",
+    "train_accuracy": "training accuracy",
 }
 ABSENT = "–"
 _NO_VARIATION = 1e-9  # an interval below it is rounding
@@ -59,6 +70,31 @@ LENGTH_STATUSES = {
     "too_few_pairs": LengthStatus("?", "no ξ: too few pairs", False),
     "unavailable": LengthStatus("?", "no ξ: its method needs every pair, which the record does not hold", False),
 }
+
+
+def quantity_in_words(name: str, *, with_pairs: bool = True) -> str:
+    """A scalar, named as in scalars.jsonl: `cosine within classes, train–validation pairs`.
+
+    Args:
+        name: The scalar. Behind @ stands the space that distances are of.
+        with_pairs: Whether the pair set is named.
+    """
+    name, _, space = name.removeprefix("stiffness_").partition("@")
+    pair_set = next((one for one in PAIR_SET_NAMES if name.endswith(f"_{one}")), "")
+    kind = name.removesuffix(f"_{pair_set}")
+    text = _QUANTITIES.get(kind, kind.replace("_", " "))
+    text += f" in the space of “{space}”" * bool(space)
+    return text + (f", {PAIR_SET_NAMES[pair_set]} pairs" if pair_set and with_pairs else "")
+
+
+def bounds_in_words(low: float, high: float, *, minus: str = "−") -> str:
+    """What is known to lie between two bounds: `0.512`, `>0.900`, `<0.050`, `0.100…0.200`; a dash for nothing."""
+    first, last = number(low, minus=minus), number(high, minus=minus)
+    if low == high or math.isnan(low):
+        return first
+    if math.isinf(high):
+        return ABSENT if math.isinf(low) else f">{first}"
+    return f"<{last}" if math.isinf(low) else f"{first}…{last}"
 
 
 def default_pair_set(pair_sets: Iterable[str]) -> str:

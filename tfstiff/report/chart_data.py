@@ -16,11 +16,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tfstiff.analysis.comparison import Comparison, Milestone, Observation, settings_of
+from tfstiff.analysis.comparison.words import observation_in_words, summary_in_words
 from tfstiff.analysis.readings import Reading, reading_of_pairs, times_of
 from tfstiff.analysis.source import Source
 from tfstiff.records import METRICS, DistanceStiffness, Measurement, PairSetStiffness
-from tfstiff.records.words import length_limits, moment, status_of_length
-from tfstiff.report.comparison import Point, group_names
+from tfstiff.records.words import (
+    DISTANCE_NAMES,
+    HALF_NAMES,
+    PAIR_SET_NAMES,
+    length_limits,
+    moment,
+    quantity_in_words,
+    status_of_length,
+)
 from tfstiff.report.overfitting import onset_of
 from tfstiff.stiffness.intervals import quantile
 
@@ -67,13 +76,12 @@ class _Cells:
         return packed(b"".join(little_endian))
 
 
-def chart_data(sources: Sequence[Source], points: Sequence[Point], names: Mapping[str, str]) -> ChartData:
+def chart_data(sources: Sequence[Source], found: Comparison | None = None) -> ChartData:
     """Collects the numbers behind all charts.
 
     Args:
         sources: Runs with at least one measurement each.
-        points: Where they are compared; empty for one run.
-        names: The quantities compared, as `quantities` names them.
+        found: They, compared; None for one run.
     """
     with_layers = sum(_num_cells(source, layers=True) for source in sources)
     whole = sum(_num_cells(source, layers=False) for source in sources)
@@ -84,11 +92,9 @@ def chart_data(sources: Sequence[Source], points: Sequence[Point], names: Mappin
     document = {
         "steps": cells.steps,
         "width_limit": _WIDTH_LIMIT,
-        "runs": [
-            {**_run(source, cells, every, layers), "group": group}
-            for source, group in zip(sources, group_names(sources), strict=True)
-        ],
-        "comparison": _comparison(sources, points, names),
+        "runs": [{**_run(source, cells, every, layers), "group": _group_of(source, found)} for source in sources],
+        "comparison": None if found is None or not found.milestones else _comparison(sources, found),
+        "words": {"pairs": PAIR_SET_NAMES, "halves": HALF_NAMES, "distances": DISTANCE_NAMES},
     }
     text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     missing = ["class matrices of single layers"] * (not layers)
@@ -208,28 +214,58 @@ def _space(space: DistanceStiffness | None) -> dict[str, Any] | None:
     }
 
 
-def _comparison(sources: Sequence[Source], points: Sequence[Point], names: Mapping[str, str]) -> dict[str, Any] | None:
-    if not points:
-        return None
-    rates = [source.spec.get("learning_rate") for source in sources]
+def _group_of(source: Source, found: Comparison | None) -> str:
+    """The label of a run's group; its name where it is in none."""
+    for group in () if found is None else found.groups:
+        if any(run.folder == source.folder for run in group.runs.values()):
+            return group.label
+    return source.name
+
+
+def _comparison(sources: Sequence[Source], found: Comparison) -> dict[str, Any]:
+    rates = [settings_of(source).get("learning_rate") for source in sources]
     numeric = all(isinstance(rate, int | float) and rate > 0 for rate in rates) and len(set(rates)) > 1
     return {
         "rates": rates if numeric else None,
-        "names": dict(names),
+        "names": {quantity: quantity_in_words(quantity, with_pairs=False) for quantity in found.quantities},
         "points": [
             {
-                "title": point.title,
-                "values": {
-                    name: [
-                        {"value": _number(v.value), "low": _number(v.low), "high": _number(v.high), "note": v.note}
-                        for v in values
-                    ]
-                    for name, values in point.values.items()
-                },
+                "title": milestone.label,
+                "values": {quantity: _values(sources, found, quantity, milestone) for quantity in found.quantities},
+                "means": {quantity: _means(found, quantity, milestone) for quantity in found.quantities},
             }
-            for point in points
+            for milestone in found.milestones
         ],
     }
+
+
+def _values(sources: Sequence[Source], found: Comparison, quantity: str, milestone: Milestone) -> list[dict[str, Any]]:
+    """What each run says: a value with its interval, or a bound with a note."""
+    by_folder = {
+        run.folder: found.observations[quantity, milestone, index][seed]
+        for index, group in enumerate(found.groups)
+        for seed, run in group.runs.items()
+    }
+    rows = []
+    for source in sources:
+        one = by_folder.get(source.folder, Observation(math.nan, math.nan, status="left out"))
+        shown = one.low if math.isfinite(one.low) else one.high
+        note = "" if one.status == "ok" else one.status.replace("_", " ")
+        limits = {"low": _number(one.interval_low), "high": _number(one.interval_high)}
+        rows.append({"value": _number(shown), **limits, "note": note, "words": observation_in_words(one)})
+    return rows
+
+
+def _means(found: Comparison, quantity: str, milestone: Milestone) -> list[dict[str, Any]]:
+    """What stands for each group of several runs."""
+    rows = []
+    for index, group in enumerate(found.groups):
+        summary = found.summary(quantity, milestone, index)
+        shown = [end for end in summary.center if math.isfinite(end)]
+        if summary.num_seeds > 1 and shown:
+            words = f"{group.label}: {summary_in_words(summary)}, {summary.num_seeds} runs"
+            rows.append({"group": group.label, "value": _number(shown[0]), "words": words})
+    return rows
 
 
 def _turn(source: Source, unit: str) -> float | None:

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any
 
+from tfstiff.analysis.comparison import Comparison, compare, shared_pair_set
 from tfstiff.analysis.source import Source, read_sources
 from tfstiff.errors import InvalidInput
 from tfstiff.records import RunFolder
 from tfstiff.records.words import LENGTH_STATUSES, PAIR_SET_NAMES
 from tfstiff.report.chart_data import chart_data
-from tfstiff.report.comparison import comparison_points, quantities
-from tfstiff.report.comparison_findings import comparison_findings
+from tfstiff.report.comparison import comparison_findings
 from tfstiff.report.findings import findings
 from tfstiff.report.settings import model_in_words
 from tfstiff.report.static_figures import static_figures
 from tfstiff.report.tables import (
     Table,
     event_table,
-    group_table,
     layer_table,
     measurement_table,
+    milestone_tables,
     named_values,
-    point_table,
     runs_table,
     statistics_table,
 )
@@ -51,9 +50,7 @@ def contents(runs: Sequence[RunFolder], interactive: bool, say: Callable[[str], 
             expected="at least one readable record",
             remedy="Wait for the first measurement, or check why the run recorded none.",
         )
-    pair_set = _shared_pair_set(measured)
-    points = comparison_points(measured, pair_set) if len(measured) > 1 else []
-    names = quantities(measured, pair_set)
+    found = compare(measured) if len(measured) > 1 else None
     figures = () if interactive else _FIGURES if len(measured) == 1 else _FIGURES[:1]
     return {
         "title": _title(sources),
@@ -70,8 +67,8 @@ def contents(runs: Sequence[RunFolder], interactive: bool, say: Callable[[str], 
             }
             for run, source in zip(runs, sources, strict=True)
         ],
-        "comparison": _comparison(sources, measured, points, names, pair_set) if len(sources) > 1 else None,
-        "data": chart_data(measured, points, names) if interactive else None,
+        "comparison": _comparison(sources, measured, found) if len(sources) > 1 else None,
+        "data": chart_data(measured, found) if interactive else None,
         "has_classes": any(source.has_classes for source in measured),
         "statuses": {name: status.words for name, status in LENGTH_STATUSES.items()},
         "version": version("tfstiff"),
@@ -87,28 +84,16 @@ def _title(sources: Sequence[Source]) -> str:
     return f"{subject}: {', '.join(parts)}" if parts else subject
 
 
-def _shared_pair_set(sources: Sequence[Source]) -> str:
-    """The main pair set, or the first that all runs have; of runs that share none, the first run's."""
-    shared = [name for name in PAIR_SET_NAMES if all(name in source.pair_sets for source in sources)]
-    main = sources[0].main_pair_set
-    return main if main in shared or not shared else shared[0]
-
-
-def _comparison(
-    sources: Sequence[Source],
-    measured: Sequence[Source],
-    points: Sequence[Any],
-    names: Mapping[str, str],
-    pair_set: str,
-) -> dict[str, Any]:
-    tables: list[Table | None] = [runs_table(sources)]
-    for point in points:
-        tables += [point_table(measured, point, names), group_table(measured, point, names)]
+def _comparison(sources: Sequence[Source], measured: Sequence[Source], found: Comparison | None) -> dict[str, Any]:
+    tables, pair_set = [runs_table(sources)], shared_pair_set(measured)
+    names = {source.folder: source.name for source in sources}
+    if found is not None:
+        tables += [one for milestone in found.milestones for one in milestone_tables(found, milestone, names)]
     return {
         "pairs": PAIR_SET_NAMES[pair_set],
-        "findings": comparison_findings(measured, points, names, pair_set),
-        "tables": [table for table in tables if table is not None],
-        "has_points": bool(points),
+        "findings": comparison_findings(measured, found, pair_set),
+        "tables": tables,
+        "has_points": found is not None and bool(found.milestones),
     }
 
 

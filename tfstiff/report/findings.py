@@ -57,7 +57,7 @@ def findings(source: Source) -> list[tuple[str, list[str]]]:
     return [(heading, sentences) for heading, sentences in sections if sentences]
 
 
-def difference(what: str, contrast: Contrast, verbs: tuple[str, str] = ("rose", "fell")) -> str:
+def difference_sentence(what: str, contrast: Contrast, verbs: tuple[str, str] = ("rose", "fell")) -> str:
     """A sentence on a difference: which way where its interval excludes 0, else that it cannot be told.
 
     Args:
@@ -123,17 +123,17 @@ def _by_class(source: Source, measured: list[Measurement]) -> Iterator[str]:
         contrast = reading(last, f"{metric}_contrast_{pair_set}")
         between = Contrast(contrast.value, contrast.se, math.nan, contrast.low, contrast.high)
         verbs = ("was higher than between classes", "was lower than between classes")
-        yield difference(f"Within classes the {metric}", between, verbs)
+        yield difference_sentence(f"Within classes the {metric}", between, verbs)
         if len(measured) > 1:
             for kind in _KINDS:
                 change = contrast_of(first, last, kind, metric, pair_set)
-                yield difference(f"Since {moment(first)} the {metric} {kind} classes", change)
+                yield difference_sentence(f"Since {moment(first)} the {metric} {kind} classes", change)
     halves = {"train_train", "val_val"} & set(last.pair_sets)
     if len(halves) == 2:
         gap = contrast_of(last, last, "within", source.metrics[-1], "train_train", "val_val")
         subject = f"The {source.metrics[-1]} within classes of pairs of validation examples"
         verbs = ("was higher than that of training examples", "was lower than that of training examples")
-        yield difference(subject, gap, verbs)
+        yield difference_sentence(subject, gap, verbs)
 
 
 def contrast_of(
@@ -194,7 +194,7 @@ def _overall(source: Source, measured: list[Measurement]) -> Iterator[str]:
             value, bound = after.value - before.value, before.se + after.se
             low, high = interval(value, bound)
             change = Contrast(value, bound, math.nan, float(low), float(high))
-            yield difference(f"Since {moment(first)} the mean {metric}", change)
+            yield difference_sentence(f"Since {moment(first)} the mean {metric}", change)
 
 
 def _length(source: Source, measured: list[Measurement]) -> Iterator[str]:

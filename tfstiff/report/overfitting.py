@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from tfstiff.analysis.overfitting import FEWEST_MEASUREMENTS, OverfittingOnset, onsets_of
 from tfstiff.analysis.source import Source
 from tfstiff.analysis.turning_points import Onset
-from tfstiff.records.words import number
+from tfstiff.records.words import number, quantity_in_words
 
 
 def onset_of(source: Source) -> OverfittingOnset | None:
@@ -22,9 +22,10 @@ def overfitting_findings(source: Source) -> Iterator[str]:
     if onset is None:
         yield f"Turning points were not looked for: it takes at least {FEWEST_MEASUREMENTS} measurements."
         return
-    monitor = onset.monitor.removeprefix("stiffness_").replace("_", " ")
     yield _turn("The validation loss", "lowest", "risen", onset.validation_minimum, onset.unit)
-    yield _turn(f"Stiffness ({monitor})", "highest", "fallen", onset.stiffness_drop, onset.unit)
+    yield _turn(
+        f"Stiffness ({quantity_in_words(onset.monitor)})", "highest", "fallen", onset.stiffness_drop, onset.unit
+    )
     if math.isfinite(onset.lag):
         when = "after" if onset.lag > 0 else "before"
         times = f"{number(10 ** abs(onset.lag), 2)}-fold the {onset.unit}"

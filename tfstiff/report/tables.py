@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from tfstiff.analysis.comparison import Comparison, Milestone, separating_settings
+from tfstiff.analysis.comparison.words import observation_in_words, summary_in_words
 from tfstiff.analysis.readings import reading_of_length, reading_of_pairs
 from tfstiff.analysis.source import Source
 from tfstiff.records import CriticalLength, Measurement, PairSetStiffness
-from tfstiff.records.words import ABSENT, PAIR_SET_NAMES, has_interval, in_brackets, number, setting_in_words
-from tfstiff.report.comparison import Point, differing_settings, group_names, group_rows
+from tfstiff.records.settings import SEED
+from tfstiff.records.words import (
+    ABSENT,
+    PAIR_SET_NAMES,
+    has_interval,
+    in_brackets,
+    number,
+    quantity_in_words,
+    setting_in_words,
+)
 from tfstiff.stiffness.statistics import STATISTICS
 
 
@@ -104,7 +115,8 @@ def named_values(values: Mapping[str, Any], caption: str) -> Table | None:
 
 def runs_table(sources: Sequence[Source]) -> Table:
     """A row a run: what differs in its settings, how it ended, how far it came."""
-    settings = differing_settings(sources)
+    settings = separating_settings([source.spec for source in sources])
+    settings += [SEED] * (len({source.spec.get(SEED) for source in sources}) > 1)
     rows = []
     for source in sources:
         row = [source.name, *(setting_in_words(source.spec.get(name)) for name in settings), source.status]
@@ -116,35 +128,31 @@ def runs_table(sources: Sequence[Source]) -> Table:
     return Table("The runs, and the settings in which they differ", header, rows)
 
 
-def point_table(sources: Sequence[Source], point: Point, names: Mapping[str, str]) -> Table:
-    """A row a run, a column a quantity, at one point of comparison."""
-    rows = []
-    for index, (source, group) in enumerate(zip(sources, group_names(sources), strict=True)):
-        rows.append([source.name, group, *(_compared(point.values[name][index]) for name in names)])
-    caption = f"{point.title}; in brackets 95\u00a0% intervals over the draw of the probe's examples"
-    return Table(caption, ["run", "group", *names.values()], rows)
+def milestone_tables(found: Comparison, milestone: Milestone, names: Mapping[Path, str]) -> list[Table]:
+    """The runs at one milestone, a row a run; and their groups over seeds, where one has several.
 
-
-def group_table(sources: Sequence[Source], point: Point, names: Mapping[str, str]) -> Table | None:
-    """A row a group of runs that differ in their seed only: means over seeds; None where no group has two."""
-    groups = group_names(sources)
-    if max(groups.count(group) for group in groups) < 2:
-        return None
-    columns = {name: group_rows(groups, point.values[name]) for name in names}
-    rows = []
-    for index, group in enumerate(dict.fromkeys(groups)):
-        cells = [f"{_compared(columns[name][index][2])}, n = {len(columns[name][index][1])}" for name in names]
-        rows.append([group, *cells])
-    return Table(
-        f"{point.title}: means over seeds; in brackets 95\u00a0% t intervals over seeds",
-        ["group", *names.values()],
-        rows,
-    )
-
-
-def _compared(value: Any) -> str:
-    text = in_brackets(value.value, value.low, value.high)
-    return text + (f" ({value.note})" if value.note else "")
+    Args:
+        found: The comparison.
+        milestone: One of its.
+        names: Of the runs, by their folders.
+    """
+    titles = [quantity_in_words(quantity, with_pairs=False) for quantity in found.quantities]
+    runs, groups = [], []
+    for index, group in enumerate(found.groups):
+        each = [found.observations[quantity, milestone, index] for quantity in found.quantities]
+        for seed, run in group.runs.items():
+            runs.append([names[run.folder], group.label, *(observation_in_words(one[seed]) for one in each)])
+        cells = [summary_in_words(found.summary(quantity, milestone, index)) for quantity in found.quantities]
+        groups.append([group.label, str(len(group.runs)), *cells])
+    caption = f"At {milestone.label}; in brackets 95\u00a0% intervals over the draw of the probe's examples"
+    tables = [Table(caption, ["run", "group", *titles], runs)]
+    if any(len(group.runs) > 1 for group in found.groups):
+        caption = (
+            f"At {milestone.label}: means over seeds; in brackets their 95\u00a0% intervals, by Student's t; behind ± "
+            "half of the 95\u00a0% interval over the draw of the probe's examples. Of values known by a bound: medians"
+        )
+        tables.append(Table(caption, ["group", "seeds", *titles], groups))
+    return tables
 
 
 def _length(length: CriticalLength) -> str:

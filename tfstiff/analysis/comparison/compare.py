@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
-from tfstiff.analysis.comparison.groups import Group, families, group_runs
-from tfstiff.analysis.comparison.observations import Observation, Place, observe
+from tfstiff.analysis.comparison.differences import Difference, difference
+from tfstiff.analysis.comparison.groups import RATE, Group, extremes, families, group_runs
+from tfstiff.analysis.comparison.milestones import default_milestones
+from tfstiff.analysis.comparison.observations import ComparedRun, Milestone, Observation, observe
 from tfstiff.analysis.comparison.over_seeds import OverSeeds, over_seeds
 from tfstiff.analysis.comparison.trend import Trend, trend
 from tfstiff.errors import InvalidInput
-from tfstiff.records import RunFolder
+from tfstiff.records import METRICS, PAIR_SETS, scalar_row
+from tfstiff.records.words import default_pair_set
 
-_NUM_DEFAULT = 3
+_NOT_MEASURED = Observation(float("nan"), float("nan"), status="not_measured")
+_NOT_COMPARED = ("step", "epoch", "learning_rate")
 
 
 @dataclass(frozen=True)
@@ -25,70 +26,90 @@ class Comparison:
 
     Attributes:
         groups: Runs of the same settings.
-        places: Where they are compared.
+        milestones: Where they are compared.
         quantities: What is compared.
-        observations: By quantity, place and group, the observation of each seed.
+        observations: By quantity, milestone and group, the observation of each seed.
         repeated: Runs left out, since another has the same settings and seed.
     """
 
     groups: tuple[Group, ...]
-    places: tuple[Place, ...]
+    milestones: tuple[Milestone, ...]
     quantities: tuple[str, ...]
-    observations: dict[tuple[str, Place, int], dict[int, Observation]]
-    repeated: tuple[RunFolder, ...]
+    observations: dict[tuple[str, Milestone, int], dict[int, Observation]]
+    repeated: tuple[ComparedRun, ...]
 
-    def summary(self, quantity: str, place: Place, group: int) -> OverSeeds:
+    def summary(self, quantity: str, milestone: Milestone, group: int) -> OverSeeds:
         """A group over its seeds."""
-        return over_seeds(list(self.observations[quantity, place, group].values()))
+        return over_seeds(list(self.observations[quantity, milestone, group].values()))
 
-    def trends(self, quantity: str, place: Place) -> list[tuple[dict[str, Any], Trend]]:
+    def difference(self, quantity: str, milestone: Milestone) -> tuple[int, int, Difference] | None:
+        """How two groups differ, the only ones or those of the extreme learning rates; None where there are none."""
+        ends = extremes(self.groups)
+        if ends is None:
+            return None
+        first, second = (list(self.observations[quantity, milestone, group].values()) for group in ends)
+        return *ends, difference(first, second)
+
+    def trends(self, quantity: str, milestone: Milestone) -> list[tuple[dict[str, Any], Trend]]:
         """Whether a quantity goes up or down with the learning rate, for each choice of the other settings."""
         found = []
         for family in families(self.groups):
-            by_seed = [self.observations[quantity, place, self.groups.index(group)] for group in family]
+            by_seed = [self.observations[quantity, milestone, self.groups.index(group)] for group in family]
             seeds = sorted({seed for observations in by_seed for seed in observations})
-            absent = Observation(math.nan, math.nan, math.nan, "not_measured")
-            blocks = [[observations.get(seed, absent) for observations in by_seed] for seed in seeds]
-            found.append((family[0].without("learning_rate"), trend(blocks)))
+            blocks = [[observations.get(seed, _NOT_MEASURED) for observations in by_seed] for seed in seeds]
+            found.append((family[0].without(RATE), trend(blocks)))
         return found
 
     def run_rows(self) -> list[dict[str, Any]]:
-        """A row for each quantity, place and run."""
+        """A row for each quantity, milestone and run."""
         return [
-            {**self._where(quantity, place, group), "seed": seed, **asdict(observation)}
-            for (quantity, place, group), observations in self.observations.items()
+            {**self._where(quantity, milestone, group), "seed": seed, **asdict(observation)}
+            for (quantity, milestone, group), observations in self.observations.items()
             for seed, observation in observations.items()
         ]
 
     def summary_rows(self) -> list[dict[str, Any]]:
-        """A row for each quantity, place and group."""
-        return [
-            {**self._where(quantity, place, group), **asdict(self.summary(quantity, place, group))}
-            for quantity, place, group in self.observations
-        ]
+        """A row for each quantity, milestone and group."""
+        return [{**self._where(*place), **asdict(self.summary(*place))} for place in self.observations]
+
+    def difference_rows(self) -> list[dict[str, Any]]:
+        """A row for each quantity and milestone, where two groups can be set against one another."""
+        rows = []
+        for quantity, milestone in self._places():
+            found = self.difference(quantity, milestone)
+            if found is not None:
+                first, second = (self.groups[group].label for group in found[:2])
+                rows.append({**_named(quantity, milestone), "first": first, "second": second, **asdict(found[2])})
+        return rows
 
     def trend_rows(self) -> list[dict[str, Any]]:
-        """A row for each quantity, place and choice of the settings other than the learning rate."""
+        """A row for each quantity, milestone and choice of the settings other than the learning rate."""
         return [
-            {"quantity": quantity, "by": place.by, "at": place.at, **settings, **asdict(found)}
-            for quantity in self.quantities
-            for place in self.places
-            for settings, found in self.trends(quantity, place)
+            {**_named(quantity, milestone), **settings, **asdict(found)}
+            for quantity, milestone in self._places()
+            for settings, found in self.trends(quantity, milestone)
         ]
 
-    def _where(self, quantity: str, place: Place, group: int) -> dict[str, Any]:
-        return {"quantity": quantity, "by": place.by, "at": place.at, **self.groups[group].settings}
+    def _places(self) -> Iterable[tuple[str, Milestone]]:
+        return ((quantity, milestone) for quantity in self.quantities for milestone in self.milestones)
+
+    def _where(self, quantity: str, milestone: Milestone, group: int) -> dict[str, Any]:
+        return {**_named(quantity, milestone), **self.groups[group].settings}
 
 
 def compare(
-    runs: Sequence[RunFolder], quantities: Sequence[str], places: Sequence[Place], *, extrapolate: bool = False
+    runs: Sequence[ComparedRun],
+    quantities: Sequence[str] | None = None,
+    milestones: Sequence[Milestone] | None = None,
+    *,
+    extrapolate: bool = False,
 ) -> Comparison:
     """Compares runs.
 
     Args:
         runs: Each with at least one measurement.
-        quantities: Names as in scalars.jsonl.
-        places: Epochs and training losses.
+        quantities: Names as in scalars.jsonl; None for `default_quantities`.
+        milestones: Epochs and training losses; None for `default_milestones`.
         extrapolate: Whether the zero of a straight line is taken as ξ also where it lies beyond the distances observed;
             else it enters as a bound.
 
@@ -97,57 +118,45 @@ def compare(
     """
     if not runs:
         raise InvalidInput("There is no run to compare.", expected="runs with at least one measurement")
+    quantities = default_quantities(runs) if quantities is None else quantities
+    milestones = default_milestones(runs) if milestones is None else milestones
     groups, repeated = group_runs(runs)
     observations = {
-        (quantity, place, index): {seed: observe(run, quantity, place, extrapolate) for seed, run in group.runs.items()}
+        (quantity, milestone, index): {
+            seed: observe(run, quantity, milestone, extrapolate) for seed, run in group.runs.items()
+        }
         for quantity in quantities
-        for place in places
+        for milestone in milestones
         for index, group in enumerate(groups)
     }
-    return Comparison(tuple(groups), tuple(places), tuple(quantities), observations, tuple(repeated))
+    return Comparison(tuple(groups), tuple(milestones), tuple(quantities), observations, tuple(repeated))
 
 
-def common_epochs(runs: Sequence[RunFolder], most: int = _NUM_DEFAULT) -> list[Place]:
-    """Epochs, after initialisation, at which all runs were measured: the last, and others far apart by their ratio."""
-    measured = [[m.epoch for m in run.measurements if m.epoch > 0] for run in runs]
-    common = [
-        epoch
-        for epoch in (measured[0] if measured else [])
-        if all(any(abs(other - epoch) <= 1e-6 * epoch for other in epochs) for epochs in measured)
-    ]
-    whole = [epoch for epoch in common if epoch == round(epoch)]
-    common = whole if len(whole) >= most else common
-    return [Place("epoch", epoch) for epoch in _spread(common, most)]
+def known_quantities(runs: Sequence[ComparedRun]) -> list[str]:
+    """The names of what can be compared: all scalars but step, epoch and learning rate."""
+    names = dict.fromkeys(name for run in runs for m in run.measurements[:1] for name in scalar_row(m))
+    return [name for name in names if name not in _NOT_COMPARED]
 
 
-def common_losses(runs: Sequence[RunFolder], most: int = _NUM_DEFAULT) -> list[Place]:
-    """Training losses that all runs came down to: those that all were to measure at, or else some between them."""
-    asked = [tuple(run.spec.get("stop_at_loss") or ()) for run in runs]
-    reached, started = [], []
-    for run in runs:
-        losses = [m.train.loss for m in run.measurements if math.isfinite(m.train.loss)]
-        if losses:
-            reached.append(min(losses))
-            started.append(losses[0])
-    if not reached or min(started) <= max(reached) or max(reached) <= 0:
-        return []
-    shared = sorted(set(asked[0]).intersection(*asked), reverse=True)
-    if shared:
-        return [Place("train_loss", loss) for loss in shared]
-    between = np.geomspace(min(started), max(reached), most + 1)[1:]
-    rounded = [_rounded_up(loss) for loss in between.tolist()]
-    return [Place("train_loss", loss) for loss in dict.fromkeys(rounded) if loss < min(started)]
+def default_quantities(runs: Sequence[ComparedRun], pair_set: str | None = None) -> list[str]:
+    """The stiffness and the critical length of one pair set, by the metrics that runs name.
+
+    Args:
+        runs: Each with at least one measurement.
+        pair_set: None for the default one of those that all runs measured.
+    """
+    metrics = {metric for run in runs for metric in run.spec.get("metrics") or METRICS}
+    left_out = tuple(f"stiffness_{metric}_" for metric in METRICS if metric not in metrics)
+    chosen = pair_set or shared_pair_set(runs)
+    return [name for name in known_quantities(runs) if name.endswith(f"_{chosen}") and not name.startswith(left_out)]
 
 
-def _spread(values: Sequence[float], most: int) -> list[float]:
-    """The last of increasing values, and others such that their ratios are alike."""
-    if len(values) <= most:
-        return list(values)
-    wanted = np.geomspace(values[0], values[-1], most)
-    return sorted({min(values, key=lambda value: abs(math.log(value / target))) for target in wanted})
+def shared_pair_set(runs: Sequence[ComparedRun]) -> str:
+    """The default pair set of those that all runs measured; of runs that share none, the first run's."""
+    measured = [run.measurements[-1].pair_sets for run in runs if run.measurements]
+    shared = [name for name in PAIR_SETS if measured and all(name in one for one in measured)]
+    return default_pair_set(shared or (measured[0] if measured else ()))
 
 
-def _rounded_up(loss: float) -> float:
-    """To two digits, so that a run that comes down to `loss` comes down to it."""
-    digits = 1 - math.floor(math.log10(loss))
-    return round(math.ceil(loss * 10**digits) / 10**digits, max(0, digits))
+def _named(quantity: str, milestone: Milestone) -> dict[str, Any]:
+    return {"quantity": quantity, "by": milestone.by, "at": milestone.at}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tfstiff.records import RunFolder
+from tfstiff.analysis.comparison.observations import ComparedRun
 from tfstiff.records.settings import SEED, separates_runs
 from tfstiff.records.words import settings_in_words
 
-_UNKNOWN = "unknown"
+RATE = "learning_rate"
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Group:
     """
 
     settings: Mapping[str, Any]
-    runs: Mapping[int, RunFolder]
+    runs: Mapping[int, ComparedRun]
 
     @property
     def label(self) -> str:
@@ -36,39 +37,58 @@ class Group:
         return {key: value for key, value in self.settings.items() if key != name}
 
 
-def group_runs(runs: Sequence[RunFolder]) -> tuple[list[Group], list[RunFolder]]:
+def settings_of(run: ComparedRun) -> dict[str, Any]:
+    """A run's settings; its learning rate is that of its first measurement where no setting names it."""
+    rates = [m.learning_rate for m in run.measurements[:1] if math.isfinite(m.learning_rate)]
+    return {**run.spec, **({RATE: rates[0]} if rates and RATE not in run.spec else {})}
+
+
+def separating_settings(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The settings in which runs differ, of those that separate runs (`tfstiff.records.settings`)."""
+    names = filter(separates_runs, dict.fromkeys(name for one in settings for name in one))
+    return [name for name in names if len({_key(one.get(name)) for one in settings}) > 1]
+
+
+def group_runs(runs: Sequence[ComparedRun]) -> tuple[list[Group], list[ComparedRun]]:
     """Groups runs by everything but their seeds, in order of the settings' values.
 
     Args:
-        runs: Runs with settings, such as those of `tfstiff run`. Those of a callback, which have none, are told apart
-            by nothing, and count as seeds in their order.
+        runs: Runs. Those of a callback, which keep no settings, are told apart by their learning rates, and count as
+            seeds in their order.
 
     Returns:
         The groups, and the runs that were left out because another has the same settings and seed.
     """
-    names = filter(separates_runs, dict.fromkeys(name for run in runs for name in run.spec))
-    varied = [name for name in names if len({_key(run.spec.get(name)) for run in runs}) > 1]
-    found: dict[str, tuple[dict[str, Any], dict[int, RunFolder]]] = {}
+    settings = [settings_of(run) for run in runs]
+    varied = separating_settings(settings)
+    found: dict[str, tuple[dict[str, Any], dict[int, ComparedRun]]] = {}
     repeated = []
-    for position, run in enumerate(runs):
-        settings = {name: run.spec.get(name, _UNKNOWN) for name in varied}
-        by_seed = found.setdefault(_key(settings), (settings, {}))[1]
-        seed = int(run.spec.get(SEED, position))
+    for position, (run, given) in enumerate(zip(runs, settings, strict=True)):
+        own = {name: given.get(name, "unknown") for name in varied}
+        by_seed = found.setdefault(_key(own), (own, {}))[1]
+        seed = int(given.get(SEED, position))
         if seed in by_seed:
             repeated.append(run)
         else:
             by_seed[seed] = run
-    groups = [Group(settings, dict(sorted(by_seed.items()))) for settings, by_seed in found.values()]
+    groups = [Group(own, dict(sorted(by_seed.items()))) for own, by_seed in found.values()]
     return sorted(groups, key=lambda group: [_order(value) for value in group.settings.values()]), repeated
 
 
-def families(groups: Sequence[Group], setting: str = "learning_rate") -> list[list[Group]]:
-    """Groups that differ in one setting only, three or more, in order of its value."""
+def families(groups: Sequence[Group]) -> list[list[Group]]:
+    """Groups that differ in their learning rate only, three or more, in its order."""
     found: dict[str, list[Group]] = {}
     for group in groups:
-        if isinstance(group.settings.get(setting), int | float):
-            found.setdefault(_key(group.without(setting)), []).append(group)
-    return [sorted(one, key=lambda group: group.settings[setting]) for one in found.values() if len(one) >= 3]
+        if isinstance(group.settings.get(RATE), int | float):
+            found.setdefault(_key(group.without(RATE)), []).append(group)
+    return [sorted(one, key=lambda group: group.settings[RATE]) for one in found.values() if len(one) >= 3]
+
+
+def extremes(groups: Sequence[Group]) -> tuple[int, int] | None:
+    """The only two groups, or those of the smallest and the largest learning rate where nothing else differs."""
+    if len(groups) > 2 and any(set(group.settings) != {RATE} for group in groups):
+        return None
+    return (0, len(groups) - 1) if len(groups) > 1 else None
 
 
 def _key(value: Any) -> str:

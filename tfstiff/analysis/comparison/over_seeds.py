@@ -30,7 +30,8 @@ class OverSeeds:
         standard_deviation: Over seeds. Each seed draws a probe of its own, so that it holds the probe's error too.
         mean_low: Lower end of the 95 % interval of the mean, by Student's t.
         mean_high: Its upper end.
-        probe_se: Median over seeds of the standard error of drawing the probe's examples; NaN where there is none.
+        probe_half_width: Of the 95 % interval over the draw of the probe's examples, the median over seeds; NaN where
+            there is none.
     """
 
     num_seeds: int
@@ -45,7 +46,19 @@ class OverSeeds:
     standard_deviation: float
     mean_low: float
     mean_high: float
-    probe_se: float
+    probe_half_width: float
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """What stands for the group, the least and the most that it is: the mean; of censored values the median."""
+        return (self.median_low, self.median_high) if self.num_censored else (self.mean, self.mean)
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The interval of `center` over seeds: 95 % by Student's t; of the median `low` to `high`; NaN of one seed."""
+        if self.num_seeds < 2:
+            return math.nan, math.nan
+        return (self.low, self.high) if self.num_censored else (self.mean_low, self.mean_high)
 
 
 def over_seeds(observations: Sequence[Observation]) -> OverSeeds:
@@ -73,7 +86,7 @@ def over_seeds(observations: Sequence[Observation]) -> OverSeeds:
     mean_low, mean_high = (
         interval(mean, deviation / math.sqrt(number), float(number - 1)) if number > 1 else (math.nan,) * 2
     )
-    errors = [one.se for one in known if math.isfinite(one.se)]
+    widths = [(one.interval_high - one.interval_low) / 2 for one in known if math.isfinite(one.interval_low)]
     return OverSeeds(
         num_seeds=number,
         num_censored=num_censored,
@@ -87,7 +100,7 @@ def over_seeds(observations: Sequence[Observation]) -> OverSeeds:
         standard_deviation=deviation,
         mean_low=float(mean_low),
         mean_high=float(mean_high),
-        probe_se=float(np.median(errors)) if errors else math.nan,
+        probe_half_width=float(np.median(widths)) if widths else math.nan,
     )
 
 

@@ -8,12 +8,7 @@ const compare = section("compare", (made) => {
       const values = point.values[id];
       const x = rates ?? runs.map((run) => order.indexOf(run.group));
       const traces = () => {
-        const means = order.flatMap((group) => {
-          const found = values.flatMap((one, i) => (runs[i].group === group && one.value !== null ? [one.value] : []));
-          if (found.length < 2) return [];
-          const mean = found.reduce((a, b) => a + b) / found.length;
-          return [{ x: x[runs.findIndex((run) => run.group === group)], y: mean, text: `mean of ${found.length} runs: ${digits(mean)}` }];
-        });
+        const means = point.means[id].map((one) => ({ ...one, x: x[runs.findIndex((run) => run.group === one.group)] }));
         return [{
           type: "scatter", mode: "markers", x, y: values.map((one) => one.value),
           marker: { color: runs.map((_, i) => runLine(i).colour), size: 9, symbol: values.map((one) => (one.note ? "circle-open" : "circle")) },
@@ -23,18 +18,18 @@ const compare = section("compare", (made) => {
             arrayminus: values.map((one) => (one.low === null || one.value === null ? 0 : one.value - one.low)),
           },
           hoverinfo: "text",
-          hovertext: values.map((one, i) => `${plain(runs[i].name)}<br>${plain(runs[i].group)}<br>${digits(one.value)}${one.note ? `<br>${plain(one.note)}` : ""}`),
+          hovertext: values.map((one, i) => `${plain(runs[i].name)}<br>${plain(runs[i].group)}<br>${plain(one.words)}`),
         }, {
-          type: "scatter", mode: "markers", x: means.map((one) => one.x), y: means.map((one) => one.y),
+          type: "scatter", mode: "markers", x: means.map((one) => one.x), y: means.map((one) => one.value),
           marker: { symbol: "line-ew-open", size: 22, line: { width: 2, color: colour("--text") }, color: colour("--text") },
-          hoverinfo: "text", hovertext: means.map((one) => one.text),
+          hoverinfo: "text", hovertext: means.map((one) => plain(one.words)),
         }];
       };
       const notes = union(values.flatMap((one) => (one.note ? [one.note] : [])));
       const axis = rates
         ? { type: "log", title: { text: "learning rate (logarithmic)" }, tickvals: union(rates), ticktext: union(rates).map((rate) => String(rate)) }
         : { tickvals: order.map((_, i) => i), ticktext: order.map((group) => plain(short(group, 28))), range: [-0.5, order.length - 0.5] };
-      plot(made.panels, id, `${point.title}: ${title}`, traces, () => ({ xaxis: axis }), notes.length ? `Hollow marks: ${notes.join(", ")}.` : "");
+      plot(made.panels, id, `At ${point.title}: ${title}`, traces, () => ({ xaxis: axis }), notes.length ? `Hollow marks: ${notes.join(", ")}.` : "");
     }
   };
 });

@@ -60,7 +60,7 @@ const distance = section("distance", (made) => {
     const room = 0.08 * (high - low || 1);
     plot(made.panels, "distance", title, traces, () => ({
       height: 380,
-      xaxis: { title: { text: `distance, ${DISTANCES[current().distance] ?? plain(current().distance)}` }, rangemode: "tozero" },
+      xaxis: { title: { text: DISTANCES[current().distance] ?? plain(current().distance) }, rangemode: "tozero" },
       yaxis: { title: { text: `mean ${metric}` }, range: [low - room, high + room] },
     }), `${value}${found.words}.${metric === found.metric ? "" : ` The line is of the ${found.metric}.`}`);
   };

@@ -20,3 +20,4 @@ const library = document.createElement("script");
 library.textContent = await packed("plotly-packed").text();
 document.head.append(library);
 const runs = data.runs;
+const { pairs: PAIRS, halves: HALVES, distances: DISTANCES } = data.words;

@@ -9,9 +9,6 @@ const MORE = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", 
 const DASHES = ["solid", "dash", "dot", "dashdot"];
 const RED_WHITE_BLUE = ["#053061", "#2166ac", "#4393c3", "#92c5de", "#d1e5f0", "#ffffff",
   "#fddbc7", "#f4a582", "#d6604d", "#b2182b", "#67001f"].map((colour, i) => [i / 10, colour]);
-const PAIRS = { train_train: "train–train", train_val: "train–validation", val_val: "validation–validation" };
-const HALVES = { train: "training", val: "validation" };
-const DISTANCES = { cosine: "1 − cos", cosine_similarity: "cosine (similarity)", l1: "L1", l2: "L2" };
 const MOST_NAMES = 25;
 const LOGARITHMIC_FROM = 100; // the ratio of the last time to the first from which a logarithmic axis is shown
 
