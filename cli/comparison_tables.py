@@ -39,7 +39,7 @@ def _print_table(found: Comparison, quantity: str, milestones: Sequence[Mileston
     for rows in zip(*(found.trends(quantity, milestone) for milestone in milestones), strict=True):
         label = settings_in_words(rows[0][0].items())
         seeds = max(one.num_seeds + one.num_incomplete for _, one in rows)
-        cells = [trend_in_words(one) for _, one in rows]
+        cells = [trend_in_words(one, minus="-") for _, one in rows]
         table.add_row(f"trend{', ' if label else ''}{label}", str(seeds), *cells)
         tests += sum(math.isfinite(one.p_value) for _, one in rows)
     print_whole(table)

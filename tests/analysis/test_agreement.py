@@ -222,7 +222,8 @@ def test_the_same_interval_of_a_mean(four):
 
 def test_nobody_multiplies_standard_errors_by_a_number_of_his_own():
     for path in sources():
-        assert not re.search(r"(= |\* ?)1\.96\b|\b1\.96 ?\*", path.read_text("utf-8")), path
+        if path.parent.name in ("analysis", "comparison", "figures", "report", "charts", "cli"):
+            assert not re.search(r"\b1\.96\b", path.read_text("utf-8")), path
 
 
 # ---- a turning point

@@ -304,7 +304,7 @@ def test_runs_are_compared_by_learning_rate(browser, comparison):
     assert dots["x"] == [1e-4, 1e-4, 1e-3, 1e-3]
     assert dots["y"] == pytest.approx(values, rel=1e-4)
     assert means["y"] == pytest.approx([np.mean(values[:2]), np.mean(values[2:])], rel=1e-3)
-    browser.choose("compare", "point", 1)
+    browser.choose("compare", "point", 3)  # after three epochs
     assert "training loss" in browser.run("return document.querySelector('#compare figcaption').textContent")
     browser.choose("matrix", "run", 2)
     (heatmap,) = browser.data("matrix", "matrix")

@@ -107,7 +107,7 @@ def test_one_training_of_each_tells_nothing_of_settings(sources):
 def test_a_trend_is_told_where_page_s_test_finds_it(sources):
     found = sources([(rate, seed) for rate in (1e-4, 3e-4, 1e-3) for seed in (0, 1, 2)])
     (falls,) = sentences(found, [0.30, 0.31, 0.32, 0.20, 0.21, 0.22, 0.10, 0.11, 0.12])
-    assert "It falls with the learning rate (τ -1.00" in falls
+    assert "It falls with the learning rate (τ −1.00" in falls
     (rises,) = sentences(found, [0.10, 0.11, 0.12, 0.20, 0.21, 0.22, 0.30, 0.31, 0.32])
     assert "It rises with the learning rate" in rises
     (neither,) = sentences(found, [0.10, 0.31, 0.22, 0.20, 0.11, 0.32, 0.30, 0.21, 0.12])

@@ -227,6 +227,7 @@ def _comparison(sources: Sequence[Source], found: Comparison) -> dict[str, Any]:
     numeric = all(isinstance(rate, int | float) and rate > 0 for rate in rates) and len(set(rates)) > 1
     return {
         "rates": rates if numeric else None,
+        "shown": max((i for i, one in enumerate(found.milestones) if one.by == "epoch"), default=0),  # at first
         "names": {quantity: quantity_in_words(quantity, with_pairs=False) for quantity in found.quantities},
         "points": [
             {

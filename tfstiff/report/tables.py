@@ -144,14 +144,10 @@ def milestone_tables(found: Comparison, milestone: Milestone, names: Mapping[Pat
             runs.append([names[run.folder], group.label, *(observation_in_words(one[seed]) for one in each)])
         cells = [summary_in_words(found.summary(quantity, milestone, index)) for quantity in found.quantities]
         groups.append([group.label, str(len(group.runs)), *cells])
-    caption = f"At {milestone.label}; in brackets 95\u00a0% intervals over the draw of the probe's examples"
+    caption = f"At {milestone.label}, each run with 95\u00a0% intervals over the draw of the probe's examples"
     tables = [Table(caption, ["run", "group", *titles], runs)]
     if any(len(group.runs) > 1 for group in found.groups):
-        caption = (
-            f"At {milestone.label}: means over seeds; in brackets their 95\u00a0% intervals, by Student's t; behind ± "
-            "half of the 95\u00a0% interval over the draw of the probe's examples. Of values known by a bound: medians"
-        )
-        tables.append(Table(caption, ["group", "seeds", *titles], groups))
+        tables.append(Table(f"At {milestone.label}, over seeds", ["group", "seeds", *titles], groups))
     return tables
 
 

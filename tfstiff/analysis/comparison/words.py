@@ -38,9 +38,10 @@ def difference_in_words(found: Difference, *, minus: str = "−") -> str:
     return ABSENT if found.status != "ok" else in_brackets(found.value, found.low, found.high, minus=minus)
 
 
-def trend_in_words(found: Trend) -> str:
-    """`τ -1.00, p 0.0093`."""
+def trend_in_words(found: Trend, *, minus: str = "−") -> str:
+    """`τ −1.00, p 0.0093`."""
     if not found.num_seeds:
         return ABSENT
     p_value = f"{found.p_value:.2g}" if math.isfinite(found.p_value) else ABSENT
-    return f"τ {found.tau:+.2f}, p {p_value}" + (f" (n {found.num_seeds})" if found.num_incomplete else "")
+    text = f"τ {found.tau:+.2f}, p {p_value}".replace("-", minus)
+    return text + (f" (n {found.num_seeds})" if found.num_incomplete else "")

@@ -1,6 +1,6 @@
 const compare = section("compare", (made) => {
-  const { points, names, rates } = data.comparison;
-  made.select("point", "Compared", Object.fromEntries(points.map((point, i) => [i, point.title])), "0");
+  const { points, names, rates, shown } = data.comparison;
+  made.select("point", "Compared", Object.fromEntries(points.map((point, i) => [i, point.title])), String(shown));
   made.show = () => {
     const point = points[made.state.point];
     const order = groups;
