@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from synthetic_runs import series, write_run
+from synthetic_runs import SPEC, series, write_run
 from synthetic_sweeps import sweep
 from tfstiff_cli import main
 
@@ -98,7 +98,7 @@ def test_several_runs_have_their_own_figures_and_the_common_ones(tmp_path):
 
 
 def test_runs_that_cannot_be_compared_are_told_why(tmp_path, folder):
-    other = write_run(tmp_path / "other", series(2, 2), spec={"arch": "fc", "learning_rate": 1e-3}).folder
+    other = write_run(tmp_path / "other", series(2, 2), spec={**SPEC, "arch": "fc", "learning_rate": 1e-3}).folder
     result = tfstiff("plot", folder, other, "--figure", "critical_length")
     assert result.exit_code == 2
     assert "The runs differ in arch (cnn, fc)" in result.stderr

@@ -12,15 +12,16 @@ from tfstiff.analysis.readings import times_of
 from tfstiff.figures.stages import set_time_axis
 from tfstiff.figures.style import (
     PAIR_SET_LINES,
+    Drawn,
     Figure,
     NothingToDraw,
-    Table,
+    Numbers,
     drawing_style,
     measurements_of,
     new_figure,
     write_title,
 )
-from tfstiff.records import Measurement, RunFolder
+from tfstiff.records import Measurement
 from tfstiff.records.words import PAIR_SET_NAMES
 from tfstiff.stiffness.intervals import interval
 from tfstiff.stiffness.statistics import STATISTICS, Statistic
@@ -29,7 +30,7 @@ _COLUMNS = 4
 
 
 @drawing_style()
-def statistics(source: RunFolder | Sequence[Measurement]) -> Figure:
+def statistics(source: Drawn) -> Figure:
     """Draws all statistics of the probe's halves over time; bands are 95 % intervals, where there are any.
 
     Args:
@@ -64,7 +65,7 @@ def statistics(source: RunFolder | Sequence[Measurement]) -> Figure:
     return figure
 
 
-def statistics_numbers(source: RunFolder | Sequence[Measurement]) -> Table:
+def statistics_numbers(source: Drawn) -> Numbers:
     """Header and rows of the same, a row a measurement and half.
 
     Raises:
