@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 import tensorflow as tf
+from keras.src import backend
 from keras.src.backend.common import global_state
 from keras.src.losses import LossFunctionWrapper
 from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_generator
@@ -52,3 +54,36 @@ def global_random_state() -> keras.Variable | None:
 def made_global_random_state() -> keras.Variable:
     """`global_random_state`, made where there is none."""
     return global_seed_generator().state
+
+
+@contextmanager
+def loops_over_time(wrap: Callable[[str, Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
+    """Within it, Keras' loops over time are what `wrap(name, loop)` returns.
+
+    Args:
+        wrap: Takes "rnn" and the function that all recurrent layers call, or "scan" and that of `keras.ops.scan`.
+    """
+    places = (("rnn", backend), ("scan", backend.core))
+    originals = {name: getattr(place, name) for name, place in places}
+    try:
+        for name, place in places:
+            setattr(place, name, wrap(name, originals[name]))
+        yield
+    finally:
+        for name, place in places:
+            setattr(place, name, originals[name])
+
+
+def uses_cudnn(layer: keras.Layer) -> bool:
+    """Whether a recurrent layer hands its whole sequence to cuDNN, on a GPU and with the usual activations."""
+    if not isinstance(layer, keras.layers.LSTM | keras.layers.GRU) or not layer.use_cudnn or layer.recurrent_dropout:
+        return False
+    cell = layer.cell
+    choices = (
+        cell.activation,
+        cell.recurrent_activation,
+        layer.unroll,
+        cell.use_bias,
+        getattr(cell, "reset_after", None),
+    )
+    return bool(backend.cudnn_ok(*choices))

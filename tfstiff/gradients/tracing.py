@@ -9,8 +9,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfstiff._keras import all_layers
+from tfstiff._keras import all_layers, uses_cudnn
 from tfstiff.errors import UnsupportedModel
+from tfstiff.gradients.loops import loops_by_rows
 
 
 class _ComputeIn(keras.DTypePolicy):
@@ -31,7 +32,7 @@ def traceable(model: keras.Model, precision: str = "float32") -> Iterator[None]:
 
     - Layers compute in `precision`, unless that is "policy": gradients in bfloat16 miss their own batch sum by up to
       10 %. Layers of higher precision keep it.
-    - Recurrent layers are unrolled, so that their weights meet examples in plain matrix products, not inside a loop.
+    - Loops over time are laid out so that weights meet examples in plain operations (`loops`).
     - Compiled functions (`tf.function`, and Keras' own around grouped convolutions) run their Python code instead.
     - What layers assign to their variables (statistics, random state, losses) is dropped.
 
@@ -51,11 +52,11 @@ def traceable(model: keras.Model, precision: str = "float32") -> Iterator[None]:
             if precision != "policy" and tf.as_dtype(layer.compute_dtype).size < tf.as_dtype(precision).size:
                 changed.append((layer, "dtype_policy", layer.dtype_policy))
                 layer.dtype_policy = _ComputeIn(precision, layer.variable_dtype)
-            if isinstance(layer, keras.layers.RNN) and not layer.unroll:
-                changed.append((layer, "unroll", layer.unroll))
-                layer.unroll = True
+            if uses_cudnn(layer):  # which puts out zeros under a mask, but the last state as the last output
+                changed += [(layer, name, getattr(layer, name)) for name in ("use_cudnn", "zero_output_for_mask")]
+                layer.use_cudnn, layer.zero_output_for_mask = False, layer.return_sequences
         tf.config.run_functions_eagerly(True)
-        with keras.StatelessScope():
+        with keras.StatelessScope(), loops_by_rows():
             yield
     finally:
         tf.config.run_functions_eagerly(were_eager)

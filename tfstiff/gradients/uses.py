@@ -68,7 +68,7 @@ def find_uses(
     Returns:
         The uses in the order of the graph.
     """
-    relevant = _ancestors(target)
+    relevant, reached = _ancestors(target), _ancestors(target, by_gradients=True)
     made_of = {handle.name: frozenset([index]) for index, handle in enumerate(weights)}
     # The tensors that depend on examples, with the place of the examples where it is known.
     dependent: dict[str, Place | None] = {tensor.name: Place(0) for tensor in examples}
@@ -82,6 +82,8 @@ def find_uses(
             continue
         for output in operation.outputs:
             dependent[output.name] = _place(operation, output, dependent)
+        if operation.name not in reached:
+            continue
         places = {
             tensor.name: place
             for tensor in (*operation.inputs, *operation.outputs)
@@ -148,12 +150,13 @@ def made_again(operation: tf.Operation, inputs: Sequence[tf.Tensor]) -> tf.Opera
     return operation.graph.create_op(operation.type, inputs, types, attrs=attributes)
 
 
-def _ancestors(target: tf.Tensor) -> set[str]:
+def _ancestors(target: tf.Tensor, by_gradients: bool = False) -> set[str]:
+    """The operations that `target` is computed from; with `by_gradients`, only those that its gradients reach."""
     found: set[str] = set()
     waiting = [target.op]
     while waiting:
         operation = waiting.pop()
-        if operation.name not in found:
+        if operation.name not in found and not (by_gradients and operation.type == "StopGradient"):
             found.add(operation.name)
             waiting += [tensor.op for tensor in operation.inputs]
     return found

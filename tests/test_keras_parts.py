@@ -1,0 +1,75 @@
+"""The private parts of Keras that are touched: each test fails when one of them moves."""
+
+from importlib import import_module
+
+import keras
+import numpy as np
+import pytest
+
+from tfstiff import _keras
+
+STEPS = np.ones((2, 3, 4), "float32")
+
+
+class Looped(Exception):
+    pass
+
+
+def refuse(name, original):
+    def loop(*_, **__):
+        assert callable(original)
+        raise Looped(name)
+
+    return loop
+
+
+LOOPS = {
+    "rnn": [
+        lambda: keras.layers.SimpleRNN(2)(STEPS),
+        lambda: keras.layers.RNN(keras.layers.GRUCell(2))(STEPS),
+        lambda: keras.layers.LSTM(2, use_cudnn=False)(STEPS),
+        lambda: keras.layers.GRU(2, use_cudnn=False, unroll=True)(STEPS),
+        lambda: keras.layers.ConvLSTM1D(2, 2)(STEPS[..., None]),
+    ],
+    "scan": [lambda: keras.ops.scan(lambda carry, x: (carry + x, carry), STEPS[0], STEPS)],
+}
+
+
+@pytest.mark.parametrize(("name", "call"), [(name, call) for name, calls in LOOPS.items() for call in calls])
+def test_loops_over_time(name, call):
+    with _keras.loops_over_time(refuse), pytest.raises(Looped, match=name):
+        call()
+    call()
+
+
+def test_cudnn_is_asked_as_the_layers_ask(monkeypatch):
+    """On a GPU, which is pretended: LSTM and GRU of the usual kind hand their sequences over, others do not."""
+    kinds = {
+        True: [keras.layers.LSTM(2), keras.layers.GRU(2, use_cudnn=True)],
+        False: [
+            keras.layers.LSTM(2, use_cudnn=False),
+            keras.layers.LSTM(2, unroll=True),
+            keras.layers.LSTM(2, recurrent_dropout=0.5),
+            keras.layers.LSTM(2, activation="relu"),
+            keras.layers.GRU(2, reset_after=False),
+            keras.layers.GRU(2, use_bias=False),
+            keras.layers.SimpleRNN(2),
+        ],
+    }
+    assert not any(_keras.uses_cudnn(layer) for layers in kinds.values() for layer in layers)
+    module = import_module("keras.src.backend.tensorflow.rnn")
+    monkeypatch.setattr(module, "_is_gpu_available", lambda: True)
+    monkeypatch.setattr(module, "_cudnn_lstm", handed_over)
+    monkeypatch.setattr(module, "_cudnn_gru", handed_over)
+    for expected, layers in kinds.items():
+        for layer in layers:
+            assert _keras.uses_cudnn(layer) is expected
+            if expected:
+                with pytest.raises(Looped, match="cuDNN"):
+                    layer(STEPS)
+            else:
+                layer(STEPS)
+
+
+def handed_over(*_, **__):
+    raise Looped("cuDNN")

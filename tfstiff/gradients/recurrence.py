@@ -1,0 +1,205 @@
+"""Recurrence without unrolling: what a layer computes step by step, laid out so that the rules see plain operations.
+
+A layer that steps through T times hides its weights in a loop. Here the same numbers come about in three parts:
+
+1. a loop forwards, for the states before each step, without gradients;
+2. one application of the step to all rows (example, time) at once, with these states taken as given: here the weights
+   meet examples, in operations with T positions;
+3. an identity behind it whose gradient is a loop backwards through time. Where o_t is the output of step t, s_t the
+   state after it, and J the step's own vector-Jacobian product with respect to the state before it,
+   `∂L/∂s_{t-1} = J(∂L/∂o_t, ∂L/∂s_t)`. So each row receives the whole gradient of its new state, as if the rows were
+   not connected, and nothing but the rows grows with T.
+
+A step under a mask leaves the state as it is: its row receives nothing, and `∂L/∂s_{t-1} = ∂L/∂s_t`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+Tensors = Sequence[tf.Tensor]
+# (inputs, states, constants) -> outputs, new states. The first axis of each is that of the rows, each treated alone.
+Step = Callable[[Tensors, Tensors, Tensors], tuple[Tensors, Tensors]]
+
+
+class NotByRows(Exception):
+    """A step cannot be applied to the rows of all times at once."""
+
+
+def replay(
+    step: Step,
+    sequences: Tensors,
+    initial: Tensors,
+    length: int,
+    *,
+    mask: tf.Tensor | None = None,
+    constants: Tensors = (),
+) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    """Applies `step` `length` times.
+
+    Args:
+        step: What is done at one time.
+        sequences: Its inputs, (n, T, ...) each.
+        initial: The states before the first step, (n, ...) each.
+        length: T.
+        mask: (n, T), boolean: False where the states stay as they are. The outputs there are those of the step.
+        constants: What it is given at all times alike, (n, ...) each.
+
+    Returns:
+        The outputs, (n, T, ...) each, and the states after the last step.
+
+    Raises:
+        NotByRows: Not all outputs and states are floating-point numbers with the examples on their first axis, or the
+            step takes more from the examples than it is given.
+    """
+    count = initial[0].shape[0]
+    _check_rows(initial, count)
+    by_time = [swapped(sequence) for sequence in sequences]
+    mask = None if mask is None else swapped(mask)
+    before, final = _forwards(step, by_time, initial, length, mask, constants)
+    outputs, new = step(
+        [_rows(sequence) for sequence in sequences],
+        [_rows(swapped(states)) for states in before],
+        [tf.repeat(constant, length, 0) for constant in constants],
+    )
+    _check_rows((*outputs, *new), None if count is None else count * length)
+    outputs, new = ([tf.reshape(part, [-1, length, *part.shape[1:]]) for part in parts] for parts in (outputs, new))
+    num_outputs = len(outputs)
+
+    @tf.custom_gradient
+    def through_time(*tensors: tf.Tensor) -> tuple[list[tf.Tensor], Callable[..., list[tf.Tensor | None]]]:
+        def gradient(*received: tf.Tensor) -> list[tf.Tensor | None]:
+            of_outputs, of_final = received[:num_outputs], received[num_outputs:]
+            of_new, of_initial = _backwards(step, by_time, before, of_outputs, of_final, mask, constants)
+            return [*of_outputs, *of_new, *of_initial, *([None] * len(final))]
+
+        return [tf.identity(tensor) for tensor in (*tensors[:num_outputs], *tensors[-len(final) :])], gradient
+
+    found = through_time(*outputs, *new, *initial, *final)
+    return found[:num_outputs], found[num_outputs:]
+
+
+def kept(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """`values`, (n, T, ...), where `mask`, (n, T), is True; else zeros."""
+    return tf.where(_like(mask, values), values, tf.zeros_like(values))
+
+
+def held(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """(n, T, ...): at each time the value of the last time, up to it, at which `mask`, (n, T), is True; else zeros."""
+    length = values.shape[1]
+    last = tf.where(mask, tf.range(length), -1)
+    reach = 1
+    while reach < length:
+        last = tf.maximum(last, tf.pad(last[:, :-reach], [[0, 0], [reach, 0]], constant_values=-1))
+        reach *= 2
+    found = tf.gather(values, tf.maximum(last, 0), batch_dims=1)
+    return kept(found, last >= 0)
+
+
+def _forwards(
+    step: Step, by_time: Tensors, initial: Tensors, length: int, mask: tf.Tensor | None, constants: Tensors
+) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    """The states before each step, (T, n, ...) each, and those after the last. No gradient passes through them."""
+    reads = [_array(sequence) for sequence in by_time]
+    read_mask = None if mask is None else _array(mask)
+    written = [tf.TensorArray(state.dtype, length, element_shape=state.shape) for state in initial]
+    captured: list[tf.Tensor] = []
+
+    def body(time: tf.Tensor, written: list[tf.TensorArray], states: list[tf.Tensor]) -> Any:
+        written = [array.write(time, state) for array, state in zip(written, states, strict=True)]
+        _, new = step([read.read(time) for read in reads], states, constants)
+        if len(new) != len(states):
+            raise NotByRows
+        if read_mask is not None:
+            steps = read_mask.read(time)
+            new = [tf.where(_like(steps, state), state, old) for state, old in zip(new, states, strict=True)]
+        captured[:] = getattr(tf.compat.v1.get_default_graph(), "external_captures", ())
+        return time + 1, written, list(new)
+
+    _, written, final = tf.while_loop(
+        lambda time, *_: time < length, body, (0, written, list(initial)), maximum_iterations=length
+    )
+    given = {id(constant) for constant in constants}
+    if any(_has_examples(tensor) and id(tensor) not in given for tensor in captured):
+        raise NotByRows
+    return [tf.stop_gradient(array.stack()) for array in written], [tf.stop_gradient(state) for state in final]
+
+
+def _backwards(
+    step: Step,
+    by_time: Tensors,
+    before: Tensors,
+    of_outputs: Tensors,
+    of_final: Tensors,
+    mask: tf.Tensor | None,
+    constants: Tensors,
+) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    """The whole gradients of the new states of all steps, (n, T, ...) each, and those of the initial states.
+
+    `of_outputs` are the gradients of the outputs, (n, T, ...) each, `of_final` those of the last states; inputs, states
+    and mask come time first.
+    """
+    length = before[0].shape[0]
+    read_inputs, read_states, read_outputs = (
+        [_array(tensor) for tensor in tensors] for tensors in (by_time, before, map(swapped, of_outputs))
+    )
+    read_mask = None if mask is None else _array(mask)
+    written = [tf.TensorArray(part.dtype, length, element_shape=part.shape) for part in of_final]
+
+    def body(time: tf.Tensor, written: list[tf.TensorArray], later: list[tf.Tensor]) -> Any:
+        of_new = later
+        if read_mask is not None:
+            steps = read_mask.read(time)
+            of_new = [kept(part, steps) for part in later]
+            of_old = [kept(part, ~steps) for part in later]
+        states = [read.read(time) for read in read_states]
+        outputs, new = step([read.read(time) for read in read_inputs], states, constants)
+        earlier = tf.gradients(
+            [*outputs, *new],
+            states,
+            [*(read.read(time) for read in read_outputs), *of_new],
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+        if read_mask is not None:
+            earlier = [part + old for part, old in zip(earlier, of_old, strict=True)]
+        written = [array.write(time, part) for array, part in zip(written, of_new, strict=True)]
+        return time - 1, written, earlier
+
+    _, written, of_initial = tf.while_loop(
+        lambda time, *_: time >= 0, body, (length - 1, written, list(of_final)), maximum_iterations=length
+    )
+    return [swapped(array.stack()) for array in written], list(of_initial)
+
+
+def _check_rows(tensors: Tensors, count: int | None) -> None:
+    if not all(tensor.dtype.is_floating and tensor.shape.rank and tensor.shape[0] == count for tensor in tensors):
+        raise NotByRows
+
+
+def _has_examples(tensor: tf.Tensor) -> bool:
+    """Whether the number of examples is in the tensor's shape. A loop's own arrays have the shape of a scalar."""
+    return tensor.dtype not in (tf.resource, tf.variant) and not tensor.shape.is_fully_defined()
+
+
+def _array(tensor: tf.Tensor) -> tf.TensorArray:
+    return tf.TensorArray(tensor.dtype, tensor.shape[0], element_shape=tensor.shape[1:]).unstack(tensor)
+
+
+def _rows(sequence: tf.Tensor) -> tf.Tensor:
+    """From (n, T, ...) to (n · T, ...)."""
+    return tf.reshape(sequence, [-1, *sequence.shape[2:]])
+
+
+def swapped(tensor: tf.Tensor) -> tf.Tensor:
+    """The same with its first two axes, examples and time, in the other order."""
+    return tf.transpose(tensor, [1, 0, *range(2, tensor.shape.rank)])
+
+
+def _like(mask: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """The mask with further axes, so that it spreads over those of `values`."""
+    for _ in range(values.shape.rank - mask.shape.rank):
+        mask = mask[..., None]
+    return mask
