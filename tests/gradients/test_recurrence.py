@@ -196,7 +196,7 @@ def assert_exact(build, x, y, within=3e-6):
         assert relative_error(gradient_gram(model, x, y, loss=SOFTMAX), gradients @ gradients.T) < within
         assert relative_error(per_example_gradients(model, x, y, loss=SOFTMAX), gradients) < within
     plan = plan_for(model, x, y, loss=SOFTMAX)
-    assert relative_error(plan.features(x, y).losses.numpy(), losses) < within
+    assert relative_error(plan.factors(x, y).losses.numpy(), losses) < within
 
 
 @pytest.mark.parametrize("name", MODELS)

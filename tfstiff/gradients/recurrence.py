@@ -59,7 +59,8 @@ def replay(
     _check_rows(initial, count)
     by_time = [swapped(sequence) for sequence in sequences]
     mask = None if mask is None else swapped(mask)
-    before, final = _forwards(step, by_time, initial, length, mask, constants)
+    single = _SingleStep(step, by_time, initial, constants)
+    before, final = _forwards(single, by_time, initial, length, mask)
     outputs, new = step(
         [_rows(sequence) for sequence in sequences],
         [_rows(swapped(states)) for states in before],
@@ -73,7 +74,7 @@ def replay(
     def through_time(*tensors: tf.Tensor) -> tuple[list[tf.Tensor], Callable[..., list[tf.Tensor | None]]]:
         def gradient(*received: tf.Tensor) -> list[tf.Tensor | None]:
             of_outputs, of_final = received[:num_outputs], received[num_outputs:]
-            of_new, of_initial = _backwards(step, by_time, before, of_outputs, of_final, mask, constants)
+            of_new, of_initial = _backwards(single, by_time, before, of_outputs, of_final, mask)
             return [*of_outputs, *of_new, *of_initial, *([None] * len(final))]
 
         return [tf.identity(tensor) for tensor in (*tensors[:num_outputs], *tensors[-len(final) :])], gradient
@@ -99,43 +100,69 @@ def held(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     return kept(found, last >= 0)
 
 
+class _SingleStep:
+    """The step at one time, and its vector-Jacobian product with respect to the states, traced.
+
+    Both are traced at once: by the time that gradients are taken, what the model is traced in is gone.
+
+    Raises:
+        NotByRows: The step takes more from the examples than it is given, or what it returns are not rows.
+    """
+
+    def __init__(self, step: Step, by_time: Tensors, initial: Tensors, constants: Tensors) -> None:
+        def forwards(inputs: Tensors, states: Tensors) -> tuple[Tensors, Tensors]:
+            return step(inputs, states, constants)
+
+        def backwards(inputs: Tensors, states: Tensors, of_outputs: Tensors, of_new: Tensors) -> Tensors:
+            outputs, new = step(inputs, states, constants)
+            zero = tf.UnconnectedGradients.ZERO
+            return tf.gradients([*outputs, *new], states, [*of_outputs, *of_new], unconnected_gradients=zero)
+
+        inputs = [tf.TensorSpec(sequence.shape[1:], sequence.dtype) for sequence in by_time]
+        states = [tf.TensorSpec(state.shape, state.dtype) for state in initial]
+        self.forwards = tf.function(forwards, autograph=False).get_concrete_function(inputs, states)
+        given = {id(constant) for constant in constants}
+        captured = [tensor for tensor in self.forwards.captured_inputs if id(tensor) not in given]
+        if any(tensor.dtype != tf.resource and not tensor.shape.is_fully_defined() for tensor in captured):
+            raise NotByRows
+        outputs, new = (
+            [tf.TensorSpec(part.shape, part.dtype) for part in parts] for parts in self.forwards.structured_outputs
+        )
+        _check_rows((*outputs, *new), initial[0].shape[0])
+        if new != states:
+            raise NotByRows
+        self.backwards = tf.function(backwards, autograph=False).get_concrete_function(inputs, states, outputs, new)
+
+
 def _forwards(
-    step: Step, by_time: Tensors, initial: Tensors, length: int, mask: tf.Tensor | None, constants: Tensors
+    single: _SingleStep, by_time: Tensors, initial: Tensors, length: int, mask: tf.Tensor | None
 ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
     """The states before each step, (T, n, ...) each, and those after the last. No gradient passes through them."""
     reads = [_array(sequence) for sequence in by_time]
     read_mask = None if mask is None else _array(mask)
     written = [tf.TensorArray(state.dtype, length, element_shape=state.shape) for state in initial]
-    captured: list[tf.Tensor] = []
 
     def body(time: tf.Tensor, written: list[tf.TensorArray], states: list[tf.Tensor]) -> Any:
         written = [array.write(time, state) for array, state in zip(written, states, strict=True)]
-        _, new = step([read.read(time) for read in reads], states, constants)
-        if len(new) != len(states):
-            raise NotByRows
+        _, new = single.forwards([read.read(time) for read in reads], states)
         if read_mask is not None:
             steps = read_mask.read(time)
             new = [tf.where(_like(steps, state), state, old) for state, old in zip(new, states, strict=True)]
-        captured[:] = getattr(tf.compat.v1.get_default_graph(), "external_captures", ())
         return time + 1, written, list(new)
 
     _, written, final = tf.while_loop(
         lambda time, *_: time < length, body, (0, written, list(initial)), maximum_iterations=length
     )
-    given = {id(constant) for constant in constants}
-    if any(_has_examples(tensor) and id(tensor) not in given for tensor in captured):
-        raise NotByRows
     return [tf.stop_gradient(array.stack()) for array in written], [tf.stop_gradient(state) for state in final]
 
 
 def _backwards(
-    step: Step,
+    single: _SingleStep,
     by_time: Tensors,
     before: Tensors,
     of_outputs: Tensors,
     of_final: Tensors,
     mask: tf.Tensor | None,
-    constants: Tensors,
 ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
     """The whole gradients of the new states of all steps, (n, T, ...) each, and those of the initial states.
 
@@ -150,21 +177,18 @@ def _backwards(
     written = [tf.TensorArray(part.dtype, length, element_shape=part.shape) for part in of_final]
 
     def body(time: tf.Tensor, written: list[tf.TensorArray], later: list[tf.Tensor]) -> Any:
-        of_new = later
-        if read_mask is not None:
+        inputs, states, outputs = (
+            [read.read(time) for read in reads] for reads in (read_inputs, read_states, read_outputs)
+        )
+        if read_mask is None:
+            of_new, earlier = later, list(single.backwards(inputs, states, outputs, later))
+        else:
             steps = read_mask.read(time)
             of_new = [kept(part, steps) for part in later]
-            of_old = [kept(part, ~steps) for part in later]
-        states = [read.read(time) for read in read_states]
-        outputs, new = step([read.read(time) for read in read_inputs], states, constants)
-        earlier = tf.gradients(
-            [*outputs, *new],
-            states,
-            [*(read.read(time) for read in read_outputs), *of_new],
-            unconnected_gradients=tf.UnconnectedGradients.ZERO,
-        )
-        if read_mask is not None:
-            earlier = [part + old for part, old in zip(earlier, of_old, strict=True)]
+            earlier = [
+                part + kept(old, ~steps)
+                for part, old in zip(single.backwards(inputs, states, outputs, of_new), later, strict=True)
+            ]
         written = [array.write(time, part) for array, part in zip(written, of_new, strict=True)]
         return time - 1, written, earlier
 
@@ -177,11 +201,6 @@ def _backwards(
 def _check_rows(tensors: Tensors, count: int | None) -> None:
     if not all(tensor.dtype.is_floating and tensor.shape.rank and tensor.shape[0] == count for tensor in tensors):
         raise NotByRows
-
-
-def _has_examples(tensor: tf.Tensor) -> bool:
-    """Whether the number of examples is in the tensor's shape. A loop's own arrays have the shape of a scalar."""
-    return tensor.dtype not in (tf.resource, tf.variant) and not tensor.shape.is_fully_defined()
 
 
 def _array(tensor: tf.Tensor) -> tf.TensorArray:
