@@ -80,7 +80,7 @@ def test_a_damaged_record_and_an_empty_run_are_named_and_the_rest_is_exported(ru
 
 
 def test_a_missing_library_is_named_with_its_extra_and_what_can_be_is_written(run, monkeypatch):
-    monkeypatch.setitem(sys.modules, "xarray", None)
+    monkeypatch.setitem(sys.modules, "h5netcdf", None)
     result = export(run.folder, "--format", "csv", "--format", "netcdf", "--table", "stiffness")
     assert result.exit_code == 2
     assert "pip install 'tfstiff[export]'" in result.stderr

@@ -13,7 +13,8 @@ from synthetic_runs import measurement, series, write_run
 
 from tfstiff.errors import InvalidInput
 from tfstiff.export import DEFAULT_TABLES, TIDY_TABLES, write_tidy
-from tfstiff.export.reading import class_labels, read_tables
+from tfstiff.export.frames import read_frames
+from tfstiff.export.schema import TABLES, class_labels
 from tfstiff.records import METRICS
 
 
@@ -105,30 +106,63 @@ def test_the_dictionary_describes_every_column(run, tmp_path):
 
 @given(arbitrary_measurements())
 @settings(max_examples=15, deadline=None)
-def test_any_measurement_becomes_tables_that_can_be_flattened(m):
-    for table in read_tables([m]).values():
-        for block in table.blocks:
-            lengths = {len(values) for _, values in table.flat(block)}
-            assert lengths == {math.prod(block.shape(table.keys))}
+def test_any_measurement_becomes_frames_with_a_row_a_combination_of_keys(m):
+    for name, frame in read_frames([m]).items():
+        keys = list(TABLES[name].keys)
+        assert not frame.duplicated(keys).any()
+        assert {*keys} < {*frame} <= {*keys, *(column.name for column in TABLES[name].columns)}
 
 
-def test_scores_influence_and_diagnostics_are_of_the_right_half_and_pair_set():
+def test_scores_influence_and_statistics_are_of_the_right_half_and_pair_set():
     rich_measurement = rich()
     probe = {"train_ids": np.array(["a", "b"]), "validation_ids": np.array(["c", "d", "e"])}
-    tables = read_tables([rich_measurement], probe)
-    influence = {
-        (*block.labels["pair_set"], *block.labels["metric"], *block.labels["half"]): block.values["within"].ravel()
-        for block in tables["influence"].blocks
-        if block.labels["layer"] == ["(all)"]
-    }
-    of = rich_measurement["train_val"].cosine.within_influence
-    np.testing.assert_array_equal(influence["train_val", "cosine", "train"], of[:2])
-    np.testing.assert_array_equal(influence["train_val", "cosine", "validation"], of[2:])
-    assert ("train_train", "sign", "validation") not in influence
-    assert {block.labels["pair_set"][0] for block in tables["statistics"].blocks} == {"train_train", "val_val"}
-    assert [block.values["id"].tolist() for block in tables["probe"].blocks] == [[["a", "b"]], [["c", "d", "e"]]]
-    scores = {block.labels["half"][0]: block.values["loss"].ravel() for block in tables["scores"].blocks}
-    np.testing.assert_array_equal(scores["validation"], rich_measurement.validation.scores.loss)
+    frames = read_frames([rich_measurement], probe)
+    influence = frames["influence"].query("layer == '(all)'")
+
+    def of(pair_set, metric, half):
+        chosen = (influence.pair_set == pair_set) & (influence.metric == metric) & (influence.half == half)
+        return influence[chosen].within
+
+    expected = rich_measurement["train_val"].cosine.within_influence
+    np.testing.assert_array_equal(of("train_val", "cosine", "train"), expected[:2])
+    np.testing.assert_array_equal(of("train_val", "cosine", "validation"), expected[2:])
+    assert of("train_train", "sign", "validation").empty
+    assert {*frames["statistics"].pair_set} == {"train_train", "val_val"}
+    assert frames["probe"][["half", "example", "id"]].to_numpy().tolist() == [
+        ["train", 0, "a"], ["train", 1, "b"], *(["validation", i, name] for i, name in enumerate("cde"))
+    ]  # fmt: skip
+    scores = frames["scores"]
+    np.testing.assert_array_equal(scores[scores.half == "validation"].loss, rich_measurement.validation.scores.loss)
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+a", "-a", "@sum", "\t=1"])
+def test_texts_that_a_spreadsheet_would_run_are_made_harmless_in_csv_alone(tmp_path, name):
+    one = dataclasses.replace(measurement(7, 1.0, 0.5, 2), class_names=(name, "b"))
+    run = write_run(tmp_path / "mine", [one])
+    paths = write_tidy([run], tmp_path / "csv", tables=["class_matrix"])
+    rows = rows_of(paths[0])
+    assert {row["class_a"] for row in rows} == {f"'{name}", "b"}
+    assert any(row["value"].startswith("-") for row in rows)
+    (path,) = write_tidy([run], tmp_path / "parquet", "parquet", ["class_matrix"])
+    assert {*pq.read_table(path)["class_a"].to_pylist()} == {name, "b"}
+    assert run.to_xarray().class_a.values.tolist() == [name, "b"]
+
+
+def test_a_data_frame_has_a_row_a_measurement_and_pair_set(tmp_path):
+    run = write_run(tmp_path / "mine", [rich(5), rich(40, seed=2)])
+    frame = run.to_dataframe()
+    assert len(frame) == 6
+    for m in run.measurements:
+        for pair_set, found in m.pair_sets.items():
+            (row,) = frame[(frame.step == m.step) & (frame.pair_set == pair_set)].to_dict("records")
+            assert row["cosine_within"] == found.cosine.within
+            assert row["sign_between_se"] == found.sign.between_se
+            assert row["cosine_block_contrast"] == found.cosine.blocks.contrast
+            assert (row["critical_length"], row["critical_length_status"]) == (
+                found.critical_length.value, found.critical_length.status
+            )  # fmt: skip
+            assert row["validation_loss"] == m.validation.loss
+            assert same(row["noise_scale"], found.statistics.get("noise_scale", math.nan))
 
 
 def test_several_runs_share_tables_told_apart_by_name(tmp_path):

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfstiff.export.blocks import Column, Label, Table
 from tfstiff.export.extras import require
-from tfstiff.export.reading import read_tables
+from tfstiff.export.frames import read_frames
+from tfstiff.export.schema import TABLES, Column
 from tfstiff.records import Measurement, RunFolder
 from tfstiff.records.atomic import write_atomically
 
 if TYPE_CHECKING:
+    import pandas as pd
     import xarray as xr
 
 _SMALL = 1000  # numbers, below which compression brings nothing
@@ -51,38 +52,48 @@ def as_dataset(run: RunFolder) -> xr.Dataset:
     matrix = ds.class_matrix.sel(layer="(all)", pair_set="train_val", metric="cosine").isel(measurement=-1)
     within = ds.stiffness.sel(layer="(all)", pair_set="train_val", metric="cosine", quantity="within")
     ```
-
-    Raises:
-        InvalidInput: xarray is not installed.
     """
-    xr = require("xarray", "export", "for to_xarray()")
+    import xarray as xr
+
     measurements = run.measurements
-    tables = read_tables(measurements, run.probe)
-    labels = _labels(tables)
-    variables = {
-        column.variable or (table.name if column.name == "value" else f"{table.name}_{column.name}"): (
-            table.keys_of(column),
-            table.array(column, labels),
-            _attributes(column),
-        )
-        for table in tables.values()
-        for column in table.columns
-        if any(column.name in block.values for block in table.blocks)
+    frames = read_frames(measurements, run.probe)
+    labels: dict[str, dict[Any, int]] = {}  # of every key, over all tables, with their places
+    for name, frame in frames.items():
+        for key in TABLES[name].keys:
+            known = labels.setdefault(key, {})
+            for label in frame[key].unique():
+                known.setdefault(label, len(known))
+    variables: dict[str, Any] = {
+        TABLES[name].variable_of(column): _variable(frame, column, TABLES[name].keys_of(column), labels)
+        for name, frame in frames.items()
+        for column in TABLES[name].columns
+        if column.name in frame
     }
+    grams = [m.gram for m in measurements if m.gram is not None]
+    if grams:
+        places = {place: place for place in range(len(grams[0]))}
+        labels |= {"gradient_a": places, "gradient_b": places}
+        attributes = {"long_name": "product of two examples' gradients", "units": "squared gradient"}
+        absent = np.full(grams[0].shape, np.nan, np.float32)
+        stacked = np.stack([absent if m.gram is None else m.gram for m in measurements])
+        variables["gram"] = (("measurement", "gradient_a", "gradient_b"), stacked, attributes)
     coordinates: dict[str, Any] = {
-        key: (key, np.asarray(names, object if isinstance(names[0], str) else np.int64), {"long_name": _KEY_NAMES[key]})
-        for key, names in labels.items()
+        key: (
+            key,
+            np.asarray(list(known), object if isinstance(next(iter(known)), str) else np.int64),
+            {"long_name": _KEY_NAMES[key]},
+        )
+        for key, known in labels.items()
     }
-    return xr.Dataset(
-        variables, coordinates | _moments(measurements), {"title": run.folder.resolve().name, "config": _config(run)}
-    )
+    named = {"title": run.folder.resolve().name, "config": json.dumps(run.spec, ensure_ascii=False)}
+    return xr.Dataset(variables, coordinates | _moments(measurements), named)
 
 
 def write_netcdf(run: RunFolder, path: str | Path) -> Path:
     """Writes `as_dataset(run)` as a netCDF-4 file, compressed, whole or not at all.
 
     Raises:
-        InvalidInput: xarray or h5netcdf is not installed.
+        InvalidInput: h5netcdf is not installed.
         OSError: The folder cannot be written.
     """
     require("h5netcdf", "export", "to write netCDF")
@@ -100,17 +111,24 @@ def write_netcdf(run: RunFolder, path: str | Path) -> Path:
     return path
 
 
-def _labels(tables: Mapping[str, Table]) -> dict[str, list[Label]]:
-    """The labels of every key, over all tables; those of both classes are the same."""
-    labels: dict[str, dict[Label, None]] = {}
-    for table in tables.values():
-        for key in table.keys:
-            labels.setdefault(key, {}).update(dict.fromkeys(table.labels(key)))
-    return {key: list(found) for key, found in labels.items()}
-
-
-def _attributes(column: Column) -> dict[str, str]:
-    return {"long_name": column.long_name} | ({"units": column.units} if column.units else {})
+def _variable(
+    frame: pd.DataFrame, column: Column, keys: Sequence[str], labels: Mapping[str, Mapping[Any, int]]
+) -> tuple[Sequence[str], np.ndarray, dict[str, str]]:
+    """A column over all labels of its keys, as xarray takes variables."""
+    values = frame[column.name].to_numpy()
+    shape = tuple(len(labels[key]) for key in keys)
+    at = tuple(frame[key].map(labels[key]).to_numpy() for key in keys)
+    is_there = np.zeros(shape, bool)
+    is_there[at] = True
+    if values.dtype.kind == "O":
+        found = np.full(shape, "", object)
+    elif is_there.all() or values.dtype.kind == "f":
+        found = np.full(shape, np.nan if values.dtype.kind == "f" else 0, values.dtype)
+    else:
+        found = np.full(shape, np.nan)
+    found[at] = values
+    units = {"units": column.units} if column.units else {}
+    return keys, found, {"long_name": column.long_name, **units}
 
 
 def _moments(measurements: Sequence[Measurement]) -> dict[str, Any]:
@@ -120,7 +138,3 @@ def _moments(measurements: Sequence[Measurement]) -> dict[str, Any]:
         "step": ("measurement", steps, {"long_name": "batches trained on; -1 where unknown", "units": "count"}),
         "epoch": ("measurement", epochs, {"long_name": "epochs trained", "units": "1"}),
     }
-
-
-def _config(run: RunFolder) -> str:
-    return json.dumps(run.spec, ensure_ascii=False)

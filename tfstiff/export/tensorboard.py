@@ -20,7 +20,7 @@ import numpy as np
 
 from tfstiff.errors import InvalidInput
 from tfstiff.export.extras import require
-from tfstiff.export.reading import class_labels
+from tfstiff.export.schema import class_labels
 from tfstiff.records import METRICS, Measurement, PairSetStiffness, RunFolder, scalar_names
 from tfstiff.records.atomic import write_atomically
 from tfstiff.records.run_folder import record_path

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import itertools
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from tfstiff.errors import InvalidInput
-from tfstiff.export.blocks import Column, Table
 from tfstiff.export.extras import require
-from tfstiff.export.reading import read_tables
-from tfstiff.export.schema import empty_tables
+from tfstiff.export.frames import read_frames
+from tfstiff.export.schema import TABLES, Column, Table
 from tfstiff.records import RunFolder
 from tfstiff.records.atomic import write_atomically
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 TIDY_FORMATS = ("csv", "parquet")
-TIDY_TABLES = tuple(name for name, table in empty_tables().items() if table.is_tidy)
+TIDY_TABLES = tuple(TABLES)
 DEFAULT_TABLES = tuple(name for name in TIDY_TABLES if name != "influence")  # long, and only errors are made of it
 _WHEN = (
     Column("run", "name of the run's folder", ""),
     Column("step", "batches trained on; -1 where unknown", "count"),
     Column("epoch", "the same in epochs"),
 )
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # a cell that begins so is run by spreadsheets
 
 
 def write_tidy(
@@ -36,8 +35,9 @@ def write_tidy(
 ) -> list[Path]:
     """Writes what runs measured as tidy tables, a file a table; a column `run` tells the runs apart.
 
-    CSV has every digit, and an empty cell where a number is NaN or does not exist. Beside the tables `columns.csv` says
-    what each column is, and in what unit; Parquet has this in the fields' metadata. Tables without a row have no file.
+    CSV has every digit, and an empty cell where a number is NaN or does not exist; a text that a spreadsheet would take
+    for a formula has an apostrophe before it. Beside the tables `columns.csv` says what each column is, and in what
+    unit; Parquet has this in the fields' metadata. Tables without a row have no file.
 
     Args:
         runs: Their folders' names differ.
@@ -52,6 +52,8 @@ def write_tidy(
         InvalidInput: A table or format is unknown, two runs have one name, or the Parquet library is not installed.
         OSError: The folder cannot be written.
     """
+    import pandas as pd
+
     for kind, wanted, known in (("format", [form], TIDY_FORMATS), ("table", tables, TIDY_TABLES)):
         for name in wanted:
             if name not in known:
@@ -59,95 +61,74 @@ def write_tidy(
     names = [run.folder.resolve().name for run in runs]
     if len(set(names)) < len(names):
         raise InvalidInput("Runs in one table need names of their own.", received=names)
-    pyarrow = require("pyarrow", "export", "to write Parquet") if form == "parquet" else None
+    if form == "parquet":
+        require("pyarrow", "export", "to write Parquet")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    read = [
-        {table.name: _flat_parts(table, name, run) for table in read_tables(run.measurements, run.probe).values()}
-        for run, name in zip(runs, names, strict=True)
-    ]
-    write = _write_csv if pyarrow is None else _write_parquet
+    read = [_frames(run, name, tables) for run, name in zip(runs, names, strict=True)]
+    write = _write_csv if form == "csv" else _write_parquet
     paths: list[Path] = []
-    written: list[Table] = []
-    for name, table in empty_tables().items():
-        found = [parts[name] for parts in read if name in parts and name in tables]
+    described = []
+    for table in TABLES.values():
+        found = [frames[table.name] for frames in read if table.name in frames]
         if found:
-            written.append(table)
-            paths.append(folder / f"{name}.{form}")
-            write_atomically(paths[-1], partial(write, table=table, parts=itertools.chain.from_iterable(found)))
-    if pyarrow is None:
-        paths.append(_write_dictionary(folder / "columns.csv", written))
+            columns = _columns(table)
+            frame = pd.concat(found, ignore_index=True).reindex(columns=[column.name for column in columns])
+            described += [(table.name, column.name, column.units, column.long_name) for column in columns]
+            paths.append(folder / f"{table.name}.{form}")
+            write_atomically(paths[-1], partial(write, frame=frame, columns=columns, description=table.description))
+    if form == "csv":
+        paths.append(folder / "columns.csv")
+        frame = pd.DataFrame(described, columns=["table", "column", "units", "meaning"])
+        write_atomically(paths[-1], partial(_write_csv, frame=frame))
     return paths
 
 
 def _columns(table: Table) -> tuple[Column, ...]:
     """All columns of a tidy table: when, the other keys, the quantities."""
-    keys = tuple(Column(key, "number of the bin" if key == "bin" else "", "") for key in _other_keys(table))
+    keys = [Column(key, "number of the bin" if key == "bin" else "", "") for key in table.keys if key != "measurement"]
     return (*(_WHEN if "measurement" in table.keys else _WHEN[:1]), *keys, *table.columns)
 
 
-def _other_keys(table: Table) -> tuple[str, ...]:
-    return tuple(key for key in table.keys if key != "measurement")
-
-
-def _flat_parts(table: Table, name: str, run: RunFolder) -> Iterator[dict[str, np.ndarray]]:
-    """The columns of each block of a table, all of one length."""
+def _frames(run: RunFolder, name: str, tables: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """The tables of a run, with its name and times in place of the measurements' numbers."""
     steps = np.array([m.step for m in run.measurements], np.int64)
     epochs = np.array([m.epoch for m in run.measurements], np.float64)
-    for block in table.blocks:
-        part = dict(table.flat(block))
-        length = math.prod(block.shape(table.keys))
-        when: dict[str, np.ndarray] = {"run": np.full(length, name)}
-        if "measurement" in part:
-            index = part.pop("measurement")
-            when |= {"step": steps[index], "epoch": epochs[index]}
-        yield when | part
+    frames = {}
+    for table, frame in read_frames(run.measurements, run.probe).items():
+        if table in tables:
+            if "measurement" in frame:
+                index = frame.pop("measurement").to_numpy()
+                frame.insert(0, "step", steps[index])
+                frame.insert(1, "epoch", epochs[index])
+            frame.insert(0, "run", name)
+            frames[table] = frame
+    return frames
 
 
-def _write_csv(file: BinaryIO, table: Table, parts: Iterable[dict[str, np.ndarray]]) -> None:
-    names = [column.name for column in _columns(table)]
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(names)
-    for part in parts:
-        rows.writerows(zip(*(_cells(part[name]) for name in names), strict=True))
-    text.detach()  # flushes, and leaves the file open
+def _write_csv(file: BinaryIO, frame: pd.DataFrame, **_: Any) -> None:
+    cells = {name: _harmless(values) if _is_text(values) else values for name, values in frame.items()}
+    single = {name: np.float64 for name, values in frame.items() if values.dtype == np.float32}  # with all digits
+    frame.assign(**cells).astype(single).to_csv(file, index=False, lineterminator="\n", encoding="utf-8")
 
 
-def _cells(values: np.ndarray) -> list[Any]:
-    if values.dtype.kind != "f":
-        return values.tolist()
-    return ["" if math.isnan(value) else value for value in values.tolist()]
+def _is_text(values: pd.Series) -> bool:
+    return values.dtype.kind not in "iufb"
 
 
-def _write_parquet(file: BinaryIO, table: Table, parts: Iterable[dict[str, np.ndarray]]) -> None:
+def _harmless(values: pd.Series) -> pd.Series:
+    return values.map(lambda text: f"'{text}" if str(text).startswith(_FORMULAS) else text)
+
+
+def _write_parquet(file: BinaryIO, frame: pd.DataFrame, columns: Sequence[Column], description: str) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = _columns(table)
-    chunks: dict[str, list[Any]] = {column.name: [] for column in columns}
-    for part in parts:
-        for name, values in part.items():
-            array = pa.array(values)
-            chunks[name].append(array.dictionary_encode() if values.dtype.kind == "U" else array)
-    fields = []
+    arrays, fields = [], []
     for column in columns:
-        kinds = {array.type for array in chunks[column.name]}
-        kind = kinds.pop() if len(kinds) == 1 else pa.float64()  # whole numbers, where some are missing
-        chunks[column.name] = [array.cast(kind) for array in chunks[column.name]]
+        values = frame[column.name]
+        array = pa.array(values.to_list()).dictionary_encode() if _is_text(values) else pa.array(values.to_numpy())
         metadata = {key: text for key, text in (("units", column.units), ("long_name", column.long_name)) if text}
-        fields.append(pa.field(column.name, kind, metadata=metadata))
-    schema = pa.schema(fields, {"description": table.description})
-    arrays = [pa.chunked_array(chunks[column.name]) for column in columns]
-    pq.write_table(pa.Table.from_arrays(arrays, schema=schema).unify_dictionaries(), file)
-
-
-def _write_dictionary(path: Path, tables: Sequence[Table]) -> Path:
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["table", "column", "units", "meaning"])
-    for table in tables:
-        for column in _columns(table):
-            rows.writerow([table.name, column.name, column.units, column.long_name])
-    write_atomically(path, lambda file: file.write(text.getvalue().encode()))
-    return path
+        arrays.append(array)
+        fields.append(pa.field(column.name, array.type, metadata=metadata))
+    pq.write_table(pa.Table.from_arrays(arrays, schema=pa.schema(fields, {"description": description})), file)

@@ -10,6 +10,7 @@ from tfstiff.records import RunFolder, open_run
 
 if TYPE_CHECKING:
     import keras
+    import pandas
     import xarray
 
 
@@ -18,14 +19,16 @@ class Run(RunFolder):
     """A run read from its folder, and what can be made of it. Nothing is read before it is asked for."""
 
     def to_xarray(self) -> xarray.Dataset:
-        """All that was measured, as one xarray data set: see `tfstiff.export.as_dataset`.
-
-        Raises:
-            InvalidInput: xarray is not installed.
-        """
+        """All that was measured, as one xarray data set: see `tfstiff.export.as_dataset`."""
         from tfstiff.export import as_dataset
 
         return as_dataset(self)
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """A row a measurement and pair set: when, losses, stiffness with standard errors, ξ, the half's statistics."""
+        from tfstiff.export import measurement_frame
+
+        return measurement_frame(self.measurements)
 
     def model_at(self, step: int) -> keras.Model:
         """The model as it was at a step, of a run that kept its models.
