@@ -25,6 +25,8 @@ _HOMES = {  # a name and its module must differ: an imported module takes the pl
     "Measurement": "records",
     # errors
     "TfstiffError": "errors",
+    "InvalidInput": "errors",
+    "UnsupportedModel": "errors",
 }
 
 __all__ = sorted([*_HOMES, "__version__"])

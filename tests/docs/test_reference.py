@@ -31,7 +31,8 @@ def test_the_generated_pages_are_up_to_date(page):
 def test_all_public_names_are_in_the_reference():
     page = (DOCS / "reference" / "api.md").read_text(encoding="utf-8")
     named = set(re.findall(r"^### `tfstiff\.([\w.]+)`$", page, re.MULTILINE))
-    homes = {"Measurement": "records.Measurement", "TfstiffError": "errors.TfstiffError"}
+    homes = {name: f"errors.{name}" for name in ("TfstiffError", "InvalidInput", "UnsupportedModel")}
+    homes["Measurement"] = "records.Measurement"
     expected = {homes.get(name, name) for name in tfstiff.__all__} - {"__version__"}
     assert expected <= named
 

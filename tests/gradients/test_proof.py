@@ -58,7 +58,7 @@ RIGHT = operations._RULES["MatMul"]
 WRONG = {
     wrong_factor: "do not sum",
     wrong_sign: "do not sum",
-    wrong_example: "do not sum",  # for its scale is that of another example
+    wrong_example: "not each example's own",
     wrong_entries: "do not sum",
     too_many_rows: "rows are not laid out",
     not_finite: "do not sum",
@@ -85,6 +85,19 @@ def test_a_wrong_rule_is_refused_where_no_other_path_is_wanted(rule, register):
             gradient_gram(model, x, y, loss=SOFTMAX, options=GradientOptions(method="structured"))
 
 
+def test_rows_that_do_not_fit_send_their_own_weight_alone_to_the_generic_path(register):
+    def only_first_wrong(use):
+        return too_many_rows(use) if use.weight.shape == (4, 5) else RIGHT(use)
+
+    register("MatMul", overwrite=True)(only_first_wrong)
+    model = dense_net()
+    x, y = labelled((4,), 12)
+    with pytest.warns(UserWarning, match=r"vectorized \(sequential\S*/dense\S*/kernel: rows are not laid out"):
+        gram = gradient_gram(model, x, y, loss=SOFTMAX)
+    assert plan_for(model, x, y, loss=SOFTMAX)._generic.keys() == {0}
+    assert relative_error(gram, oracle(dense_net, model, x, y)) < 1e-5
+
+
 def test_one_example_is_no_proof(register):
     """A rule that gives rows to the wrong example is right on one."""
     register("MatMul", overwrite=True)(wrong_example)
@@ -92,13 +105,13 @@ def test_one_example_is_no_proof(register):
     x, y = labelled((4,), 12)
     expected = oracle(dense_net, model, x, y)
     assert relative_error(gradient_gram(model, x[:1], y[:1], loss=SOFTMAX), expected[:1, :1]) < 1e-5
-    with pytest.warns(UserWarning, match="do not sum"):
+    with pytest.warns(UserWarning, match="not each example's own"):
         gram = gradient_gram(model, x, y, loss=SOFTMAX)
     assert relative_error(gram, expected) < 1e-5
 
 
 def test_rows_given_to_the_wrong_example_that_sum_right(register):
-    """Under a loss whose gradient is as large for every example, scales do not show it."""
+    """Under a loss whose gradient is as large for every example, not even the scales differ."""
 
     def build():
         return sequential((4,), layers.Dense(5, activation="tanh"), layers.Dense(1))
@@ -110,7 +123,7 @@ def test_rows_given_to_the_wrong_example_that_sum_right(register):
     model = build()
     x, y = labelled((4,), 12)
     y = 10.0 * np.sign(y - 0.5)[:, None]
-    with pytest.warns(UserWarning, match="kernel: gradients differ from those of single examples"):
+    with pytest.warns(UserWarning, match="kernel: per-example gradients are not each example's own"):
         gram = gradient_gram(model, x, y, loss=absolute)
     gradients = reference_gradients(float64_twin(build, model), x, y, absolute)
     assert relative_error(gram, gradients @ gradients.T) < 1e-5
@@ -174,7 +187,7 @@ def test_a_wrong_rule_behind_a_gate_is_caught_when_it_opens(register):
     x, y = labelled((4,), 12)
     assert relative_error(gradient_gram(model, x, y, loss=SOFTMAX), oracle(gated_net, model, x, y)) < 1e-5
     model.layers[0].gate.assign(0.5)
-    with pytest.warns(UserWarning, match="inner: per-example gradients do not sum"):
+    with pytest.warns(UserWarning, match="inner: per-example gradients are not"):
         gram = gradient_gram(model, x, y, loss=SOFTMAX)
     assert relative_error(gram, oracle(gated_net, model, x, y)) < 1e-5
 
@@ -192,7 +205,7 @@ def test_a_wrong_rule_that_only_the_other_examples_show(register):
     model = build()
     x, y = labelled((4,), 12)
     x[:5] = 0
-    with pytest.warns(UserWarning, match="do not sum"):
+    with pytest.warns(UserWarning, match="not each example's own"):
         gram = gradient_gram(model, x[:5], y[:5], x[5:], y[5:], loss=SOFTMAX)
     assert relative_error(gram, oracle(build, model, x, y)[:5, 5:]) < 1e-5
 
@@ -216,7 +229,7 @@ def test_examples_that_interact(where, method):
     x, y = labelled((4,), 12)
     gradient_gram(model, x[:1], y[:1], loss=loss, method=method)  # one alone has nothing to interact with
     for _ in range(2):
-        with pytest.raises(UnsupportedModel, match="do not sum" if method == "structured" else "single examples"):
+        with pytest.raises(UnsupportedModel, match="changing the other examples of a batch changes the loss"):
             gradient_gram(model, x, y, loss=loss, method=method)
 
 
@@ -276,16 +289,26 @@ def test_a_weight_that_is_in_the_products_twice(form):
     x, y = labelled((30,), 12)
     plan = plan_for(model, x, y, loss=SOFTMAX)
     part = plan.parts[0]
-    layout, factors = part.layout, part.compute(x, y)
+    layout = part.layout
     weights = layout.outers[0]
     size = sum(layout.sizes[weight] for weight in weights)
-    again = factors.outers[0] if form == "outers" else tf.zeros([12, size])
+
+    def more(trace):
+        factors = trace.factors
+        again = factors.outers[0] if form == "outers" else tf.zeros([tf.shape(factors.losses)[0], size])
+        return trace._replace(factors=factors._replace(**{form: (*getattr(factors, form), again)}))
+
     doubled = layout._replace(**{form: (*getattr(layout, form), weights)})
-    if form == "outers":
-        doubled = doubled._replace(fixed=(*layout.fixed, False))
-    more = factors._replace(**{form: (*getattr(factors, form), again)})
-    candidate = SimpleNamespace(compute=lambda x, y: more, layout=doubled)
-    verdict = proof.compare(candidate, plan._batch_gradient, range(len(layout.sizes)), x, y, seed=0)
+    with part.traced.factors.losses.graph.as_default():
+        traced = more(part.traced)
+    candidate = SimpleNamespace(
+        layout=doubled,
+        traced=traced,
+        trace=lambda *arguments: more(part.trace(*arguments)),
+        **{name: getattr(part, name) for name in ("signature", "groups", "differentiated")},
+    )
+    checked = proof.Proof(candidate, [weight.shape for weight in model.trainable_weights])
+    verdict = checked.compare(range(len(layout.sizes)), *proof.drawn(x, y, 0), seed=0)
     assert {verdict.wrong[weight] for weight in weights} == {"it is in the products twice"}
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import keras
 
 from tfstiff._options import takes
+from tfstiff.gradients.gradient_plan import GradientPlan
 from tfstiff.gradients.objective import ObjectiveFunction
 from tfstiff.gradients.options import GradientOptions
-from tfstiff.gradients.plan import GradientPlan, plan_for
+from tfstiff.gradients.plan import plan_for
 from tfstiff.gradients.reference import Reference
 
 

@@ -13,9 +13,10 @@ import tensorflow as tf
 from tfstiff._options import takes
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.gradient_factors import GradientFactors
+from tfstiff.gradients.gradient_plan import GradientPlan
 from tfstiff.gradients.objective import ObjectiveFunction
 from tfstiff.gradients.options import GradientOptions
-from tfstiff.gradients.plan import GradientPlan, default_chunk_size, plan_for
+from tfstiff.gradients.plan import default_chunk_size, plan_for
 
 _ROWS_TOGETHER = 64  # of a Gram matrix in double precision
 

@@ -119,6 +119,15 @@ def check_model(model: Any, x: Any, y: Any = None, objective: Objective | None =
             received=keras.backend.backend(),
             remedy="Set the environment variable KERAS_BACKEND=tensorflow before Keras is imported.",
         )
+    if (objective is None or objective.loss is not None) and type(model).call in (
+        keras.Model.call,
+        keras.layers.Layer.call,
+    ):
+        raise UnsupportedModel(
+            "The model has no method `call`, so there are no predictions to take a loss of.",
+            received=type(model),
+            remedy="Pass objective=, a function (model, x, y) -> losses (n,) of what its train_step minimises.",
+        )
     if not model.built:
         one_x, one_y = tf.nest.map_structure(lambda array: tf.convert_to_tensor(array[:1]), (x, () if y is None else y))
         if objective is None or objective.loss is not None:

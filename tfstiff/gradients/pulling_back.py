@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from tfstiff.gradients.uses import made_again
+from tfstiff.gradients.vectorizing import vectorized_map
 
 # Operations whose output entries depend on the entries of the inputs in the same place.
 _ELEMENTWISE = frozenset({
@@ -97,7 +98,7 @@ class PullBack:
             return {weight: tf.add_n(parts) for weight, parts in pulled.items()}
 
         gradients = [item.gradient for item, _ in group]
-        return tf.vectorized_map(one, gradients, fallback_to_while_loop=False)
+        return vectorized_map(one, gradients)
 
     def _by_weight(self, copy: _Copy, gradients: Sequence[tf.Tensor | None]) -> dict[int, tf.Tensor]:
         """Gradients with respect to the copy's reads, flat, added up for each weight."""

@@ -5,20 +5,19 @@ Each computes the same `GradientFactors` with all gradients formed, for a subset
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfstiff._keras import variable_of
-from tfstiff.errors import UnsupportedModel
-from tfstiff.gradients.gradient_factors import GradientFactors, Layout, gradients_by_weight
+from tfstiff.gradients.gradient_factors import GradientFactors, Layout
+from tfstiff.gradients.proof import TOLERANCE
 from tfstiff.gradients.structured import Forward
-
-_EAGER_CALLS = 8  # what two draws of the proof take
+from tfstiff.gradients.vectorizing import checked_vectorization, copies_of_one, vectorized_map
 
 
 class Reference:
@@ -40,7 +39,11 @@ class Reference:
         self._forward = forward
         self._weights = [variable_of(weights[index]) for index in subset]
         self.dtypes = tuple(variable_of(weight).dtype for weight in weights)
-        self.compute = tf.function(self._factors, input_signature=signature, autograph=False)
+        self._signature = signature
+        self.compute = self._compiled()
+
+    def _compiled(self) -> Any:
+        return tf.function(self._factors, input_signature=self._signature, autograph=False)
 
     @property
     def bytes_per_example(self) -> tuple[int, int]:
@@ -63,86 +66,73 @@ class Reference:
         return flat
 
 
-class BatchGradient(Reference):
-    """The gradient of the summed losses. On a batch of one example it is that example's gradient."""
+class Loop(Reference):
+    """`method="loop"`: one tape per example. Slow and obviously right."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._calls = 0
-
-    def gradients(self, x: Any, y: Any) -> list[tf.Tensor]:
-        """The gradient (1, size) of every weight. The first few calls run eagerly: tracing costs more than they do."""
-        self._calls += 1
-        compute = self._factors if self._calls <= _EAGER_CALLS else self.compute
-        return gradients_by_weight(compute(x, y), self.layout)
+        self._one = self.compute
+        self._copies = copies_of_one(self._one.get_concrete_function().graph)
+        self.compute = self._one_by_one
 
     def _factors(self, x: Any, y: Any) -> GradientFactors:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._weights)
             losses, predictions = self._forward(x, y)
-            total = tf.reduce_sum(losses)
-        return _factors(self._flat(tape.gradient(total, self._weights), 1, losses), losses, predictions)
-
-
-class Loop(BatchGradient):
-    """`method="loop"`: one tape per example. Slow and obviously right."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.batch_gradient = self.compute
-        self.compute = self._one_by_one
+            first = losses[0]
+        gradients = self._flat(tape.gradient(first, self._weights), 1, losses)
+        return _factors(gradients, *tf.nest.map_structure(lambda tensor: tensor[:1], (losses, predictions)))
 
     def _one_by_one(self, x: Any, y: Any) -> GradientFactors:
         count = int(tf.nest.flatten(x)[0].shape[0])
         single = []
         for index in range(count):
-            one_x, one_y = tf.nest.map_structure(lambda tensor, i=index: tensor[i : i + 1], (x, y))
-            single.append(self.batch_gradient(one_x, one_y))
+            one = tf.nest.map_structure(lambda tensor, i=index: tf.repeat(tensor[i : i + 1], self._copies, 0), (x, y))
+            single.append(self._one(*one))
         return tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), *single)
 
 
 class Jacobian(Reference):
     """`method="jacobian"`: `GradientTape.jacobian` of the vector of losses. Work and memory grow as n² in a chunk."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.compute.get_concrete_function()
+
     def _factors(self, x: Any, y: Any) -> GradientFactors:
+        count = tf.shape(tf.nest.flatten(x)[0])[0]
+        more = tf.cast(count == 1, tf.int32)  # a single example is taken twice
+        x, y = tf.nest.map_structure(lambda tensor: tf.concat([tensor, tensor[:more]], 0), (x, y))
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._weights)
             losses, predictions = self._forward(x, y)
-        jacobians = tape.jacobian(losses, self._weights)
-        return _factors(self._flat(jacobians, tf.shape(losses)[0], losses), losses, predictions)
+        with checked_vectorization():
+            jacobians = self._flat(tape.jacobian(losses, self._weights), tf.shape(losses)[0], losses)
+        return _factors(*tf.nest.map_structure(lambda tensor: tensor[:count], (jacobians, losses, predictions)))
 
 
 class Vectorized(Reference):
-    """`method="vectorized"`: `tf.vectorized_map` of a one-example tape.
-
-    Raises:
-        UnsupportedModel: The vectorised graph holds an operation that corrupts memory on CPU (tensorflow issue 117700).
-    """
+    """`method="vectorized"`: `tf.vectorized_map` of a one-example tape."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        logger = tf.get_logger()
-        level = logger.level
-        # Where vectorising fails, TensorFlow logs the whole graph; the error says enough.
-        logger.setLevel(logging.CRITICAL)
-        try:
-            graph = self.compute.get_concrete_function().graph
-        finally:
-            logger.setLevel(level)
-        _refuse_broadcast_products(graph)
+        self._copies = 1
+        self._copies = copies_of_one(self.compute.get_concrete_function().graph)
+        if self._copies > 1:
+            self.compute = self._compiled()
+            self.compute.get_concrete_function()
 
     def _factors(self, x: Any, y: Any) -> GradientFactors:
         def one(example: Any) -> Any:
-            one_x, one_y = tf.nest.map_structure(lambda tensor: tensor[None], example)
+            one_x, one_y = tf.nest.map_structure(lambda tensor: tf.repeat(tensor[None], self._copies, 0), example)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(self._weights)
                 losses, predictions = self._forward(one_x, one_y)
-                total = tf.reduce_sum(losses)
-            flat = [block[0] for block in self._flat(tape.gradient(total, self._weights), 1, losses)]
-            return flat, losses[0], tf.nest.map_structure(lambda output: output[0], predictions)
+                first = losses[0]
+            flat = [block[0] for block in self._flat(tape.gradient(first, self._weights), 1, losses)]
+            return flat, first, tf.nest.map_structure(lambda output: output[0], predictions)
 
-        blocks, losses, predictions = tf.vectorized_map(one, (x, y))
-        return _factors(blocks, losses, predictions)
+        return _factors(*vectorized_map(one, (x, y), may_loop=True))
 
 
 def _factors(blocks: Sequence[tf.Tensor], losses: tf.Tensor, predictions: Any) -> GradientFactors:
@@ -151,17 +141,23 @@ def _factors(blocks: Sequence[tf.Tensor], losses: tf.Tensor, predictions: Any) -
     return GradientFactors(tuple(blocks), (), ones, ones, losses, predictions)
 
 
-def _refuse_broadcast_products(graph: tf.Graph) -> None:
-    for operation in graph.get_operations():
-        if operation.type.startswith("BatchMatMul"):
-            first, second = (tensor.shape for tensor in operation.inputs)
-            if (
-                first.rank is None
-                or second.rank is None
-                or (max(first.rank, second.rank) >= 4 and first[:-2].as_list() != second[:-2].as_list())
-            ):
-                raise UnsupportedModel(
-                    "Vectorising this model over examples creates a broadcasting matrix product, which corrupts memory "
-                    "in TensorFlow on CPU (tensorflow issue 117700).",
-                    remedy='Use method="auto" or method="loop".',
-                )
+def differing_rows(candidate: Reference, loop: Loop, x: Any, y: Any) -> dict[int, str]:
+    """By weight: by how much its gradients of two examples differ from those of one-example tapes, where they do.
+
+    Args:
+        candidate: Computes gradients of the same weights.
+        loop: One tape per example.
+        x: At least two examples.
+        y: Their targets.
+    """
+    x, y = tf.nest.map_structure(lambda tensor: tensor[:2], (x, y))
+    factors = [part.compute(x, y) for part in (candidate, loop)]
+    found, expected = ([block.numpy().astype(np.float64) for block in part.formed] for part in factors)
+    relative, noise = max(TOLERANCE[dtype] for dtype in (*loop.dtypes, factors[1].losses.dtype))
+    whole = np.sqrt(sum((block**2).sum() for block in expected))
+    wrong = {}
+    for (index,), block, right in zip(loop.layout.formed, found, expected, strict=True):
+        difference = np.linalg.norm(block - right)
+        if not difference <= relative * np.linalg.norm(right) + noise * whole and np.isfinite(right).all():
+            wrong[index] = f"gradients differ from those of single examples (by {difference:.2g})"
+    return wrong

@@ -8,17 +8,18 @@ depends on no other example's rows. A rule for each operation (`operations`) tur
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from tfstiff._keras import variable_of
-from tfstiff.gradients.factors import Factor, Outer, formed_sum, in_precision, merge
+from tfstiff.gradients.bias_join import OTHER, role_of, with_biases
+from tfstiff.gradients.costs import Cost, cost_of, cost_of_forming, peak_row_bytes, row_bytes
+from tfstiff.gradients.factors import Factor, formed_sum, in_precision, merge
 from tfstiff.gradients.gradient_factors import GradientFactors, Layout, inverse_scales, no_gradients, squared_norms
 from tfstiff.gradients.operations import NoRule, Use, apply_rule
 from tfstiff.gradients.pulling_back import Derived, PullBack
@@ -28,34 +29,21 @@ from tfstiff.gradients.uses import UseSite, VariableDependence, find_uses, is_vi
 # (n, n) result all the same.
 _SMALL = 512
 
-# What a weight is to the output of an operation that it meets examples at.
-_KERNEL, _BIAS, _OTHER = "kernel", "bias", "other"
-
-# Operations whose outputs are their inputs, perhaps of another shape.
-_VIEWS = ("Identity", "Reshape", "ExpandDims", "Squeeze", "StopGradient", "PreventGradient")
-
 Forward = Callable[[Any, Any], tuple[tf.Tensor, Any]]  # (x, y) -> per-example losses (n,), predictions
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What the gradients of some weights cost.
+class Trace(NamedTuple):
+    """What is traced.
 
     Attributes:
-        weights: Their indices.
-        operations: By type: at how many operations they meet examples.
-        form: `formed`, `factors` or `lookup`; the last two with the number of positions.
-        for_each_pair: Multiply-adds of one product of gradients.
-        for_each_example: Multiply-adds of forming one gradient.
-        bytes_for_each_example: What is held.
+        factors: What is measured.
+        formed: The gradients that are formed, before the small ones are laid side by side.
+        batch: The gradients of the sum of the examples' scaled losses, as TensorFlow takes them.
     """
 
-    weights: tuple[int, ...]
-    operations: Mapping[str, int]
-    form: str
-    for_each_pair: int
-    for_each_example: int
-    bytes_for_each_example: int
+    factors: GradientFactors
+    formed: tuple[tf.Tensor, ...]
+    batch: tuple[tf.Tensor, ...]
 
 
 class Structured:
@@ -72,6 +60,8 @@ class Structured:
         layout: Where each weight is in the factors.
         missing: By weight index, why its per-example gradients cannot be had in this way.
         costs: What is computed for each weight, or for several together.
+        groups: For each tensor of `Trace.formed`: the indices of its weights.
+        differentiated: For each tensor of `Trace.batch`: the index of its weight.
     """
 
     def __init__(
@@ -82,80 +72,109 @@ class Structured:
         num_examples: int,
         exclude: Collection[int] = (),
     ) -> None:
+        self.signature = signature
         self.missing: dict[int, str] = {}
         self.costs: list[Cost] = []
         self._uses: dict[int, list[tuple[str, int]]] = {}  # by weight: operations, and multiply-adds of forming
         self._weights = weights
         self._num_examples = num_examples
         self._exclude = frozenset(exclude)
-        sizes = tuple(math.prod(weight.shape) for weight in weights)
-        self.layout = Layout((), (), (), sizes)
+        self._forward = forward
+        self.layout = Layout((), (), (), tuple(math.prod(weight.shape) for weight in weights))
+        self.groups: tuple[tuple[int, ...], ...] = ()
+        self.differentiated: tuple[int, ...] = ()
 
-        @tf.function(input_signature=signature, autograph=False)
-        def compute(x: Any, y: Any) -> GradientFactors:
-            losses, predictions = forward(x, y)
-            outputs = [output for output in tf.nest.flatten(predictions) if output.dtype.is_floating]
-            scales = inverse_scales(_largest(tf.gradients(losses, outputs), losses))
-            factors = {
-                weights: in_precision(factor, losses.dtype)
-                for weights, factor in self._gradients(tf.nest.flatten((x, y)), losses, scales).items()
-            }
-            outers = {weights: factor for weights, factor in factors.items() if not tf.is_tensor(factor)}
-            formed = _side_by_side({w: factor for w, factor in factors.items() if tf.is_tensor(factor)})
-            if not factors:
-                formed = {(): no_gradients(losses)}
-            depends = VariableDependence()
-            fixed = tuple(not depends(factor.rows) for factor in outers.values())
-            self.layout = Layout(tuple(formed), tuple(outers), fixed, sizes)
-            self.costs = [self._cost(weights, factor) for weights, factor in factors.items()]
-            pairs = tuple((factor.rows, factor.columns) for factor in outers.values())
-            return GradientFactors(
-                tuple(formed.values()),
-                pairs,
-                squared_norms(tuple(formed.values()), pairs, losses),
-                scales,
-                losses,
-                predictions,
-            )
+        self._trace = tf.function(
+            self._traced, input_signature=(*signature, tf.TensorSpec([None], tf.float64)), autograph=False
+        )
+        self.compute = tf.function(self._computed, input_signature=signature, autograph=False)
+        self.compute.get_concrete_function()
 
-        self.compute = compute
-        compute.get_concrete_function()
+    def _computed(self, x: Any, y: Any) -> GradientFactors:
+        ones = tf.ones([tf.shape(tf.nest.flatten(x)[0])[0]], tf.float64)
+        return self._trace(x, y, ones).factors
+
+    def trace(self, x: Any, y: Any, coefficients: tf.Tensor) -> Trace:
+        """All that was traced, to be called in another traced function: what is not used there is not computed.
+
+        Args:
+            x: Inputs.
+            y: Targets.
+            coefficients: (n,) float64: what each example's loss is multiplied by, before it is differentiated.
+        """
+        return self._trace(x, y, coefficients)
+
+    @property
+    def traced(self) -> Trace:
+        """What was traced, as tensors of its graph."""
+        found: Trace = self._trace.get_concrete_function().structured_outputs
+        return found
+
+    @property
+    def graph(self) -> tf.Graph:
+        """The traced graph."""
+        return self._trace.get_concrete_function().graph
+
+    @property
+    def has_fixed_outputs(self) -> bool:
+        """Whether all sizes of an example's outputs are known."""
+        outputs = [output for output in tf.nest.flatten(self.traced.factors.predictions) if tf.is_tensor(output)]
+        return all(output.shape.rank is not None and None not in output.shape[1:].as_list() for output in outputs)
+
+    def _traced(self, x: Any, y: Any, coefficients: tf.Tensor) -> Trace:
+        losses, predictions = self._forward(x, y)
+        outputs = [output for output in tf.nest.flatten(predictions) if output.dtype.is_floating]
+        scales = inverse_scales(_largest(tf.gradients(losses, outputs), losses))
+        upstream = scales * tf.cast(coefficients, losses.dtype)
+        found, batch = self._gradients(tf.nest.flatten((x, y)), losses, upstream)
+        apart = {weights: in_precision(factor, losses.dtype) for weights, factor in found.items()}
+        outers = {weights: factor for weights, factor in apart.items() if not tf.is_tensor(factor)}
+        formed = _side_by_side({weights: factor for weights, factor in apart.items() if tf.is_tensor(factor)})
+        if not apart:
+            formed = {(): no_gradients(losses)}
+        depends = VariableDependence()
+        fixed = tuple(not depends(factor.rows) for factor in outers.values())
+        self.layout = Layout(tuple(formed), tuple(outers), fixed, self.layout.sizes)
+        self.costs = [
+            cost_of(weights, factor, [use for weight in weights for use in self._uses[weight]], self.layout.sizes)
+            for weights, factor in apart.items()
+        ]
+        pairs = tuple((factor.rows, factor.columns) for factor in outers.values())
+        norms = squared_norms(tuple(formed.values()), pairs, losses)
+        factors = GradientFactors(tuple(formed.values()), pairs, norms, scales, losses, predictions)
+        self.groups = tuple(weights for weights, factor in apart.items() if tf.is_tensor(factor))
+        self.differentiated = tuple(batch)
+        return Trace(factors, tuple(apart[weights] for weights in self.groups), tuple(batch.values()))
 
     @cached_property
     def bytes_per_example(self) -> tuple[int, int]:
         """Bytes that the factors of one example take, and about those that are alive at a time on the way."""
-        traced = self.compute.get_concrete_function()
-        factors = traced.structured_outputs
+        factors = self.traced.factors
         outputs = tf.nest.flatten((factors.formed, factors.outers))
-        return sum(map(_row_bytes, outputs)), _peak_row_bytes(traced.graph)
-
-    def _cost(self, weights: tuple[int, ...], factor: Factor) -> Cost:
-        uses = [use for weight in weights for use in self._uses[weight]]
-        operations = dict(Counter(name for name, _ in uses))
-        if tf.is_tensor(factor):
-            size = sum(self.layout.sizes[weight] for weight in weights)
-            return Cost(weights, operations, "formed", size, sum(cost for _, cost in uses), _row_bytes(factor))
-        positions = factor.columns.shape[1]
-        name = "factors" if isinstance(factor, Outer) else "lookup"
-        form = f"{name}, {positions} position{'s' if positions > 1 else ''}"
-        held = _row_bytes(factor.rows) + _row_bytes(factor.columns)
-        return Cost(weights, operations, form, factor.cost_of_pair, 0, held)
+        return sum(map(row_bytes, outputs)), peak_row_bytes([*outputs, factors.losses])
 
     def _handles(self, graph: tf.Graph) -> list[tf.Tensor]:
         return [graph.capture(variable_of(weight).handle) for weight in self._weights]
 
     def _gradients(
-        self, examples: Sequence[tf.Tensor], losses: tf.Tensor, scales: tf.Tensor
-    ) -> dict[tuple[int, ...], Factor]:
-        """By weights (of one factor): their per-example gradients.
+        self, examples: Sequence[tf.Tensor], losses: tf.Tensor, upstream: tf.Tensor
+    ) -> tuple[dict[tuple[int, ...], Factor], dict[int, tf.Tensor]]:
+        """By weights (of one factor) their per-example gradients, and by weight the gradient of the batch.
 
         Weights on which no loss depends are left out: theirs are zero.
+
+        Args:
+            examples: Tensors that hold example data.
+            losses: (n,).
+            upstream: (n,) what each loss is multiplied by.
         """
         graph = losses.graph
         handles = self._handles(graph)
         sites = [site for site in find_uses(graph, examples, handles, losses) if not site.weights <= self._exclude]
         outputs = [site.operation.outputs[0] for site in sites]
-        deltas = tf.gradients(losses, outputs, scales) if outputs else []
+        wanted = [index for index in range(len(handles)) if index not in self._exclude]
+        gradients = tf.gradients(losses, [*outputs, *(handles[index] for index in wanted)], upstream)
+        deltas, totals = gradients[: len(outputs)], gradients[len(outputs) :]
         factors: dict[int, list[Factor]] = defaultdict(list)
         # By recipe: an unrolled layer computes the same tensor from its weights again at every step.
         derived: dict[str, tuple[tf.Tensor, frozenset[int], list[Factor]]] = {}
@@ -171,13 +190,16 @@ class Structured:
             except NoRule as reason:
                 self.missing.update(dict.fromkeys(site.weights, str(reason)))
                 continue
+            except Exception as error:  # a rule that meets what it was not made for
+                self.missing.update(dict.fromkeys(site.weights, f"{site.operation.type}: {error}"))
+                continue
             tensor = site.operation.inputs[site.operand]
             for weight in site.weights:
-                self._uses[weight].append((site.operation.type, _cost_of_forming(site, factor)))
+                self._uses[weight].append((site.operation.type, cost_of_forming(site, factor)))
             if len(site.weights) == 1 and is_view(tensor, handles[next(iter(site.weights))]):
                 weight = next(iter(site.weights))
                 factors[weight].append(factor)
-                received[weight].append((delta.name, _role(site)))
+                received[weight].append((delta.name, role_of(site)))
             else:
                 derived.setdefault(recipe(tensor, recipes), (tensor, site.weights, []))[2].append(factor)
         pulled, missing = PullBack(handles)(
@@ -189,13 +211,18 @@ class Structured:
         self.missing.update(missing)
         for weight, gradients in pulled.items():
             factors[weight] += gradients
-            received[weight] += [(gradient.name, _OTHER) for gradient in gradients]
+            received[weight] += [(gradient.name, OTHER) for gradient in gradients]
         merged = {
             weight: merge(factors[weight], self._num_examples)
             for weight in sorted(factors)
             if weight not in self._exclude.union(self.missing)
         }
-        return _with_biases(merged, received, [tuple(weight.shape) for weight in self._weights])
+        batch = {
+            weight: tf.convert_to_tensor(total)
+            for weight, total in zip(wanted, totals, strict=True)
+            if total is not None and weight not in self.missing
+        }
+        return with_biases(merged, received, [tuple(weight.shape) for weight in self._weights]), batch
 
     def _factor(self, site: UseSite, delta: tf.Tensor | tf.IndexedSlices, num_examples: tf.Tensor) -> Factor:
         if len(site.operation.outputs) != 1:
@@ -210,87 +237,6 @@ class Structured:
         delta = tf.convert_to_tensor(delta)
         use = Use(site.operation, site.operand, delta, num_examples, shape, site.places)
         return apply_rule(use)
-
-
-def _cost_of_forming(site: UseSite, factor: Factor) -> int:
-    """Multiply-adds of forming one example's gradient of a use: for each position an outer product, or an addition."""
-    if isinstance(factor, Outer):
-        return math.prod(factor.rows.shape[1:]) * factor.columns.shape[-1]
-    if not tf.is_tensor(factor):
-        return math.prod(factor.columns.shape[1:])
-    is_transposed = "BackpropInput" in site.operation.type
-    output = site.operation.inputs[2] if is_transposed else site.operation.outputs[0]
-    entries = math.prod(size for size in output.shape.as_list() if size)
-    if not site.operation.type.startswith("Conv"):
-        return entries
-    weight = site.operation.inputs[site.operand].shape
-    return entries * math.prod(weight[:-1])
-
-
-def _peak_row_bytes(graph: tf.Graph) -> int:
-    """The most bytes for each example that are alive at a time, where operations run in the order of the graph."""
-    operations = graph.get_operations()
-    last_use = {tensor.name: place for place, operation in enumerate(operations) for tensor in operation.inputs}
-    alive = peak = 0
-    for place, operation in enumerate(operations):
-        alive += sum(map(_own_row_bytes, operation.outputs))
-        peak = max(peak, alive)
-        inputs = {tensor.name: tensor for tensor in operation.inputs}
-        alive -= sum(_own_row_bytes(tensor) for name, tensor in inputs.items() if last_use[name] == place)
-    return peak
-
-
-def _own_row_bytes(tensor: tf.Tensor) -> int:
-    """As `_row_bytes`; 0 for another shape of what is held already."""
-    return 0 if tensor.op.type in _VIEWS else _row_bytes(tensor)
-
-
-def _row_bytes(tensor: tf.Tensor) -> int:
-    """Bytes of a tensor for each entry of its axis of unknown size; 0 for one that has none."""
-    sizes = tensor.shape.as_list() if tensor.shape.rank else []
-    return math.prod(size for size in sizes if size) * tensor.dtype.size if None in sizes else 0
-
-
-def _role(site: UseSite) -> str:
-    """`_KERNEL` where `y_t = x_t W`, `_BIAS` where a weight is added along the last axis of y."""
-    operation = site.operation
-    if operation.type in ("Add", "AddV2") or (
-        operation.type == "BiasAdd" and operation.get_attr("data_format") == b"NHWC"
-    ):
-        return _BIAS
-    transposed = {"MatMul": "transpose_b", "BatchMatMul": "adj_y", "BatchMatMulV2": "adj_y", "BatchMatMulV3": "adj_y"}
-    is_product = operation.type in transposed and site.operand == 1
-    return _KERNEL if is_product and not operation.get_attr(transposed[operation.type]) else _OTHER
-
-
-def _with_biases(
-    factors: dict[int, Factor], received: dict[int, list[tuple[str, str]]], shapes: Sequence[tuple[int, ...]]
-) -> dict[tuple[int, ...], Factor]:
-    """Joins the bias of a layer to the kernel whose output it is added to.
-
-    The bias receives the same output gradients as the kernel, so its gradient is that of one more row of the kernel
-    that always sees a 1, and `(a_i·a_j + 1)(d_i·d_j)` is the product of both: one more entry of a_i instead of a matrix
-    product. Where several kernels receive them, because their outputs are added up, the bias is joined to the first.
-    """
-
-    def is_only(weight: int, role: str) -> bool:
-        return all(found == role for _, found in received[weight])
-
-    biases = {
-        tuple(name for name, _ in received[weight]): weight
-        for weight in factors
-        if len(shapes[weight]) == 1 and is_only(weight, _BIAS)
-    }
-    joined: dict[tuple[int, ...], Factor] = {}
-    for weight, factor in factors.items():
-        if not isinstance(factor, Outer) or not is_only(weight, _KERNEL):
-            continue
-        bias = biases.pop(tuple(name for name, _ in received[weight]), None)
-        if bias is not None and shapes[bias] == (factor.columns.shape[-1],):
-            ones = tf.ones_like(factor.rows[..., :1])
-            joined[weight, bias] = Outer(tf.concat([factor.rows, ones], -1), factor.columns)
-    taken = {weight for weights in joined for weight in weights}
-    return joined | {(weight,): factor for weight, factor in factors.items() if weight not in taken}
 
 
 def _side_by_side(blocks: dict[tuple[int, ...], tf.Tensor]) -> dict[tuple[int, ...], tf.Tensor]:

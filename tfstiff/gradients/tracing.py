@@ -1,4 +1,4 @@
-"""The state in which a model is traced: in the measurement's precision, with no weight hidden in a function or loop."""
+"""How a model is called: as its user calls it, or so that no weight is hidden in a function or loop."""
 
 from __future__ import annotations
 
@@ -27,20 +27,18 @@ class _ComputeIn(keras.DTypePolicy):
 
 
 @contextmanager
-def traceable(model: keras.Model, precision: str = "float32") -> Iterator[None]:
-    """Within it, what is traced of `model` shows every use of its weights; afterwards the model is as it was.
+def as_called(model: keras.Model, precision: str = "float32") -> Iterator[keras.StatelessScope]:
+    """Within it `model` computes what its user has it compute, in `precision`; afterwards the model is as it was.
 
     - Layers compute in `precision`, unless that is "policy": gradients in bfloat16 miss their own batch sum by up to
       10 %. Layers of higher precision keep it.
-    - Loops over time are laid out so that weights meet examples in plain operations (`loops`).
-    - Compiled functions (`tf.function`, and Keras' own around grouped convolutions) run their Python code instead.
-    - What layers assign to their variables (statistics, random state, losses) is dropped.
+    - What layers assign to their variables (statistics, random state, losses) is dropped, so that each call draws the
+      same random numbers. The scope that is returned tells what was assigned.
 
     Raises:
         UnsupportedModel: A layer is quantised, so its weights have no gradient.
     """
-    changed: list[tuple[Any, str, Any]] = []
-    were_eager = tf.config.functions_run_eagerly()
+    changed: list[tuple[Any, Any]] = []
     try:
         for layer in all_layers(model):
             if layer.quantization_mode is not None:
@@ -50,14 +48,32 @@ def traceable(model: keras.Model, precision: str = "float32") -> Iterator[None]:
                     remedy="Measure the model before it is quantised.",
                 )
             if precision != "policy" and tf.as_dtype(layer.compute_dtype).size < tf.as_dtype(precision).size:
-                changed.append((layer, "dtype_policy", layer.dtype_policy))
+                changed.append((layer, layer.dtype_policy))
                 layer.dtype_policy = _ComputeIn(precision, layer.variable_dtype)
+        with keras.StatelessScope() as scope:
+            yield scope
+    finally:
+        for layer, policy in reversed(changed):
+            layer.dtype_policy = policy
+
+
+@contextmanager
+def traceable(model: keras.Model, precision: str = "float32") -> Iterator[keras.StatelessScope]:
+    """As `as_called`, and what is traced of `model` shows every use of its weights.
+
+    - Loops over time are laid out so that weights meet examples in plain operations (`loops`).
+    - Compiled functions (`tf.function`, and Keras' own around grouped convolutions) run their Python code instead.
+    """
+    changed: list[tuple[Any, str, Any]] = []
+    were_eager = tf.config.functions_run_eagerly()
+    try:
+        for layer in all_layers(model):
             if uses_cudnn(layer):  # which puts out zeros under a mask, but the last state as the last output
                 changed += [(layer, name, getattr(layer, name)) for name in ("use_cudnn", "zero_output_for_mask")]
                 layer.use_cudnn, layer.zero_output_for_mask = False, layer.return_sequences
         tf.config.run_functions_eagerly(True)
-        with keras.StatelessScope(), loops_by_rows():
-            yield
+        with as_called(model, precision) as scope, loops_by_rows():
+            yield scope
     finally:
         tf.config.run_functions_eagerly(were_eager)
         for layer, name, value in reversed(changed):
@@ -73,6 +89,18 @@ def compiled() -> Iterator[None]:
         yield
     finally:
         tf.config.run_functions_eagerly(were_eager)
+
+
+@contextmanager
+def unoptimised() -> Iterator[None]:
+    """Within it TensorFlow does not rewrite graphs: that takes longer than to run them twice, as the proof does."""
+    options = tf.config.optimizer.get_experimental_options()
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    try:
+        yield
+    finally:
+        were_off = bool(options.get("disable_meta_optimizer", False))
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": were_off})
 
 
 def coarsest_dtype(model: keras.Model) -> tf.DType:

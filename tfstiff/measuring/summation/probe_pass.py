@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfstiff.gradients.gradient_factors import GradientFactors
+from tfstiff.gradients.gradient_plan import GradientPlan
 from tfstiff.gradients.memory import MemoryPlan
-from tfstiff.gradients.plan import GradientPlan
 from tfstiff.gradients.tiles import Side
 from tfstiff.gradients.tracing import compiled
 from tfstiff.measuring.summation.pair_totals import PairTotals

@@ -1,0 +1,122 @@
+"""One model's per-example gradients: traced and proved once, and used at every measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from tfstiff.gradients.gradient_factors import (
+    GradientFactors,
+    Layout,
+    Outers,
+    gradients_by_weight,
+    inverse_scales,
+    of_weights,
+    squared_norms,
+)
+from tfstiff.gradients.memory import MemoryPlan, plan_memory
+from tfstiff.gradients.products import products, row_products
+from tfstiff.gradients.proved_parts import ProvedParts
+from tfstiff.gradients.reference import Reference
+from tfstiff.gradients.tiles import Pairs, Side, TileSums, reduce_tile, signature_of
+from tfstiff.gradients.tracing import compiled
+
+
+class GradientPlan(ProvedParts):
+    """The per-example gradients of one model under one objective, and their products.
+
+    Args:
+        *arguments: As `ProvedParts` takes them.
+        **options: As `ProvedParts` takes them.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.products, self._row_products = (
+            tf.function(function, reduce_retracing=True, autograph=False) for function in (products, row_products)
+        )
+        self._tile_functions: dict[Any, Callable[..., TileSums]] = {}
+        self._memory: dict[tuple[int, int | None], MemoryPlan] = {}
+
+    @compiled()
+    def factors(self, x: Any, y: Any) -> GradientFactors:
+        """The factors of the examples `x`, `y`."""
+        first, *generic = [part.compute(x, y) for part in self.parts]
+        if not generic and not isinstance(self.parts[0], Reference):
+            return first
+        blocks = [block for factors in (first, *generic) for block in factors.formed]
+        if isinstance(self.parts[0], Reference):  # which does not scale
+            largest = tf.reduce_max(tf.stack([tf.reduce_max(tf.abs(block), 1) for block in blocks]), 0)
+            first = first._replace(scales=inverse_scales(largest), formed=())
+        unscaled = blocks[len(first.formed) :]
+        formed = first.formed + tuple(block * first.scales[:, None] for block in unscaled)
+        return first._replace(formed=formed, squared_norms=squared_norms(formed, first.outers, first.losses))
+
+    def gradients(self, x: Any, y: Any) -> tf.Tensor:
+        """(n, P): the per-example gradients of `x`, `y`, formed, weights side by side in the model's order."""
+        return tf.concat(gradients_by_weight(self.factors(x, y), self.layout), 1)
+
+    def by_layer(self, factors: GradientFactors) -> dict[str, GradientFactors]:
+        """The factors of each layer's weights alone, by the layer's path."""
+        return {layer: of_weights(factors, self.layout, weights) for layer, weights in self.layers.items()}
+
+    def fixed_products(self, outers: Outers, outers2: Outers) -> tuple[tf.Tensor, ...]:
+        """For each outer whose rows depend on the examples alone, the products of the rows."""
+        return tuple(
+            self._row_products(rows, rows2)
+            for is_fixed, (rows, _), (rows2, _) in zip(self.layout.fixed, outers, outers2, strict=True)
+            if is_fixed
+        )
+
+    def reduce_tile(
+        self,
+        first: Side,
+        second: Side,
+        known: tuple[tf.Tensor, ...],
+        compared: tuple[Pairs, ...],
+        **choices: Any,
+    ) -> TileSums:
+        """The sums over a tile; see `tiles.reduce_tile`."""
+        signature = signature_of(first, second, known, compared)
+        key = (tuple(choices.items()), tuple(tf.nest.flatten(signature)), len(known), len(compared))
+        if key not in self._tile_functions:
+
+            def reduce(*tile: Any) -> TileSums:
+                return reduce_tile(*tile, **choices)
+
+            self._tile_functions[key] = tf.function(reduce, input_signature=signature, autograph=False)
+        return self._tile_functions[key](first, second, known, compared)
+
+    @property
+    def layers(self) -> dict[str, list[int]]:
+        """The indices of each layer's weights, by the layer's path."""
+        layers: dict[str, list[int]] = {}
+        for index in range(len(self.weights)):
+            layers.setdefault(self._path(index).rpartition("/")[0], []).append(index)
+        return layers
+
+    def bytes_per_example(self) -> tuple[int, int]:
+        """Bytes that the factors of one example take, and about those that computing them takes."""
+        sizes = [part.bytes_per_example for part in self.parts]
+        return sum(size for size, _ in sizes), sum(size for _, size in sizes)
+
+    def memory_for(self, num_examples: int, limit: int | None = None) -> MemoryPlan:
+        """How the factors of `num_examples` are held within `limit` bytes; the same at every measurement.
+
+        Raises:
+            InvalidInput: Not even a few examples at a time fit.
+        """
+        if (num_examples, limit) not in self._memory:  # what is free now counts, not what measuring left
+            self._memory[num_examples, limit] = plan_memory(num_examples, *self.bytes_per_example(), limit)
+        return self._memory[num_examples, limit]
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(
+            tuple(weights for part in self.parts for weights in part.layout.formed),
+            tuple(weights for part in self.parts for weights in part.layout.outers),
+            tuple(fixed for part in self.parts for fixed in part.layout.fixed),
+            self.parts[0].layout.sizes,
+        )
