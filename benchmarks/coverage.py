@@ -12,16 +12,21 @@ nominal; 1000 replicates leave ±0.7 %.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from tfstiff.stiffness.direct import Space, sums_of
+from tfstiff.stiffness.critical_length import CriticalLengthRule
 from tfstiff.stiffness.estimate import pair_set_stiffness
 from tfstiff.stiffness.intervals import interval
 from tfstiff.stiffness.sums import PairSetSums
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from oracles.direct import Space, sums_of  # the sums from whole matrices, as the tests take them
 
 SLOPE = 2.0
 
@@ -100,7 +105,7 @@ def probe(population: Population, rng: np.random.Generator, counts: list[int], c
 
 def estimates(sums: PairSetSums, metric: str) -> dict[str, list[tuple[float, float, float, str]]]:
     """By column of the table: value, lower and upper end of the interval, and a status; several of each kind."""
-    found = pair_set_stiffness(sums, has_classes=True, critical_length_metric=metric)
+    found = pair_set_stiffness(sums, has_classes=True, rule=CriticalLengthRule(metric=metric))
     by_class, space = getattr(found, metric), found.spaces["input"]
     low, high = interval(by_class.matrix, by_class.matrix_se, by_class.matrix_df)
     cells = {"cell aa": (0, 0), "cell ab": (0, 1)}

@@ -487,16 +487,8 @@ def test_regression_targets_have_no_classes_to_group_or_to_have_effects():
             measure(model, probe, **options)
 
 
-def test_isotonic_says_before_training_that_there_are_too_many_pairs(monkeypatch):
-    monkeypatch.setattr("tfstiff.measuring.measure.KEPT_PAIRS", 50)
-    probe = probe_of()
-    with pytest.raises(InvalidInput, match=r"isotonic need every compared pair, and train_train has 55"):
-        tfstiff.StiffnessCallback(probe, critical_length_method="isotonic", distance_pairs="all")
-    assert measure(classifier(), probe, critical_length_method="isotonic")["train_val"].critical_length.num_pairs < 50
-
-
 @pytest.mark.parametrize("method", ["first_crossing", "fixed_effects"])
-def test_other_critical_lengths_need_no_list_of_pairs(monkeypatch, method):
+def test_critical_lengths_need_no_list_of_pairs(monkeypatch, method):
     """With an interval, from pairs that are too many to be kept."""
     expected = grouped(critical_length_method=method)["train_val"].critical_length
     monkeypatch.setattr("tfstiff.stiffness.pairs.KEPT_PAIRS", 10)

@@ -4,10 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
+from oracles.direct import sums_of
 
 from tfstiff.stiffness import class_matrix
 from tfstiff.stiffness.cells import cells_of
-from tfstiff.stiffness.direct import sums_of
 
 
 def class_estimates(sums):

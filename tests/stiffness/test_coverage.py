@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from oracles.direct import Space, sums_of
 
 from tfstiff.stiffness import pair_set_stiffness
-from tfstiff.stiffness.direct import Space, sums_of
 from tfstiff.stiffness.intervals import interval
 
 NUM_PROBES = 1000

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from oracles.direct import Space, sums_of
 
-from tfstiff.stiffness.critical_length import SCALES, binned_length, line_lengths
-from tfstiff.stiffness.direct import Space, sums_of
+from tfstiff.errors import InvalidInput
+from tfstiff.stiffness.critical_length import RULES, SCALES, CriticalLengthRule, Curve
+from tfstiff.stiffness.critical_length.linear import lengths_of_classes
 from tfstiff.stiffness.distance import distance_profile
 from tfstiff.stiffness.intervals import interval, quantile, zero_of_a_line
 from tfstiff.stiffness.lines import fit_lines
@@ -25,6 +27,19 @@ def probe(rng, counts, counts2=None, *, slope=-2.0, noise=0.1, effect=0.1, inter
 
 def sums(value, distance, y, y2, **space):
     return sums_of(value, y, y2, spaces={"input": Space(distance, **space)}).distance["input"]
+
+
+def curve_of(value, distance, y, y2, kind="cosine"):
+    found = sums(value, distance, y, y2)
+    strata = strata_of(found, None if y2 is None else len(y))
+    sides = (y,) if y2 is None else (y, y2)
+    return Curve(found, strata, distance_profile(found, strata), sides, "cosine", SCALES[kind])
+
+
+def lengths(*data, kind="cosine"):
+    """By the lines through all pairs, with fixed effects, and of each class."""
+    curve = curve_of(*data, kind=kind)
+    return RULES["linear"](curve), RULES["fixed_effects"](curve), lengths_of_classes(curve)
 
 
 def pairs_of(value, distance, y, y2):
@@ -101,8 +116,7 @@ def test_independent_pairs_have_the_textbook_covariance():
 
 def test_a_perfect_line_has_no_error():
     data = probe(np.random.default_rng(3), [9, 9], noise=0.0, effect=0.0)
-    found = sums(*data)
-    first, second, by_class = line_lengths(found, strata_of(found, None), "cosine", SCALES["cosine"])
+    first, second, by_class = lengths(*data)
     assert first.value == pytest.approx(0.5)
     assert second.value == pytest.approx(0.5)
     np.testing.assert_allclose(by_class.value, 0.5)
@@ -113,8 +127,7 @@ def test_a_perfect_line_has_no_error():
 def test_fixed_effects_are_not_misled_by_compact_classes():
     # Within each class stiffness does not fall; the compact class is stiffer.
     data = probe(np.random.default_rng(4), [30, 30], slope=0.0, intercepts=[0.5, 0.1])
-    found = sums(*data)
-    first, second, by_class = line_lengths(found, strata_of(found, None), "cosine", SCALES["cosine"])
+    first, second, by_class = lengths(*data)
     assert first.slope < -0.05
     assert abs(second.slope) < 0.05
     assert second.status == "no_decay"
@@ -125,10 +138,8 @@ def test_fixed_effects_are_not_misled_by_compact_classes():
 def test_similarities_are_distances_turned_round(counts2):
     data = probe(np.random.default_rng(5), [7, 8], counts2)
     value, distance, y, y2 = data
-    num_rows = None if y2 is None else len(y)
-    plain, turned = sums(*data), sums(value, 1 - distance, y, y2)
-    one = line_lengths(plain, strata_of(plain, num_rows), "cosine", SCALES["cosine"])
-    two = line_lengths(turned, strata_of(turned, num_rows), "cosine", SCALES["cosine_similarity"])
+    one = lengths(*data)
+    two = lengths(value, 1 - distance, y, y2, kind="cosine_similarity")
     for first, second in zip(one[:2], two[:2], strict=True):
         assert (second.value, second.low, second.high) == pytest.approx(
             (1 - first.value, 1 - first.high, 1 - first.low)
@@ -143,14 +154,12 @@ def test_without_a_bound_far_is_twice_the_largest_observed(factor, status):
     _, distance, y, y2 = probe(rng, [12])
     distance = 10 * distance / distance.max()
     value = 1 - distance / (9.9 * factor)
-    found = sums(value, distance, y, y2)
-    assert line_lengths(found, strata_of(found, None), "cosine", SCALES["l2"])[0].status == status
+    assert RULES["linear"](curve_of(value, distance, y, y2, "l2")).status == status
 
 
 def test_a_fall_that_is_not_significant_is_no_decay_but_has_its_value():
     data = probe(np.random.default_rng(3), [8], slope=-0.5, effect=0.5)
-    found = sums(*data)
-    length = line_lengths(found, strata_of(found, None), "cosine", SCALES["cosine"])[0]
+    length = RULES["linear"](curve_of(*data))
     assert length.status == "no_decay"
     assert length.slope < 0
     assert length.value == -length.intercept / length.slope
@@ -188,10 +197,8 @@ def test_intervals_are_students():
 @pytest.mark.parametrize("counts2", [None, [20, 25]])
 def test_a_line_through_bins_weighs_them_by_their_errors(counts2):
     data = probe(np.random.default_rng(10), [25, 25], counts2)
-    found = sums(*data)
-    strata = strata_of(found, None if counts2 is None else 50)
-    profile = distance_profile(found, strata)
-    length = binned_length(found, strata, profile, "cosine", SCALES["cosine"])
+    curve = curve_of(*data)
+    profile, length = curve.profile, RULES["linear_binned"](curve)
     used = profile.mean_se > 0
     centres = (profile.edges[:-1] + profile.edges[1:])[used] / 2
     slope, intercept = np.polyfit(centres, profile.mean[used], 1, w=1 / profile.mean_se[used])
@@ -201,7 +208,30 @@ def test_a_line_through_bins_weighs_them_by_their_errors(counts2):
 
 
 def test_few_pairs_have_no_line_through_bins():
-    found = sums(*probe(np.random.default_rng(11), [5]))
-    strata = strata_of(found, None)
-    length = binned_length(found, strata, distance_profile(found, strata), "cosine", SCALES["cosine"])
+    length = RULES["linear_binned"](curve_of(*probe(np.random.default_rng(11), [5])))
     assert (length.status, length.interval) == ("too_few_pairs", "unavailable")
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_every_rule_says_its_name_and_finds_a_clear_zero(name):
+    data = probe(np.random.default_rng(12), [40, 40], noise=0.05, effect=0.02)
+    rule = CriticalLengthRule(name)
+    rule.check("within")
+    length = rule.length(curve_of(*data))
+    assert (length.method, length.metric, length.status) == (name, "cosine", "ok")
+    assert length.value == pytest.approx(0.5, abs=0.05)
+    assert length.low < length.value < length.high
+
+
+def test_fixed_effects_need_pairs_of_classes():
+    with pytest.raises(InvalidInput, match="pairs of the same class"):
+        CriticalLengthRule("fixed_effects").check("all")
+    with pytest.raises(InvalidInput, match="class by class"):
+        RULES["fixed_effects"](curve_of(*probe(np.random.default_rng(13), [9])))
+    CriticalLengthRule("linear").check("all")
+
+
+@pytest.mark.parametrize("wrong", [{"method": "isotonic"}, {"metric": "cos"}, {"distance": "l3"}])
+def test_a_rule_of_unknown_names(wrong):
+    with pytest.raises(InvalidInput, match="Unknown"):
+        CriticalLengthRule(**wrong)

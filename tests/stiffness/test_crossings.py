@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+from oracles.direct import Space, compared_pairs, sums_of
 
 from tfstiff.stiffness import pair_set_stiffness
-from tfstiff.stiffness.crossings import ABOVE, BELOW, crossing_of_curve, isotonic_crossing
-from tfstiff.stiffness.direct import Space, compared_pairs, sums_of
-from tfstiff.stiffness.resampling import PairValues, bootstrap
+from tfstiff.stiffness.critical_length import CriticalLengthRule
+from tfstiff.stiffness.critical_length.first_crossing import ABOVE, BELOW, crossing_of_curve
+from tfstiff.stiffness.resampling import bootstrap
 
 
 @pytest.mark.parametrize(
@@ -25,19 +26,6 @@ def test_the_first_crossing_is_where_two_in_a_row_lie_below(means, crossing):
     assert crossing_of_curve(places, np.array([means] * 3)) == pytest.approx([crossing] * 3)
 
 
-@pytest.mark.parametrize(
-    ("values", "crossing"),
-    [
-        ([0.5, 0.4, -0.1, -0.2], 2.5),
-        ([0.5, -0.1, 0.2, -0.3], 3.5),  # the second and third are pooled to 0.05
-        ([-0.1, -0.3, -0.2], BELOW),
-        ([0.3, 0.1], ABOVE),
-    ],
-)
-def test_the_isotonic_crossing_by_hand(values, crossing):
-    assert isotonic_crossing(np.arange(1.0, len(values) + 1), np.array(values)) == pytest.approx(crossing)
-
-
 def falling(rng, counts, is_symmetric=True, shift=0.0, effect=0.1):
     """Values `1 - 2 d` with effects of examples and noise, distances up to 1; the zero is at 0.5 - shift / 2."""
     halves = [np.repeat(np.arange(len(counts)), counts) for _ in range(1 if is_symmetric else 2)]
@@ -53,56 +41,37 @@ def falling(rng, counts, is_symmetric=True, shift=0.0, effect=0.1):
     )
 
 
-def estimate(value, distances, y, y2, method, *, with_pairs=True, **options):
-    space = Space(distances)
-    rows, columns = compared_pairs(space, y, y2)
-    pairs = PairValues(rows, columns, distances[rows, columns], value[rows, columns], y, y2)
-    sums = sums_of(value, y, y2, spaces={"input": space})
-    found = pair_set_stiffness(
-        sums,
-        has_classes=True,
-        critical_length_method=method,
-        pairs={"input": pairs} if with_pairs else None,
-        **options,
-    )
-    return found.critical_length
+def estimate(value, distances, y, y2, distance="cosine"):
+    sums = sums_of(value, y, y2, spaces={"input": Space(distances)})
+    rule = CriticalLengthRule("first_crossing", distance=distance)
+    return pair_set_stiffness(sums, has_classes=True, rule=rule).critical_length
 
 
-@pytest.mark.parametrize("method", ["first_crossing", "isotonic"])
 @pytest.mark.parametrize("is_symmetric", [True, False])
-def test_crossings_are_found_with_an_interval(method, is_symmetric):
+def test_crossings_are_found_with_an_interval(is_symmetric):
     data = falling(np.random.default_rng(0), [30, 30], is_symmetric)
-    length = estimate(*data, method)
+    length = estimate(*data)
     assert length.value == pytest.approx(0.5, abs=0.08)
     assert length.low < length.value < length.high
     assert length.high - length.low < 0.4
-    assert (length.status, length.interval, length.method) == ("ok", "bounded", method)
+    assert (length.status, length.interval, length.method) == ("ok", "bounded", "first_crossing")
     assert np.isnan([length.intercept, length.slope]).all()
 
 
-@pytest.mark.parametrize("method", ["first_crossing", "isotonic"])
 @pytest.mark.parametrize(("shift", "status"), [(-3.0, "beyond"), (3.0, "all_nonpositive")])
-def test_curves_that_do_not_cross(method, shift, status):
-    length = estimate(*falling(np.random.default_rng(1), [40], shift=shift), method)
+def test_curves_that_do_not_cross(shift, status):
+    length = estimate(*falling(np.random.default_rng(1), [40], shift=shift))
     assert length.status == status
     assert np.isnan(length.value)
     assert np.inf in (length.low, length.high) or -np.inf in (length.low, length.high)
 
 
-@pytest.mark.parametrize("method", ["first_crossing", "isotonic"])
-def test_similarities_are_walked_from_the_largest(method):
+def test_similarities_are_walked_from_the_largest():
     value, distance, y, _ = falling(np.random.default_rng(2), [40])
-    one = estimate(value, distance, y, None, method)
-    two = estimate(value, 1 - distance, y, None, method, distance="cosine_similarity")
+    one = estimate(value, distance, y, None)
+    two = estimate(value, 1 - distance, y, None, distance="cosine_similarity")
     assert two.value == pytest.approx(1 - one.value, abs=0.02)
     assert (two.low, two.high) == pytest.approx((1 - one.high, 1 - one.low), abs=0.02)
-
-
-def test_only_isotonic_needs_the_pairs():
-    data = falling(np.random.default_rng(3), [30, 30])
-    first, again = (estimate(*data, "first_crossing", with_pairs=kept) for kept in (False, True))
-    assert (first.value, first.low, first.high) == (again.value, again.low, again.high)
-    assert estimate(*data, "isotonic", with_pairs=False).status == "unavailable"
 
 
 @pytest.mark.parametrize(("is_symmetric", "effect"), [(True, 0.4), (False, 0.05)])
@@ -110,14 +79,14 @@ def test_the_interval_of_the_first_crossing_holds_the_truth(is_symmetric, effect
     found = []
     for seed in range(250):
         data = falling(np.random.default_rng([seed, 1]), [50, 50], is_symmetric, effect=effect)
-        found.append(estimate(*data, "first_crossing", with_pairs=False))
+        found.append(estimate(*data))
     held = [one.low <= 0.5 <= one.high for one in found if one.status == "ok"]
     assert len(held) > 240
     assert 0.91 < np.mean(held) < 0.985  # 250 probes leave ±1.4 %
 
 
 def test_few_pairs_have_no_crossing():
-    assert estimate(*falling(np.random.default_rng(4), [4]), "first_crossing").status == "too_few_pairs"
+    assert estimate(*falling(np.random.default_rng(4), [4])).status == "too_few_pairs"
 
 
 @pytest.mark.parametrize("is_symmetric", [True, False])

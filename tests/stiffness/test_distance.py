@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
+from oracles.direct import Space, sums_of
 
-from tfstiff.stiffness.direct import Space, sums_of
 from tfstiff.stiffness.distance import distance_profile
 from tfstiff.stiffness.strata import strata_of
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from tfstiff.errors import InvalidInput
 from tfstiff.stiffness import pairs
-from tfstiff.stiffness.pairs import COMPARED, DISTANCES, ComparedPairs, DistanceOptions, Points, cosine_distance
+from tfstiff.stiffness.pairs import COMPARED, ComparedPairs, DistanceOptions, Points
+from tfstiff.stiffness.pairwise import DISTANCES, cosine_distance
 
 NUM_CLASSES = 4
 BINS = 6
@@ -94,8 +95,7 @@ def check(rows, columns=None, **options):
     found = listed(made, tiles, columns is None)
     assert found.keys() == expected.keys()
     for pair, distance in expected.items():
-        rounding = 1e-7 if kind == "l2" and distance < 1e-6 else 1e-12  # of a difference of squares
-        assert found[pair][0] == pytest.approx(distance, abs=rounding)  # cosines: 2⁻⁴¹ = 5e-13, by their steps
+        assert found[pair][0] == pytest.approx(distance, abs=1e-12)  # cosines: 2⁻⁴¹ = 5e-13, by their steps
     check_sums(made.sums, made, found, rows, columns)
     assert made.sums.num_duplicates == duplicates
     return made

@@ -10,7 +10,6 @@ import numpy as np
 
 from tfstiff._options import takes
 from tfstiff.datasets.groupings import Grouping, chosen_grouping, group_indices
-from tfstiff.errors import InvalidInput
 from tfstiff.gradients.loss import resolve_loss
 from tfstiff.gradients.memory import MemoryPlan
 from tfstiff.gradients.objective import check_model
@@ -19,17 +18,15 @@ from tfstiff.measuring.labels import accuracy, check_labels
 from tfstiff.measuring.options import MeasureOptions
 from tfstiff.measuring.probe import Arrays, Probe, ProbeHalf
 from tfstiff.measuring.summation.parts import Part
-from tfstiff.measuring.summation.prepared import HALVES, prepared
+from tfstiff.measuring.summation.prepared import prepared
 from tfstiff.measuring.summation.probe_pass import ProbePass
 from tfstiff.measuring.summation.probe_sums import WHOLE, ProbeSums, ProbeTotals, probe_sums
 from tfstiff.measuring.summation.representations import representations
 from tfstiff.records import HalfSummary, Measurement
 from tfstiff.stiffness import pair_set_stiffness
-from tfstiff.stiffness.estimate import check_critical_length
 from tfstiff.stiffness.example_scores import example_scores
-from tfstiff.stiffness.pairs import KEPT_PAIRS, ComparedPairs, DistanceOptions, num_candidates
+from tfstiff.stiffness.pairs import ComparedPairs, DistanceOptions
 
-_METHOD_OF_PAIRS = "isotonic"  # for critical lengths: it needs every pair, the others sums over them
 _PROOF_EXAMPLES = 64  # of each half, from which the proof draws
 
 
@@ -100,14 +97,7 @@ class MeasurementTask:
 
     def run(self) -> Measurement:
         """Makes the measurement."""
-        needs_pairs = self._options.critical_length_method == _METHOD_OF_PAIRS
-        return self.measurement(
-            self._pass(
-                self._compared(),
-                keep_gram=self._options.keep_gram,
-                keep_pairs_of=self._options.critical_length_metric if needs_pairs else None,
-            ).run()
-        )
+        return self.measurement(self._pass(self._compared(), keep_gram=self._options.keep_gram).run())
 
     def edges(self) -> dict[str, dict[str, list[float]]]:
         """By space and pair set: the edges of the distance bins, which all parts must share."""
@@ -159,10 +149,7 @@ class MeasurementTask:
                     sums,
                     has_classes=probe.num_classes is not None,
                     groups=groups,
-                    pairs=found.pairs[layer][name] if found.pairs else None,
-                    critical_length_method=options.critical_length_method,
-                    critical_length_metric=options.critical_length_metric,
-                    distance=options.distance,
+                    rule=options.critical_length_rule(),
                 )
                 for name, sums in sets.items()
             }
@@ -200,27 +187,8 @@ def check_suits(options: MeasureOptions, probe: Probe) -> Grouping | None:
         InvalidInput: They do not.
     """
     compared = options.distance_pairs if (probe.num_classes or 1) > 1 else "all"
-    check_critical_length(options.critical_length_method, compared)
-    if options.critical_length_method == _METHOD_OF_PAIRS:
-        _check_pairs(probe, options.pair_sets, options.distance_pairs)
+    options.critical_length_rule().check(compared)
     return chosen_grouping(options.groups, probe.class_names)
-
-
-def _check_pairs(probe: Probe, pair_sets: Sequence[str], compared: str) -> None:
-    """Sees that a method that needs every pair can have them."""
-    classes = [
-        np.zeros(len(half), np.int64) if half.classes is None else half.classes
-        for half in (probe.train, probe.validation)
-    ]
-    for name in pair_sets:
-        first, second = HALVES[name]
-        count = num_candidates(classes[first], None if first == second else classes[second], compared)
-        if count > KEPT_PAIRS:
-            raise InvalidInput(
-                f"Critical lengths by {_METHOD_OF_PAIRS} need every compared pair, and {name} has {count:,}.",
-                expected=f"at most {KEPT_PAIRS:,}",
-                remedy="Make the probe smaller, or choose first_crossing, which needs sums over pairs alone.",
-            )
 
 
 def _sample(probe: Probe) -> tuple[Arrays, Arrays]:

@@ -11,7 +11,7 @@ from tfstiff.datasets.groupings import BUILT_IN, chosen_grouping
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.options import GradientOptions
 from tfstiff.records import METRICS, PAIR_SETS
-from tfstiff.stiffness.estimate import CRITICAL_LENGTH_METHODS, check_critical_length
+from tfstiff.stiffness.critical_length import RULES, CriticalLengthRule
 from tfstiff.stiffness.pairs import BINNINGS, COMPARED, DISTANCES
 
 
@@ -55,7 +55,10 @@ class MeasureOptions(GradientOptions):
         "equal_width", "Bins of distances: of equal width, or quantile, of equally many pairs.", choices=BINNINGS
     )
     critical_length_method: str = option(
-        "linear", "How the critical length ξ is found.", choices=CRITICAL_LENGTH_METHODS
+        "linear",
+        "How the critical length ξ is found: linear (a straight line through pairs), fixed_effects (with an intercept "
+        "for each class), linear_binned (through the means of bins), or first_crossing (of the curve of bins).",
+        choices=tuple(RULES),
     )
     critical_length_metric: str = option("cosine", "The stiffness of which ξ is the zero.", choices=METRICS)
     groups: str | Mapping[str, Sequence[str]] | None = option(
@@ -85,9 +88,13 @@ class MeasureOptions(GradientOptions):
         limit = self.memory_limit
         if limit is not None and not (isinstance(limit, int) and limit > 0):
             raise InvalidInput("The memory limit must be a number of bytes above 0.", received=limit)
-        check_critical_length(self.critical_length_method, self.distance_pairs)
+        self.critical_length_rule().check(self.distance_pairs)
         grouping = chosen_grouping(self.groups)
         groups: str | dict[str, list[str]] = "none" if self.groups is None else self.groups  # type: ignore[assignment]
         if grouping is not None and not (isinstance(self.groups, str) and self.groups in BUILT_IN):
             groups = {name: list(classes) for name, classes in grouping.items()}  # a file may be gone later
         object.__setattr__(self, "groups", groups)
+
+    def critical_length_rule(self) -> CriticalLengthRule:
+        """How critical lengths are found."""
+        return CriticalLengthRule(self.critical_length_method, self.critical_length_metric, self.distance)

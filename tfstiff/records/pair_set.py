@@ -165,7 +165,7 @@ class CriticalLength:
         distance_min: Smallest distance of the pairs used.
         distance_max: Largest distance of the pairs used.
         num_pairs: Pairs used.
-        method: How ξ was found: `linear`, `fixed_effects`, `linear_binned`, `first_crossing` or `isotonic`.
+        method: How ξ was found: `linear`, `fixed_effects`, `linear_binned` or `first_crossing`.
         metric: Of what: `sign` or `cosine`.
     """
 

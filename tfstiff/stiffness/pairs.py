@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -10,14 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfstiff.errors import InvalidInput
+from tfstiff.errors import InvalidInput, unknown_name
+from tfstiff.stiffness.pairwise import DISTANCES, distances_and_nearness, finite_rows, mean_length
 
-DISTANCES = ("cosine", "cosine_similarity", "l1", "l2")
 COMPARED = ("within", "between", "all")
 BINNINGS = ("equal_width", "quantile")
 KEPT_PAIRS = 2_000_000  # more than this many are computed anew at each measurement, not kept
 _HISTOGRAM_BINS = 4096  # from which quantiles of more pairs than that are read
-_COSINE_STEPS = 2.0**40  # to one; their products round by some 2⁻⁵³·√width, far below a step
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class DistanceOptions:
     def __post_init__(self) -> None:
         for name, known in (("distance", DISTANCES), ("compared", COMPARED), ("binning", BINNINGS)):
             if getattr(self, name) not in known:
-                raise InvalidInput(f"Unknown {name}.", expected=" | ".join(known), received=getattr(self, name))
+                raise unknown_name(f"Unknown {name}.", getattr(self, name), known)
         if self.num_bins < 1 or not self.duplicate_tolerance >= 0:
             raise InvalidInput(
                 "Distances cannot be binned so.",
@@ -166,7 +165,7 @@ class ComparedPairs:
         self._num_classes = num_classes
         self.num_groups = num_classes if options.compared == "within" else 1
         self.num_bins = options.num_bins
-        self._unit = self._mean_length()
+        self._unit = mean_length(options.distance, [side.vectors for side in self._sides])
         self._keeps_tiles = edges is None
         self.edges = self._found_edges() if edges is None else edges
 
@@ -254,10 +253,10 @@ class ComparedPairs:
         classes, classes2 = (side.classes[indices] for side, indices in sides)
         counted, counted2 = (side.counted[indices] for side, indices in sides)
         on_diagonal = self._is_symmetric and tile[0] is tile[1]
-        distance_between = self._distance_function(tile)
+        first, second = (finite_rows(side.vectors[indices]) for side, indices in sides)
         found, duplicates = [], 0
         for part, part2 in self._candidates(classes, classes2):
-            distances, nearness = distance_between(part, part2)
+            distances, nearness = distances_and_nearness(self._options.distance, first[part], second[part2], self._unit)
             compared = np.isfinite(distances) & counted[part, None] & counted2[part2]
             if self._options.compared == "between":
                 compared &= classes[part][:, None] != classes2[part2]
@@ -283,86 +282,5 @@ class ComparedPairs:
             )
             yield first, second
 
-    def _distance_function(self, tile: Tile) -> Callable[[slice, slice], tuple[np.ndarray, np.ndarray]]:
-        """For two parts of a tile: their distances, and the same as a share by which duplicates are known."""
-        kind = self._options.distance
-        first, second = (finite_rows(side.vectors[indices]) for side, indices in zip(self._sides, tile, strict=True))
-
-        def between(part: slice, part2: slice) -> tuple[np.ndarray, np.ndarray]:
-            distances = _BETWEEN[kind](first[part], second[part2])
-            if kind == "cosine_similarity":
-                return 1.0 - distances, distances
-            return distances, distances / self._unit
-
-        return between
-
-    def _mean_length(self) -> float:
-        """Mean L1 or L2 length of all examples; 1 where it is not needed, or zero."""
-        if self._options.distance not in ("l1", "l2"):
-            return 1.0
-        order = 1 if self._options.distance == "l1" else 2
-        lengths = np.concatenate([np.linalg.norm(side.vectors, order, axis=1) for side in self._sides])
-        return float(np.mean(lengths[np.isfinite(lengths)])) or 1.0
-
     def _groups(self, classes: np.ndarray) -> np.ndarray:
         return classes if self.num_groups > 1 else np.zeros_like(classes)
-
-
-def num_candidates(classes: np.ndarray, classes2: np.ndarray | None, compared: str) -> int:
-    """How many pairs a pair set compares, before duplicates are left out.
-
-    Args:
-        classes: (n,) class of each row's example.
-        classes2: (m,) class of each column's example; None means that the columns are the rows again.
-        compared: One of `COMPARED`.
-    """
-    other = classes if classes2 is None else classes2
-    size = int(max(part.max(initial=0) for part in (classes, other))) + 1
-    within = int(np.bincount(classes, minlength=size) @ np.bincount(other, minlength=size))
-    every = len(classes) * len(other)
-    if classes2 is None:
-        within, every = (within - len(classes)) // 2, len(classes) * (len(classes) - 1) // 2
-    return {"within": within, "between": every - within, "all": every}[compared]
-
-
-def cosine_distance(x: np.ndarray, x2: np.ndarray) -> np.ndarray:
-    """(n, m) float64: `1 − x·x' / (|x| |x'|)`, between 0 and 2 (equation 8 of the paper); 1 where one is zero.
-
-    NaN where a vector is not finite. In steps of 2⁻⁴⁰: pairs equally far apart, as many are where inputs are discrete,
-    must have one distance, and duplicates 0, in whichever order products are added up; else noise orders and bins them.
-    """
-    cosines = unit_rows(finite_rows(x)) @ unit_rows(finite_rows(x2)).T
-    return np.clip(1.0 - np.rint(cosines * _COSINE_STEPS) / _COSINE_STEPS, 0.0, 2.0)
-
-
-def l1_distance(x: np.ndarray, x2: np.ndarray) -> np.ndarray:
-    """(n, m): `Σ_k |x_k − x'_k|`."""
-    distances = np.empty((len(x), len(x2)))
-    for row, vector in zip(distances, x, strict=True):
-        np.abs(x2 - vector).sum(1, out=row)
-    return distances
-
-
-def l2_distance(x: np.ndarray, x2: np.ndarray) -> np.ndarray:
-    """(n, m): `|x − x'|`, from squared lengths and products."""
-    squared = (x * x).sum(1)[:, None] + (x2 * x2).sum(1) - 2 * x @ x2.T
-    return np.sqrt(np.maximum(squared, 0))
-
-
-def finite_rows(x: np.ndarray) -> np.ndarray:
-    """(n, d) float64 with NaN for what is not finite."""
-    return np.where(np.isfinite(x), x, np.nan).astype(np.float64)
-
-
-def unit_rows(x: np.ndarray) -> np.ndarray:
-    """(n, d): the rows at length 1; zero rows stay zero."""
-    norm = np.linalg.norm(x, axis=1, keepdims=True)
-    return np.divide(x, norm, out=np.zeros_like(x), where=norm != 0)
-
-
-_BETWEEN = {
-    "cosine": cosine_distance,
-    "cosine_similarity": cosine_distance,
-    "l1": l1_distance,
-    "l2": l2_distance,
-}

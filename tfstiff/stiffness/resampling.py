@@ -3,39 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from tfstiff.stiffness.intervals import LEVEL
 
 _NUMBERS_AT_ONCE = 4_000_000
-
-
-@dataclass(frozen=True)
-class PairValues:
-    """Every compared pair of a pair set, in any order.
-
-    Attributes:
-        rows: (N,) int64, place of its first example among the rows.
-        columns: (N,) int64, place of its second one among the columns.
-        distance: (N,) float64.
-        values: (N,) float64, sign or cosine.
-        classes_rows: (n,) int64, class of each row's example; -1 for those left out.
-        classes_columns: (m,) int64, of the columns' examples; None in a symmetric pair set.
-    """
-
-    rows: np.ndarray
-    columns: np.ndarray
-    distance: np.ndarray
-    values: np.ndarray
-    classes_rows: np.ndarray
-    classes_columns: np.ndarray | None
-
-    @property
-    def sides(self) -> tuple[np.ndarray, ...]:
-        """The classes of the rows' examples, and of the columns' where they are others."""
-        return (self.classes_rows,) if self.classes_columns is None else (self.classes_rows, self.classes_columns)
 
 
 def bootstrap(

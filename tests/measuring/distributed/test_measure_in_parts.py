@@ -173,7 +173,7 @@ def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [{"keep_gram": True}, {"critical_length_method": "isotonic"}, {"pair_sets": ["test_test"]}, {"nonsense": 1}],
+    [{"keep_gram": True}, {"pair_sets": ["test_test"]}, {"nonsense": 1}],
 )
 def test_options_that_cannot_be_had(options, tmp_path):
     with pytest.raises(InvalidInput):

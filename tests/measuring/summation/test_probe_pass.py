@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from oracles.direct import Space, sums_of
+from scipy.spatial.distance import cdist
 
 from tfstiff import Probe
 from tfstiff.gradients import gradient_gram
@@ -17,8 +19,8 @@ from tfstiff.measuring.summation.prepared import HALVES, prepared
 from tfstiff.measuring.summation.probe_pass import ProbePass
 from tfstiff.measuring.summation.probe_sums import WHOLE
 from tfstiff.records import PAIR_SETS
-from tfstiff.stiffness.direct import Space, sums_of
-from tfstiff.stiffness.pairs import ComparedPairs, DistanceOptions, Points, cosine_distance, l2_distance
+from tfstiff.stiffness.pairs import ComparedPairs, DistanceOptions, Points
+from tfstiff.stiffness.pairwise import cosine_distance
 
 SOFTMAX = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 UNBALANCED = [0, 0, 0, 3, 0, 1, 0, 0, 1, 0, 3, 1, 0], [1, 0, 0, 3, 1, 1, 3, 0]  # and none of class 2
@@ -78,7 +80,7 @@ def expected_sums(gram, probe, name, options=None):
     places = [np.arange(*starts[half : half + 2]) for half in (0, 1)]
     classes = [np.zeros(len(half), int) if half.classes is None else half.classes for half in halves]
     first, second = HALVES[name]
-    between = {"cosine": cosine_distance, "l2": l2_distance}[options.distance]
+    between = {"cosine": cosine_distance, "l2": cdist}[options.distance]
     distances = between(flattened(halves[first].x).astype(float), flattened(halves[second].x).astype(float))
     points = [Points(flattened(halves[half].x), classes[half], np.ones(len(classes[half]), bool)) for half in (0, 1)]
     order = [np.argsort(part, kind="stable") for part in classes]

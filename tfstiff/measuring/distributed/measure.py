@@ -53,7 +53,7 @@ def measure_in_parts(
 
     The result is that of `tfstiff.measure` up to rounding. What was summed before the call was ended, by a signal or an
     error, is kept in `folder`: the same call goes on from there. `memory_limit` is for all processes together.
-    Quantities that need every pair cannot be had: `keep_gram`, `critical_length_method="isotonic"`.
+    `keep_gram`, which needs every pair, cannot be had.
 
     Args:
         model: A Keras model that `model.save` can save and other processes can load: classes of one's own must be in
@@ -76,9 +76,8 @@ def measure_in_parts(
     if processes.jobs < 1:
         raise InvalidInput("There must be at least one process.", received=processes.jobs)
     chosen = MeasureOptions(**options)
-    for name, refused in (("keep_gram", True), ("critical_length_method", "isotonic")):
-        if getattr(chosen, name) == refused:
-            raise InvalidInput(f"{name}={refused} needs every pair, and parts keep sums alone.", remedy="Leave it out.")
+    if chosen.keep_gram:
+        raise InvalidInput("keep_gram needs every pair, and parts keep sums alone.", remedy="Leave it out.")
     limit = (chosen.memory_limit or default_limit()) // processes.jobs
     chosen = replace(chosen, memory_limit=None)
     what, folder = (model, probe, loss, chosen), Path(folder)

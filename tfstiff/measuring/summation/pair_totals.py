@@ -12,7 +12,6 @@ from tfstiff.gradients.tiles import TileSums
 from tfstiff.measuring.summation.prepared import HALVES, Block, PreparedProbe
 from tfstiff.stiffness.batches import NUM_BATCHES
 from tfstiff.stiffness.pairs import ComparedPairs, TilePairs
-from tfstiff.stiffness.resampling import PairValues
 from tfstiff.stiffness.sums import DistanceSums, PairSetSums, ValueSums
 
 Arrays = dict[tuple[str, ...], np.ndarray]
@@ -30,12 +29,9 @@ class PairTotals:
         probe: The examples.
         pair_set: Its name.
         compared: By space: the pairs compared by distance.
-        keep_pairs: Whether to keep the cosine of every compared pair, where they are few enough.
     """
 
-    def __init__(
-        self, probe: PreparedProbe, pair_set: str, compared: Mapping[str, ComparedPairs], keep_pairs: bool = False
-    ) -> None:
+    def __init__(self, probe: PreparedProbe, pair_set: str, compared: Mapping[str, ComparedPairs]) -> None:
         self._halves = HALVES[pair_set]
         self._is_symmetric = self._halves[0] == self._halves[1]
         sizes, num_classes = [len(probe.classes[half]) for half in self._halves], probe.num_classes
@@ -47,10 +43,7 @@ class PairTotals:
         self._num_certain = 0
         self._compared = compared
         first_column = 0 if self._is_symmetric else sizes[0]
-        self._spaces = {
-            name: _SpaceTotals(pairs, first_column, keep_pairs and pairs.keeps_tiles)
-            for name, pairs in compared.items()
-        }
+        self._spaces = {name: _SpaceTotals(pairs, first_column) for name, pairs in compared.items()}
 
     def add(
         self,
@@ -106,12 +99,6 @@ class PairTotals:
         for space, totals in self._spaces.items():
             found |= {(space, name): array for name, array in totals.arrays(self._compared[space], left_out).items()}
         return found
-
-    def pair_values(self, sums: PairSetSums, metric: str) -> dict[str, PairValues]:
-        """By space: every compared pair with its value of a metric, where they were kept."""
-        classes = (sums.classes_rows, sums.classes_columns)
-        found = {name: space.pair_values(metric, classes, sums.is_symmetric) for name, space in self._spaces.items()}
-        return {name: values for name, values in found.items() if values is not None}
 
 
 def pair_set_sums(arrays: Arrays, probe: PreparedProbe, pair_set: str, norms: Sequence[np.ndarray]) -> PairSetSums:
@@ -187,10 +174,9 @@ def added(parts: Sequence[Arrays]) -> Arrays:
 class _SpaceTotals:
     """Adds up sums over the pairs compared by distance in one space."""
 
-    def __init__(self, compared: ComparedPairs, first_column: int, keep_pairs: bool) -> None:
+    def __init__(self, compared: ComparedPairs, first_column: int) -> None:
         size, num_groups = len(compared.sums.groups), compared.num_groups
         self._first_column = first_column
-        self._kept: list[tuple[np.ndarray, ...]] | None = [] if keep_pairs else None
         shapes = ((size, compared.num_bins), (compared.num_bins,), (size, 2), (num_groups, 4), (num_groups, 3))
         self._sums = {name: np.zeros((2, *shape)) for name, shape in zip(_BY_METRIC, shapes, strict=True)}
 
@@ -208,8 +194,6 @@ class _SpaceTotals:
         if not len(pairs):
             return
         values = np.stack([cosines, np.sign(cosines)]).astype(np.float64)
-        if self._kept is not None:
-            self._kept.append((rows[pairs.rows], columns[pairs.columns], pairs.distances, *values))
         for cells, places, examples in zip(
             pairs.cells, (pairs.rows, pairs.columns), (rows, columns + self._first_column), strict=True
         ):
@@ -225,14 +209,6 @@ class _SpaceTotals:
         for group, part in pairs.blocks:
             self._sums["group_sums"][:, group] += values[:, part] @ pairs.powers[:, part].T
             self._sums["group_squares"][:, group] += squares[:, part] @ pairs.powers[:3, part].T
-
-    def pair_values(self, metric: str, classes: Sequence[np.ndarray], is_symmetric: bool) -> PairValues | None:
-        """Every compared pair with its value of a metric; None where they were not kept."""
-        if self._kept is None:
-            return None
-        rows, columns, distance, *values = (np.concatenate(parts) for parts in zip(*self._kept, strict=True))
-        value = values[_METRICS.index(metric)]
-        return PairValues(rows, columns, distance, value, classes[0], None if is_symmetric else classes[1])
 
     def arrays(self, compared: ComparedPairs, left_out: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """The sums, by their names in `DistanceSums`; those of values (2, …) by metric."""

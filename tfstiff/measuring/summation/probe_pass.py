@@ -65,11 +65,10 @@ class ProbePass:
         compared: By space and pair set: the pairs compared by distance.
         per_layer: Whether to sum the gradients of each layer's weights by themselves too.
         keep_gram: Whether to keep the products of all gradients.
-        keep_pairs_of: The metric of which to keep every compared pair's value, where the pairs are few enough.
         part: The tiles to sum, with the pairs of `compared` theirs alone; None means all.
     """
 
-    def __init__(  # noqa: PLR0913 - what a pass is made of, by name
+    def __init__(
         self,
         plan: GradientPlan,
         probe: PreparedProbe,
@@ -79,7 +78,6 @@ class ProbePass:
         *,
         per_layer: bool = False,
         keep_gram: bool = False,
-        keep_pairs_of: str | None = None,
         part: Part | None = None,
     ) -> None:
         self._plan, self._probe, self._compared = plan, probe, compared
@@ -92,28 +90,19 @@ class ProbePass:
         self._tiles = {tile: (name, place) for name in pair_sets for place, tile in enumerate(self._part.tiles[name])}
         self._totals = {
             layer: {
-                name: PairTotals(
-                    probe, name, {space: sets[name] for space, sets in compared.items()}, keep_pairs_of is not None
-                )
+                name: PairTotals(probe, name, {space: sets[name] for space, sets in compared.items()})
                 for name in pair_sets
             }
             for layer in (WHOLE, *(plan.layers if per_layer else ()))
         }
         self._norms = {layer: tuple(np.full(size, -1.0) for size in self._sizes) for layer in self._totals}
         self._outputs: dict[int, tuple[np.ndarray, Any]] = {}
-        self._keep_pairs_of = keep_pairs_of
         self._gram = np.zeros((sum(self._sizes),) * 2, np.float32) if keep_gram else None
 
     def run(self) -> ProbeSums:
         """Computes everything."""
         found = probe_sums(self.totals(), self._probe, self._outputs[0][1])
-        metric = self._keep_pairs_of
-        pairs = {
-            layer: {name: total.pair_values(found.pair_sets[layer][name], metric) for name, total in totals.items()}
-            for layer, totals in self._totals.items()
-            if metric is not None
-        }
-        return replace(found, gram=self._gram, pairs=pairs)
+        return replace(found, gram=self._gram)
 
     @compiled()
     def totals(self) -> ProbeTotals:

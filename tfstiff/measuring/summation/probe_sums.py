@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from tfstiff.measuring.summation.pair_totals import Arrays, added, pair_set_sums
 from tfstiff.measuring.summation.prepared import PreparedProbe
-from tfstiff.stiffness.resampling import PairValues
 from tfstiff.stiffness.sums import PairSetSums
 
 WHOLE = ""  # names the gradients with respect to all weights, beside those of layers
@@ -27,7 +26,6 @@ class ProbeSums:
         predictions: By half: the model's output or outputs.
         norms: By half: (n,) float64 lengths of the gradients of all weights; NaN or infinite where not finite.
         gram: (n, n) float32 products of the gradients of both halves, training first, where they were asked for.
-        pairs: By layer, pair set and space: every compared pair, where it was asked for and they are few enough.
     """
 
     pair_sets: Mapping[str, Mapping[str, PairSetSums]]
@@ -35,7 +33,6 @@ class ProbeSums:
     predictions: tuple[Any, ...]
     norms: tuple[np.ndarray, ...]
     gram: np.ndarray | None = None
-    pairs: Mapping[str, Mapping[str, Mapping[str, PairValues]]] | None = None
 
 
 @dataclass(frozen=True)

@@ -1,30 +1,22 @@
-"""The critical length without a straight line: where a curve first falls to 0."""
+"""ξ without a straight line: where the curve of binned means first falls to 0."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
-from tfstiff.records.pair_set import CriticalLength, DistanceProfile
+from tfstiff.records.pair_set import CriticalLength
+from tfstiff.stiffness.critical_length.curve import Curve
 from tfstiff.stiffness.distance import LEAST_EXAMPLES, LEAST_PAIRS
-from tfstiff.stiffness.resampling import PairValues, bootstrap
-from tfstiff.stiffness.sums import DistanceSums
+from tfstiff.stiffness.resampling import bootstrap
 
 # Where a curve lies that crosses 0 nowhere: below it from the beginning, or above to the end.
 BELOW, ABOVE = -np.inf, np.inf
+_REPLICATES = 1000
 
 
-def first_crossing(
-    sums: DistanceSums,
-    profile: DistanceProfile,
-    sides: Sequence[np.ndarray],
-    metric: str,
-    *,
-    direction: int = 1,
-    replicates: int = 1000,
-) -> CriticalLength:
+def first_crossing(curve: Curve) -> CriticalLength:
     """ξ where the binned curve first crosses 0, walking out from the nearest pairs.
 
     It crosses where two consecutive bins lie below 0, by a straight line from the bin before them. Bins with too few
@@ -34,16 +26,9 @@ def first_crossing(
     (T - m c) / N, with T the sum over its c pairs in the bin, of N pairs in all. That is a bootstrap to first order,
     which needs sums by example alone. It counts the noise of pairs twice, so each bin's moves are scaled to the bin's
     standard error, in which that noise is once.
-
-    Args:
-        sums: Against distance.
-        profile: The bins.
-        sides: Classes of the rows' examples, and of the columns' where they are others; -1 for those left out.
-        metric: `sign` or `cosine`.
-        direction: -1 where the largest "distance" is that of the nearest pairs, as of similarities.
-        replicates: How often examples are drawn.
     """
-    means, errors = (profile.mean, profile.mean_se) if metric == "cosine" else (profile.mean_sign, profile.mean_sign_se)
+    sums, profile, sides, direction = curve.sums, curve.profile, curve.sides, curve.scale.direction
+    means, errors = curve.means
     usable = np.flatnonzero((profile.count >= LEAST_PAIRS) & (profile.num_examples >= LEAST_EXAMPLES))[::direction]
     filled = profile.count > 0
     ends = (
@@ -54,7 +39,7 @@ def first_crossing(
     if len(usable):
         centres = (direction * (profile.edges[:-1] + profile.edges[1:]) / 2)[usable]
         value = float(crossing_of_curve(centres, means[usable]))
-        moves = (sums.bin_sums[metric] - means * sums.bin_counts)[:, usable] / profile.count[usable]
+        moves = (sums.bin_sums[curve.metric] - means * sums.bin_counts)[:, usable] / profile.count[usable]
         first_order = _scatter(moves, sides)
         known = np.isfinite(errors[usable]) & (first_order > 0)
         moves *= np.divide(errors[usable], first_order, out=np.ones(len(usable)), where=known)
@@ -62,39 +47,8 @@ def first_crossing(
         def estimate(*weights: np.ndarray) -> np.ndarray:
             return crossing_of_curve(centres, means[usable] + (np.hstack(weights) - 1) @ moves)
 
-        limits = bootstrap(sides, estimate, replicates)
-    return _length(value, limits, ends, int(profile.count.sum()), direction, "first_crossing", metric)
-
-
-def isotonic_length(
-    pairs: PairValues | None, metric: str, *, direction: int = 1, replicates: int = 1000
-) -> CriticalLength:
-    """ξ where the decreasing curve that fits pairs best falls to 0; `unavailable` without the pairs.
-
-    Args:
-        pairs: Every pair.
-        metric: `sign` or `cosine`, of which `pairs` has the values.
-        direction: -1 where the largest "distance" is that of the nearest pairs, as of similarities.
-        replicates: How often examples are drawn for the interval.
-    """
-    if pairs is None:
-        empty = _length(np.nan, None, (np.nan, np.nan), 0, direction, "isotonic", metric)
-        return dataclasses.replace(empty, status="unavailable")
-    if not len(pairs.rows):
-        return _length(np.nan, None, (np.nan, np.nan), 0, direction, "isotonic", metric)
-    order = np.argsort(direction * pairs.distance, kind="stable")
-    distance, values = direction * pairs.distance[order], pairs.values[order]
-
-    def estimate(*weights: np.ndarray) -> np.ndarray:
-        found = []
-        for row in (weights[0][:, pairs.rows] * weights[-1][:, pairs.columns])[:, order]:
-            kept = row > 0
-            found.append(isotonic_crossing(distance[kept], values[kept], row[kept]) if kept.any() else ABOVE)
-        return np.array(found)
-
-    ends = (float(pairs.distance.min()), float(pairs.distance.max()))
-    limits = bootstrap(pairs.sides, estimate, replicates, numbers_each=len(order))
-    return _length(isotonic_crossing(distance, values), limits, ends, len(order), direction, "isotonic", metric)
+        limits = bootstrap(sides, estimate, _REPLICATES)
+    return _length(curve, value, limits, ends)
 
 
 def crossing_of_curve(places: np.ndarray, means: np.ndarray) -> np.ndarray:
@@ -118,26 +72,6 @@ def crossing_of_curve(places: np.ndarray, means: np.ndarray) -> np.ndarray:
     return np.where(below.any(-1), np.where(after == 0, BELOW, crossing)[..., 0], ABOVE)
 
 
-def isotonic_crossing(distance: np.ndarray, values: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Where the decreasing curve that fits pairs best in squares falls to 0.
-
-    It is a step function (by pooling adjacent violators; Barlow et al. 1972), and its crossing is taken in the middle
-    between the last pair above 0 and the first that is not.
-
-    Args:
-        distance: (N,) increasing.
-        values: (N,) values.
-        weights: (N,) weights above 0; None means that pairs count alike.
-    """
-    from scipy.optimize import isotonic_regression  # not above: hardly anyone needs it, and it takes long to load
-
-    curve = isotonic_regression(values, weights=weights, increasing=False).x
-    above = np.count_nonzero(curve > 0)
-    if above == len(curve):
-        return ABOVE
-    return BELOW if above == 0 else float(distance[above - 1] + distance[above]) / 2
-
-
 def _scatter(moves: np.ndarray, sides: Sequence[np.ndarray]) -> np.ndarray:
     """(B,) standard deviation of Σ w moves (E, B), with w how often an example is drawn."""
     variance = np.zeros(moves.shape[1])
@@ -150,18 +84,12 @@ def _scatter(moves: np.ndarray, sides: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _length(
-    crossing: float,
-    limits: tuple[float, float] | None,
-    ends: tuple[float, float],
-    num_pairs: int,
-    direction: int,
-    method: str,
-    metric: str,
+    curve: Curve, crossing: float, limits: tuple[float, float] | None, ends: tuple[float, float]
 ) -> CriticalLength:
     """A record of a crossing at `direction * crossing`; NaN means that there were too few pairs to see one."""
+    direction, nan = curve.scale.direction, float("nan")
     status = {BELOW: "all_nonpositive", ABOVE: "beyond"}.get(crossing, "ok")
     low, high = (np.nan, np.nan) if limits is None else sorted(direction * limit for limit in limits)
-    nan = float("nan")
     return CriticalLength(
         value=direction * crossing if np.isfinite(crossing) else nan,
         status="too_few_pairs" if np.isnan(crossing) else status,
@@ -173,7 +101,7 @@ def _length(
         covariance=np.full((2, 2), np.nan),
         distance_min=ends[0],
         distance_max=ends[1],
-        num_pairs=num_pairs,
-        method=method,
-        metric=metric,
+        num_pairs=int(curve.profile.count.sum()),
+        method="first_crossing",
+        metric=curve.metric,
     )

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 
-from tfstiff.records.pair_set import DistanceProfile
+from tfstiff.records.pair_set import CriticalLength
+from tfstiff.stiffness.critical_length.curve import Curve
+from tfstiff.stiffness.critical_length.zeros import of_line, zeros
 from tfstiff.stiffness.lines import Lines, at_least
-from tfstiff.stiffness.strata import Strata
-from tfstiff.stiffness.sums import DistanceSums
 
 
-def fit_binned_line(sums: DistanceSums, strata: Strata, profile: DistanceProfile, metric: str) -> Lines:
+def linear_binned(curve: Curve) -> CriticalLength:
+    """ξ where the line of `fit_binned_line` reaches 0."""
+    lines, ends = fit_binned_line(curve), curve.ends
+    found = zeros(lines, np.array(ends[:1]), np.array(ends[1:]), curve.scale)
+    return of_line(curve, lines, found, 0, "linear_binned", int(curve.profile.count.sum()))
+
+
+def fit_binned_line(curve: Curve) -> Lines:
     """Fits one line to the means of bins at their centres, with weights `1 / V` of the bins' variances V.
 
     Weights of 1 / N would take pairs for independent. Bins share examples, too: the covariance is that of `strata` of
     what each example changes in the weighted sum, all bins together. Bins that have no standard error, or one of 0, are
     left out; with fewer than two, everything is NaN.
-
-    Args:
-        sums: Against distance.
-        strata: Their groups.
-        profile: The bins.
-        metric: `sign` or `cosine`.
     """
-    mean, se = (profile.mean, profile.mean_se) if metric == "cosine" else (profile.mean_sign, profile.mean_sign_se)
+    sums, strata, profile, metric = curve.sums, curve.strata, curve.profile, curve.metric
+    mean, se = curve.means
     usable = np.flatnonzero(se > 0)
     nan = np.full(1, np.nan)
     if len(usable) < 2:
