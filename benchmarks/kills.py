@@ -40,7 +40,8 @@ def command(folder: Path, options: list[str]) -> list[str]:
     """Resumes the run in `folder`, or begins it where it was killed before it had begun."""
     run = [sys.executable, "-c", "from tfstiff_cli import main; main()", "run", "--checkpoint-every", "16"]
     has_begun = (folder / "config.json").exists()
-    return [*run, "--resume", str(folder)] if has_begun else [*run, *options, "--out", str(folder)]
+    resume = ["--resume", str(folder), "--arch", "noisy_network:build"]  # code of one's own is named again
+    return [*run, *resume] if has_begun else [*run, *options, "--out", str(folder)]
 
 
 def started(folder: Path, options: list[str]) -> tuple[subprocess.Popen[bytes], float]:
@@ -73,7 +74,7 @@ def differences(one: Path, two: Path) -> list[str]:
     """Names of what is not equal, bit for bit."""
     found = [name for name in EXACT if (one / name).read_bytes() != (two / name).read_bytes()]
     for folder in ("records", "models"):
-        names = {path.name for path in (one / folder).iterdir()} | {path.name for path in (two / folder).iterdir()}
+        names = {path.name for run in (one, two) for path in (run / folder).iterdir() if ".aside-" not in path.name}
         for name in sorted(names):
             paths = (one / folder / name, two / folder / name)
             if not all(path.exists() for path in paths) or not are_equal(*paths):

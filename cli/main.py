@@ -8,6 +8,7 @@ import sys
 import click
 
 from tfstiff.errors import TfstiffError
+from tfstiff.runs.interruption import end_on_signals
 
 # Command name -> module of this package that defines `command`, and its one-line help. The help stands here too so that
 # `tfstiff --help` imports none of them.
@@ -41,6 +42,7 @@ class _LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> object:
+        end_on_signals()
         try:
             return super().invoke(ctx)
         except TfstiffError as error:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
-import signal
 import sys
 import warnings
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +16,12 @@ from tfstiff._quiet import import_tensorflow
 from tfstiff.measuring.options import MeasureOptions
 from tfstiff.records import open_run
 from tfstiff.runs.data import INPUTS, STANDARDIZED
-from tfstiff.runs.saved.files import WEIGHTS, model_files
+from tfstiff.runs.own_code import check_named_again
+from tfstiff.runs.saved.files import model_files
 from tfstiff.runs.spec import MEASURED_ON, RunSpec
 
 from .finished import print_finished
+from .folders import default_folder
 from .options import given_address, ray_option
 from .progress import PlainProgress
 from .setting_options import preset_option, setting_options
@@ -113,11 +112,12 @@ def command(  # noqa: PLR0913  # one for each option
     files = model_files(model)
     config = open_run(model).spec if is_run else {}
     spec = replace(RunSpec.from_config(config), **given) if is_run else RunSpec.from_preset(preset, **given)
-    folder = out or _default_folder(model, spec)
+    if is_run:
+        check_named_again(arch or spec.arch, [arch], model, f"--arch {spec.arch}")
+    folder = out or default_folder(model.resolve(), "on", spec.dataset)
     if address is not None and jobs is None:
         raise click.UsageError("Say over how many tasks of Ray a measurement is to be spread: --jobs N.")
     sys.path.insert(0, "")  # a user's own module, named by --arch, lies where the command is run
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     progress = PlainProgress()
     progress.say(f"Run folder: {folder}")
     import_tensorflow()
@@ -145,9 +145,3 @@ def _ray_tasks(address: str, jobs: int) -> RayTasks:
     from tfstiff.measuring.distributed.on_ray import RayTasks
 
     return RayTasks(given_address(address), jobs=jobs)
-
-
-def _default_folder(model: Path, spec: RunSpec) -> Path:
-    parts = (model.resolve().name.removesuffix(WEIGHTS).removesuffix(".keras"), Path(spec.dataset).stem)
-    names = [re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip("-.") for part in parts]
-    return Path("runs") / f"{'-on-'.join(names)}-{datetime.now():%Y%m%d-%H%M%S}"

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
-import signal
 import sys
 import warnings
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +14,15 @@ from click.core import ParameterSource
 from tfstiff._quiet import import_tensorflow
 from tfstiff.errors import InvalidInput
 from tfstiff.records import open_run
+from tfstiff.records.claim import holds_something_else
+from tfstiff.runs.blank import is_blank
 from tfstiff.runs.checkpoints.interval import CheckpointInterval
-from tfstiff.runs.run import is_blank, run
+from tfstiff.runs.own_code import check_named_again
+from tfstiff.runs.run import run
 from tfstiff.runs.spec import RunSpec
 
 from .finished import print_finished
+from .folders import default_folder
 from .progress import choose_progress
 from .setting_options import preset_option, setting_options
 
@@ -83,15 +84,14 @@ def command(
         spec, folder = _spec_of(resume, given), resume
     else:
         spec = RunSpec.from_preset(preset, **given)
-        folder = out or _default_folder(spec)
-        if folder.exists() and not (folder.is_dir() and is_blank(folder)):
-            raise InvalidInput(
-                f"The output folder {folder} exists.",
+        folder = out or default_folder(spec.dataset, spec.arch)
+        if folder.exists() and not is_blank(folder):
+            raise holds_something_else(
+                folder,
                 expected="a folder that does not exist, or is empty",
                 remedy="Choose another --out, or go on with the run that was begun there: --resume FOLDER.",
             )
     sys.path.insert(0, "")  # a user's own module, named by --arch, lies where the command is run
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     progress = choose_progress()
     progress.say(f"Run folder: {folder}")
     import_tensorflow()
@@ -102,11 +102,6 @@ def command(
     if finished.status == "diverged":
         click.echo("The training loss is no longer finite, so training was stopped.", err=True)
     click.echo(_timings(folder), err=True)
-
-
-def _default_folder(spec: RunSpec) -> Path:
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{Path(spec.dataset.removeprefix('npz:')).stem}-{spec.arch}").strip("-.")
-    return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
 def _spec_of(folder: Path, given: dict[str, Any]) -> RunSpec:
@@ -123,6 +118,7 @@ def _spec_of(folder: Path, given: dict[str, Any]) -> RunSpec:
             remedy="Run it again with its options and --out.",
         )
     spec = RunSpec.from_config(config)
+    check_named_again(spec.arch, [given.get("arch")], folder, f"--arch {spec.arch}")
     wanted = replace(spec, **given)
     differing = [name for name in given if getattr(wanted, name) != getattr(spec, name)]
     if differing:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import signal
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +10,7 @@ import click
 
 from tfstiff.cluster.resources import default_jobs
 from tfstiff.records.atomic import finite
-from tfstiff.runs.spec import RunSpec
+from tfstiff.runs.own_code import check_named_again
 from tfstiff.sweeps import (
     Executor,
     LocalExecutor,
@@ -27,6 +23,7 @@ from tfstiff.sweeps import (
 )
 from tfstiff.sweeps.identity import settings_hash
 
+from .folders import default_folder
 from .options import given_address, ray_option
 from .sweep_progress import choose_sweep_progress, states_table
 from .sweep_settings import run_options, specs_of
@@ -103,7 +100,6 @@ def command(  # noqa: PLR0913  # one for each option
     grown = f"; {added} of its {len(sweep.trials)} trials are new" if 0 < added < len(sweep.trials) else ""
     progress.say(f"Sweep folder: {sweep.folder}{grown}")
     executor = _executor(sweep, address, jobs, threads, retries, gpus_per_trial)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         states = run_sweep(sweep, executor, progress)
     except (KeyboardInterrupt, SystemExit):
@@ -124,17 +120,14 @@ def _chosen(
     """The sweep that is asked for, and how many of its trials are new to its folder."""
     if resume is None:
         specs = specs_of(ctx, given, file)
-        return plan_sweep(out or _default_folder(specs), specs)
-    if out is not None or file is not None or any(given.values()):
+        identity = settings_hash({spec_hash(spec): True for spec in specs})[:8]  # the same settings, the same folder
+        return plan_sweep(out or default_folder("sweep", specs[0].dataset, specs[0].arch, suffix=identity), specs)
+    if out is not None or file is not None or any(values for name, values in given.items() if name != "arch"):
         raise click.UsageError("--resume takes the settings and the folder of the sweep; leave out --out and settings.")
-    return load_sweep(resume), 0
-
-
-def _default_folder(specs: Sequence[RunSpec]) -> Path:
-    """A name that the same settings give again."""
-    first, identity = specs[0], settings_hash({spec_hash(spec): True for spec in specs})
-    name = f"sweep-{Path(first.dataset.removeprefix('npz:')).stem}-{first.arch}-{identity[:8]}"
-    return Path("runs") / re.sub(r"[^A-Za-z0-9._-]+", "-", name)
+    sweep, named = load_sweep(resume), [name for value in given["arch"] for name in value.split(",")]
+    for trial in sweep.trials:
+        check_named_again(trial.spec.arch, named, resume, f"--arch {trial.spec.arch}")
+    return sweep, 0
 
 
 def _executor(

@@ -28,7 +28,7 @@ _ENDS = {
     "failed": (1, "The run failed."),
     "interrupted": (1, "The run was interrupted."),
     _DIED: (1, "The run's process is gone, and left no word of how it ended."),
-    _GONE: (1, "The run's folder was removed, as is done where a run fails before training."),
+    _GONE: (1, "The run's folder was removed."),
 }
 
 

@@ -26,7 +26,7 @@ def place(tmp_path, monkeypatch):
     np.savez(tmp_path / "mine.npz", x_train=x[:40], y_train=y[:40], x_validation=x[40:], y_validation=y[40:])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr("tfstiff_cli.measure.signal.signal", lambda *_: None)
+    monkeypatch.setattr(sys.modules["tfstiff_cli.main"], "end_on_signals", lambda *_: None)
     monkeypatch.setattr("tfstiff.runs.run.draw_figures", lambda *_: None)
     monkeypatch.setenv("NO_COLOR", "1")
 

@@ -13,8 +13,8 @@ from tfstiff_cli import main
 from tfstiff import RunSpec, load_run
 from tfstiff.errors import InvalidInput
 from tfstiff.records import RunWriter
-from tfstiff.runs.fit import Reporter
 from tfstiff.runs.presets import PRESETS
+from tfstiff.runs.reporter import Reporter
 
 SMALL = ("--hidden", "8", "--epochs", "2", "--batch-size", "4", "--probe-size", "9:6", "--lr", "0.01")
 
@@ -102,7 +102,8 @@ def test_it_says_that_the_folder_exists(no_figures):
     assert run("--out", "out", "--schedule", "0,2").exit_code == 0
     result = run("--out", "out", "--schedule", "0,2")
     assert result.exit_code == 2
-    assert "exists" in result.stderr
+    assert "holds something else" in result.stderr
+    assert "--resume" in result.stderr
     assert load_run("out").status == "completed"
 
 

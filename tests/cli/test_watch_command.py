@@ -1,7 +1,5 @@
 import dataclasses
 import io
-import os
-import socket
 import sys
 
 import pytest
@@ -13,22 +11,26 @@ from tfstiff_cli.panel import Sparkline, measurement_panel
 from tfstiff_cli.progress import LiveProgress
 
 from tfstiff.records import RunFolder, RunWriter
+from tfstiff.records.claim import Claim
 from tfstiff.runs.progress import describe
 
-NO_PROCESS = 2**22 + 1  # beyond the largest process id that Linux gives
 
+def watched(folder, *options, then=(), is_alive=True):
+    """Runs the command; before its second look, and each after, one of `then` is called in place of waiting.
 
-def watched(folder, *options, then=()):
-    """Runs the command; before its second look, and each after, one of `then` is called in place of waiting."""
+    Meanwhile a process has the folder, where it is there and `is_alive`.
+    """
     steps = iter(then)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(watch.time, "sleep", lambda _: next(steps)())
-        return CliRunner().invoke(main, ["watch", str(folder), *options])
+        if not (is_alive and folder.is_dir()):
+            return CliRunner().invoke(main, ["watch", str(folder), *options])
+        with Claim(folder):
+            return CliRunner().invoke(main, ["watch", str(folder), *options])
 
 
-def status(folder, name, pid=None, **details):
-    own = {"pid": os.getppid() if pid is None else pid, "host": socket.gethostname()}
-    RunWriter(folder).write_status(name, **own, **details)
+def status(folder, name, **details):
+    RunWriter(folder).write_status(name, **details)
 
 
 def test_it_tells_each_measurement_once_as_it_comes_and_ends_with_the_run(tmp_path):
@@ -56,14 +58,14 @@ def test_it_tells_each_measurement_once_as_it_comes_and_ends_with_the_run(tmp_pa
         ("diverged", {}, 4, "no longer finite"),
         ("failed", {"error": "ValueError: no good"}, 1, "ValueError: no good"),
         ("interrupted", {}, 1, "interrupted"),
-        ("running", {"pid": NO_PROCESS}, 1, "process is gone"),
+        ("running", {}, 1, "process is gone"),  # nobody holds the folder
     ],
 )
 def test_the_exit_code_tells_how_the_run_ended(tmp_path, name, details, exit_code, words):
     run = write_run(tmp_path / "mine", series(1, 2))
     status(run.folder, name, **details)
     for options in ([], ["--once"]):
-        result = watched(run.folder, *options)
+        result = watched(run.folder, *options, is_alive=False)
         assert (result.exit_code, len(result.stdout.splitlines())) == (exit_code, 1)
         assert words in result.stderr
 

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import math
 import os
@@ -10,14 +11,19 @@ import pytest
 
 from tfstiff.errors import CheckpointCorrupt, InvalidInput
 from tfstiff.runs.checkpoints import training_state
-from tfstiff.runs.checkpoints.interruption import Interruption
 from tfstiff.runs.checkpoints.interval import CheckpointInterval
-from tfstiff.runs.checkpoints.store import Checkpoint, CheckpointStore
+from tfstiff.runs.checkpoints.store import SCHEMA, Checkpoint, CheckpointStore
+from tfstiff.runs.interruption import Interruption
 
 
 def checkpoint(step):
     arrays = {"a/1": np.arange(step), "b": np.array([[1.5, np.nan]], np.float32)}
-    return Checkpoint(step, {"step": step, "loss": math.inf, "list": [1, [2]]}, arrays)
+    known = dict.fromkeys(("settings", "training", "callbacks", "logs", "sizes", "seconds", "seconds_in_fit"), "")
+    return Checkpoint(step, {**known, "loss": math.inf, "list": [1, [2]]}, arrays)
+
+
+def file_of(folder, step):
+    return next(folder.glob(f"step-{step:08d}-*.npz"))
 
 
 def found(store):
@@ -29,16 +35,18 @@ def test_the_newest_two_are_kept_and_read_back(tmp_path):
     store = CheckpointStore(tmp_path / "deep" / "checkpoints")
     for step in (3, 12, 700):
         store.save(checkpoint(step))
-    assert len(list(store.folder.iterdir())) == 4
+    assert len(list(store.folder.iterdir())) == 2
     assert found(store) == ([700, 12], [])
     newest, expected = next(store.whole(pytest.fail)), checkpoint(700)
-    assert (newest.step, newest.state) == (expected.step, expected.state)
+    assert newest.step == expected.step
+    assert {**newest.state} == {**expected.state, "step": 700, "schema": SCHEMA}
     assert newest.arrays.keys() == expected.arrays.keys()
     for name, array in expected.arrays.items():
         np.testing.assert_array_equal(newest.arrays[name], array)
         assert newest.arrays[name].dtype == array.dtype
-    store.remove_after(12)
-    assert found(store) == ([12], [])
+    (store.folder / "mine.txt").write_text("of the user")
+    store.clear()
+    assert [path.name for path in store.folder.iterdir()] == ["mine.txt"]
 
 
 @pytest.mark.parametrize("place", range(0, 100, 9))
@@ -46,34 +54,76 @@ def test_any_damage_is_seen(tmp_path, place):
     store = CheckpointStore(tmp_path)
     for step in (5, 6):
         store.save(checkpoint(step))
-    path = tmp_path / "step-00000006.npz"
+    path = file_of(tmp_path, 6)
     content = bytearray(path.read_bytes())
     content[len(content) * place // 100] ^= 1
     path.write_bytes(content)
     steps, told = found(store)
     assert steps == [5]
-    assert "step-00000006.npz is damaged" in told[0]
+    assert f"{path} is damaged" in told[0]
     store.save(checkpoint(6))
     assert found(store) == ([6, 5], [])
 
 
-@pytest.mark.parametrize("manifest", ["", "{", "[]", '{"schema": 1}', '{"schema": 99, "sha256": "0", "step": 6}'])
-def test_manifests_that_cannot_be_used(tmp_path, manifest):
+def forged(store, change, compress=False):
+    """Changes the newest checkpoint, and names it by what it is now."""
+    path = store.paths()[0]
+    with np.load(path) as file:
+        members = {name: file[name] for name in file.files}
+    state = json.loads(members["state"].item())
+    change(state)
+    (np.savez_compressed if compress else np.savez)(path, **{**members, "state": np.asarray(json.dumps(state))})
+    path.rename(path.with_name(f"{path.name[:14]}{hashlib.sha256(path.read_bytes()).hexdigest()}.npz"))
+
+
+@pytest.mark.parametrize(
+    ("change", "compress", "text"),
+    [
+        (lambda state: state.pop("callbacks"), False, "without callbacks"),
+        (lambda state: state.pop("step"), False, "cannot be read"),
+        (lambda state: state.update(step="6"), False, "not one of this version"),
+        (lambda state: state.update(schema=99), False, "schema 99"),
+        (lambda state: None, True, "compressed"),
+    ],
+)
+def test_what_a_checkpoint_says_is_checked(tmp_path, change, compress, text):
     store = CheckpointStore(tmp_path)
     for step in (5, 6):
         store.save(checkpoint(step))
-    (tmp_path / "step-00000006.json").write_text(manifest)
+    forged(store, change, compress)
     steps, told = found(store)
     assert steps == [5]
-    assert len(told) == 1
+    assert text in told[0]
 
 
-def test_without_a_manifest_there_is_nothing(tmp_path):
+def test_a_step_changed_in_the_name_changes_nothing(tmp_path):
+    store = CheckpointStore(tmp_path)
+    store.save(checkpoint(6))
+    path = file_of(tmp_path, 6)
+    path.rename(path.with_name(path.name.replace("00000006", "00000009")))
+    assert found(store) == ([6], [])
+
+
+def test_files_of_others_are_not_looked_at(tmp_path):
+    store = CheckpointStore(tmp_path)
+    (tmp_path / "step-7.npz").write_text("of the user")
+    for step in (3, 4, 5):
+        store.save(checkpoint(step))
+    assert found(store) == ([5, 4], [])
+    assert (tmp_path / "step-7.npz").exists()
+    assert found(CheckpointStore(tmp_path / "absent")) == ([], [])
+
+
+def test_a_checkpoint_that_cannot_be_read_now_is_not_damaged(tmp_path, monkeypatch):
     store = CheckpointStore(tmp_path)
     store.save(checkpoint(5))
-    (tmp_path / "step-00000005.json").unlink()
-    assert found(store) == ([], [])
-    assert found(CheckpointStore(tmp_path / "absent")) == ([], [])
+
+    def fails(self):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", fails)
+    with pytest.raises(OSError, match="Input/output"):
+        found(store)
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
@@ -171,9 +221,12 @@ def test_the_state_of_another_model_is_refused():
         training_state.put_back(other, plain, arrays)
 
 
-@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
-def test_the_first_signal_is_noted_and_the_second_ends(number, error):
-    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+@pytest.mark.parametrize(
+    ("number", "error", "code"),
+    [(signal.SIGINT, KeyboardInterrupt, None), (signal.SIGTERM, SystemExit, 143), (signal.SIGHUP, SystemExit, 129)],
+)
+def test_the_first_signal_is_noted_and_the_second_ends(number, error, code):
+    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     told = []
     with Interruption(told.append) as interruption:
         assert interruption.requested is None
@@ -184,8 +237,8 @@ def test_the_first_signal_is_noted_and_the_second_ends(number, error):
             interruption.end()
         with pytest.raises(error):
             os.kill(os.getpid(), number)
-    assert error is KeyboardInterrupt or raised.value.code == 143
-    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before
+    assert getattr(raised.value, "code", None) == code
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
 
 
 def test_a_signal_that_is_ignored_stays_ignored():

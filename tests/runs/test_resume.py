@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from tfstiff import RunSpec, load_run, run
-from tfstiff.errors import InvalidInput
+from tfstiff.errors import InvalidInput, RecordCorrupt
 from tfstiff.runs.checkpoints.interval import CheckpointInterval
-from tfstiff.runs.fit import Reporter
 from tfstiff.runs.progress import Progress
+from tfstiff.runs.reporter import Reporter
 
 STEPS = 10  # an epoch: 40 examples in batches of 4
 EVERY_STEP = CheckpointInterval(steps=1)
@@ -120,11 +120,11 @@ def contents(folder):
     """All that must be equal: bytes of files, and the arrays of models."""
     names = ("config.json", "history.csv", "scalars.jsonl", "events.jsonl", "probe.npz")
     found = {name: (folder / name).read_bytes() for name in names}
-    found |= {f"records/{path.name}": path.read_bytes() for path in (folder / "records").iterdir()}
+    found |= {f"records/{path.name}": path.read_bytes() for path in (folder / "records").glob("*.npz")}
     found["timings"] = [line.split(",")[0] for line in (folder / "timings.csv").read_text().split()]
     kept = load_run(folder)
     for step in kept.model_steps:
-        found[f"model {step}"] = [weight.tobytes() for weight in kept.model_at(step).get_weights()]
+        found[f"model {step}"] = [weight.tobytes() for weight in kept.model_at(step, kept.spec["arch"]).get_weights()]
     return found
 
 
@@ -141,7 +141,9 @@ def test_the_run_left_alone_has_what_is_to_be_compared(alone):
     assert len(events) >= 2
     assert alone.measurements[-1].step == 4 * STEPS
     assert alone.model_steps == [m.step for m in alone.measurements]
-    weights = [np.concatenate([w.ravel() for w in alone.model_at(step).get_weights()]) for step in (0, 40)]
+    weights = [
+        np.concatenate([w.ravel() for w in alone.model_at(step, alone.spec["arch"]).get_weights()]) for step in (0, 40)
+    ]
     assert np.abs(weights[0] - weights[1]).max() > 0.01
     assert not (alone.folder / "checkpoints").exists()
 
@@ -150,10 +152,10 @@ def test_the_run_left_alone_has_what_is_to_be_compared(alone):
 def test_it_ends_as_if_it_had_not_been_killed(tmp_path, place, spec, alone, kill_after, step):
     folder = tmp_path / "run"
     killed_run(kill_after, spec, folder, step)
-    written = {path.name for path in (folder / "checkpoints").iterdir()}
+    written = [int(path.name.split("-")[1]) for path in sorted((folder / "checkpoints").iterdir())]
     last = step - 5  # the reporter, where it was killed, comes before the checkpoint
-    expected = [last] if last == 5 else [last - 5, last]
-    assert written == {f"step-{one:08d}.{end}" for one in expected for end in ("npz", "json")}
+    expected = [2, 5] if last == 5 else [last - 5, last]  # step 2 is measured
+    assert written == expected
     keras.utils.set_random_seed(99)
     told = Told()
     run(spec, folder, progress=told, checkpoints=NEVER)
@@ -186,24 +188,43 @@ def damage(path):
 def test_a_damaged_checkpoint_is_told_and_the_one_before_is_taken(tmp_path, spec, alone, kill_after):
     folder = tmp_path / "run"
     killed_run(kill_after, spec, folder, 25)
-    damage(folder / "checkpoints" / "step-00000020.npz")
+    damage(next((folder / "checkpoints").glob("step-00000020-*.npz")))
     told = Told()
     run(spec, folder, progress=told)
-    assert any("step-00000020.npz is damaged" in line for line in told.lines)
+    assert any("step-00000020" in line and "is damaged" in line for line in told.lines)
     assert "Going on from step 15." in told.lines
     assert_same(folder, alone)
 
 
-def test_records_that_a_checkpoint_needs_and_are_lost(tmp_path, spec, alone, kill_after):
-    """The older checkpoint was made before that record, and can be gone on from."""
+@pytest.mark.parametrize("fault", ["flipped", "lost"])
+def test_one_record_that_is_damaged_or_lost_is_left_out_and_all_else_stays(tmp_path, spec, alone, kill_after, fault):
     folder = tmp_path / "run"
     killed_run(kill_after, spec, folder, 25)
-    steps = [m.step for m in load_run(folder).measurements]
-    assert 20 in steps
-    damage(folder / "records" / "step-00000020.npz")
+    record = folder / "records" / "step-00000010.npz"
+    damage(record) if fault == "flipped" else record.unlink()
     told = Told()
     run(spec, folder, progress=told)
-    assert any("steps [20] are missing or damaged" in line for line in told.lines)
+    assert any("record of step 10 is left out" in line for line in told.lines)
+    assert "Going on from step 20." in told.lines
+    found, expected = contents(folder), contents(alone.folder)
+    assert found.keys() == expected.keys() - {"records/step-00000010.npz"}
+    assert [name for name in found if found[name] != expected[name]] == []
+    assert len(list(folder.glob("records/step-00000010.npz.aside-*"))) == (fault == "flipped")
+
+
+def test_nothing_recorded_is_deleted_where_a_run_goes_on(tmp_path, spec, alone, kill_after):
+    """Records and models after the checkpoint are made again; those that were there are kept beside them."""
+    folder = tmp_path / "run"
+    killed_run(kill_after, spec, folder, 25)
+    before = {path: path.read_bytes() for path in (folder / "records").glob("*.npz")}
+    for path in (folder / "checkpoints").glob("step-00000020-*"):
+        damage(path)
+    told = Told()
+    run(spec, folder, progress=told)
+    assert "Going on from step 15." in told.lines
+    kept = {path.read_bytes() for path in (folder / "records").iterdir()}
+    assert kept >= set(before.values())
+    assert any("Moved aside" in line and "step-00000020.npz.aside-" in line for line in told.lines)
     assert_same(folder, alone)
 
 
@@ -214,6 +235,7 @@ def test_lines_that_were_half_written_are_taken_back(tmp_path, spec, alone, kill
         with (folder / name).open("a") as file:
             file.write('{"half": ')
     (folder / "records" / ".tmp-abc.npz").write_bytes(b"half")
+    (folder / "models" / ".tmp-abc.weights.h5").write_bytes(b"half")
     (folder / "records" / "step-00000023.npz").write_bytes(b"of a later step")
     run(spec, folder)
     assert_same(folder, alone)
@@ -246,6 +268,7 @@ def test_a_run_that_stopped_early_stops_again(tmp_path, spec, kill_after):
 def test_changes_that_matter_are_refused_and_others_told(tmp_path, place, spec, kill_after):
     folder = tmp_path / "run"
     killed_run(kill_after, spec, folder, 15)
+    before = contents(folder)
     meta = json.loads((folder / "meta.json").read_text())
     splits = {**meta["dataset"]["splits"], "train": {**meta["dataset"]["splits"]["train"], "sha256": "0"}}
     for change in ({"dataset": {"splits": splits}}, {"probe": {"sha256": "0"}}):
@@ -254,10 +277,26 @@ def test_changes_that_matter_are_refused_and_others_told(tmp_path, place, spec, 
             run(spec, folder)
         assert load_run(folder).status == "failed"
         assert (folder / "checkpoints").is_dir()
+    (folder / "meta.json").write_text("{}")
+    with pytest.raises(RecordCorrupt, match=r"meta\.json does not say"):
+        run(spec, folder)
+    assert contents(folder) == before
     (folder / "meta.json").write_text(json.dumps({**meta, "packages": {**meta["packages"], "keras": "2.0"}}))
     told = Told()
     assert run(spec, folder, progress=told).status == "completed"
     assert any("keras: '2.0', now" in line for line in told.lines)
+
+
+def test_a_checkpoint_of_other_settings_is_not_gone_on_from(tmp_path, spec, kill_after):
+    """Somebody changed config.json, and the run is gone on with as it says."""
+    folder = tmp_path / "run"
+    killed_run(kill_after, spec, folder, 15)
+    before = contents(folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"learning_rate": 0.5}))
+    with pytest.raises(InvalidInput, match=r"other settings(.|\n)*learning_rate: 0\.01, now 0\.5"):
+        run(dataclasses.replace(spec, learning_rate=0.5), folder)
+    assert {**contents(folder), "config.json": ""} == {**before, "config.json": ""}
 
 
 def test_a_full_disk_costs_a_checkpoint_and_not_the_run(tmp_path, spec, alone, monkeypatch):

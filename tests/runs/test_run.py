@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -17,10 +16,10 @@ from tfstiff import RunSpec, load_run, measure, run
 from tfstiff.callbacks import schedules
 from tfstiff.errors import DatasetUnavailable, InvalidInput
 from tfstiff.records import RunWriter
-from tfstiff.runs.claim import claimed
-from tfstiff.runs.fit import Reporter
+from tfstiff.records.claim import Claim
 from tfstiff.runs.prepare import prepare_run
 from tfstiff.runs.progress import Progress, describe
+from tfstiff.runs.reporter import Reporter
 
 STEPS = 10  # an epoch: 40 examples in batches of 4
 NAMES = ("cat", "dog", "owl")
@@ -233,23 +232,22 @@ def test_config_is_there_before_anything_slow(tmp_path, spec, monkeypatch):
 
 def test_a_folder_in_which_another_process_is_running(tmp_path, spec, no_figures):
     folder = tmp_path / "run"
-    writer = RunWriter(folder)
-    writer.write_config(spec.as_config())
-    with claimed(folder), pytest.raises(InvalidInput, match="Another process"):
+    RunWriter(folder).write_config(spec.as_config())
+    with Claim(folder), pytest.raises(InvalidInput, match="Another process"):
         run(spec, folder)
-    writer.write_status("running", pid=1, host="elsewhere")
-    with pytest.raises(InvalidInput, match="Another process"):
-        run(spec, folder)
-    long_ago = time.time() - 3600
-    os.utime(folder / "status.json", (long_ago, long_ago))  # nothing has been heard of it since
     assert run(spec, folder).status == "completed"
 
 
-def test_a_process_of_here_that_holds_no_lock_is_dead_whatever_has_its_number_now(tmp_path, spec, no_figures):
-    writer = RunWriter(tmp_path / "run")
+@pytest.mark.parametrize("host", [socket.gethostname(), "the-name-before-the-container-was-started-again"])
+def test_a_process_that_is_dead_is_in_nobodys_way(tmp_path, spec, no_figures, host, monkeypatch):
+    monkeypatch.setattr("tfstiff.records.claim.SILENT_SECONDS", 0.3)
+    folder = tmp_path / "run"
+    writer = RunWriter(folder)
     writer.write_config(spec.as_config())
-    writer.write_status("running", pid=os.getppid(), host=socket.gethostname())
-    assert run(spec, tmp_path / "run").status == "completed"
+    writer.write_status("running", pid=os.getppid(), host=host)
+    (folder / ".claim").write_text(json.dumps({"host": host, "pid": os.getppid()}))
+    (folder / ".lock").touch()
+    assert run(spec, folder).status == "completed"
 
 
 def test_what_a_process_that_was_killed_at_once_leaves_is_as_good_as_nothing(tmp_path, spec, no_figures):

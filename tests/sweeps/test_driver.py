@@ -1,10 +1,10 @@
 import json
 
 import pytest
-from filelock import FileLock
 from made_up import InProcess, failed, finish, sweep_of
 
 from tfstiff.errors import DatasetUnavailable, InvalidInput
+from tfstiff.records.claim import Claim
 from tfstiff.sweeps import SweepProgress, grid, plan_sweep, run_sweep
 
 
@@ -115,6 +115,6 @@ def test_data_are_read_once_and_before_everything_else(tmp_path, loads, monkeypa
 def test_one_process_runs_a_sweep(tmp_path):
     sweep = sweep_of(tmp_path / "sweep")
     run_sweep(sweep, InProcess(failed))
-    with FileLock(sweep.folder / "sweep.lock"), pytest.raises(InvalidInput, match="Another process"):
+    with Claim(sweep.folder), pytest.raises(InvalidInput, match="Another process"):
         run_sweep(sweep, InProcess())
     run_sweep(sweep, InProcess())

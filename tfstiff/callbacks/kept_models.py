@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ from typing import Any
 import h5py
 import keras
 
+from tfstiff.callbacks.resumable import Resumable
 from tfstiff.callbacks.stiffness import StiffnessCallback
 from tfstiff.records.atomic import write_atomically
 from tfstiff.records.run_folder import model_path
 
 
-class KeepModels(keras.callbacks.Callback):
+class KeepModels(Resumable):
     """Keeps the weights at each measurement, in a run's folder. Comes after what measures.
 
     Args:
@@ -23,21 +25,23 @@ class KeepModels(keras.callbacks.Callback):
         folder: The run's folder.
     """
 
+    resumed = ("_kept",)
+
     def __init__(self, stiffness: StiffnessCallback, folder: Path) -> None:
         super().__init__()
         self._stiffness = stiffness
         self._folder = folder
-        self._known = 0
+        self._kept = -1  # step of the model that was kept last
 
     def keep(self) -> None:
         """Saves the weights if something was measured since the last call."""
-        if len(self._stiffness.history) == self._known:
+        history = self._stiffness.history
+        if not history or history[-1].step <= self._kept:
             return
-        self._known = len(self._stiffness.history)
-        path = model_path(self._folder, self._stiffness.history[-1].step)
-        if not path.exists():  # it does where a run goes on
-            path.parent.mkdir(exist_ok=True)
-            save_weights(self.model, path)
+        self._kept = history[-1].step
+        path = model_path(self._folder, self._kept)
+        path.parent.mkdir(exist_ok=True)
+        save_weights(self.model, path)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Keeps the model of a measurement before the first batch."""
@@ -55,12 +59,15 @@ def save_weights(model: keras.Model, path: Path) -> None:
         OSError: The folder cannot be written or the disk is full.
     """
     content = io.BytesIO()
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".tmp-") as folder:
-        whole = Path(folder) / "all.weights.h5"
-        model.save_weights(whole)
-        with h5py.File(whole, "r") as source, h5py.File(content, "w") as target:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix=".weights.h5")
+    os.close(descriptor)
+    try:
+        model.save_weights(temporary)
+        with h5py.File(temporary, "r") as source, h5py.File(content, "w") as target:
             target.attrs.update(source.attrs)
             for name in source:
                 if name != "optimizer":
                     source.copy(name, target)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
     write_atomically(path, lambda file: file.write(content.getbuffer()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -17,6 +18,14 @@ def number_in(value: Any) -> float:
     """The number in a variable, one of several mirrored devices too, or in a tensor, or the number itself."""
     value = value.value if isinstance(value, keras.Variable) else value
     return value.numpy() if hasattr(value, "numpy") else value
+
+
+def learning_rate(model: keras.Model) -> float:
+    """The learning rate of the optimizer of `model`; NaN where there is none, or several."""
+    try:
+        return float(number_in(model.optimizer.learning_rate))
+    except (AttributeError, TypeError, ValueError):  # no optimizer, or one with several learning rates
+        return math.nan
 
 
 def steps_done(callback: keras.callbacks.Callback, batch: int, updates_before: int) -> int:

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import itertools
 import math
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from tfstiff._options import takes
+from tfstiff.callbacks.published import published_names
+from tfstiff.callbacks.recorder import Recorder
+from tfstiff.callbacks.resumable import Resumable
 from tfstiff.callbacks.schedules import Moment, as_schedule
-from tfstiff.callbacks.steps import num_updates, number_in, steps_done
+from tfstiff.callbacks.steps import learning_rate, num_updates, steps_done
 from tfstiff.callbacks.strategies import check_strategy
-from tfstiff.errors import InvalidInput, RecordCorrupt
-from tfstiff.export import EVENT_FILE, EventWriter
+from tfstiff.errors import InvalidInput
 from tfstiff.gradients.loss import resolve_loss
 from tfstiff.gradients.objective import check_model
 from tfstiff.measuring.labels import check_labels
@@ -28,19 +29,13 @@ from tfstiff.measuring.measure import check_suits, measure
 from tfstiff.measuring.options import MeasureOptions
 from tfstiff.measuring.probe import Probe
 from tfstiff.measuring.summation.representations import check_space
-from tfstiff.records import Measurement, RunWriter, open_run, scalar_names
-from tfstiff.records.words import default_pair_set
+from tfstiff.records import Measurement, scalar_names
 
-_PUBLISHED = {  # by whether there are classes
-    True: ("cosine_within", "sign_between", "critical_length"),
-    False: ("cosine_mean", "sign_mean", "critical_length"),
-}
 _START = Moment(0, 0.0)
-_STATE = ("now", "epochs_before", "epoch", "epoch_began", "updates_then", "steps_per_epoch")  # attributes after "_"
 
 
 @takes(MeasureOptions)
-class StiffnessCallback(keras.callbacks.Callback):
+class StiffnessCallback(Resumable):
     """Measures stiffness on a fixed probe while `model.fit` trains, and changes nothing of the training.
 
     At every epoch's end the latest values are put into `logs` as Python floats, under the names of
@@ -62,15 +57,13 @@ class StiffnessCallback(keras.callbacks.Callback):
         tensorboard: Whether to write TensorBoard events into `log_dir` too, or the folder to write them to: all
             scalars, and the class matrices as images, which take about a tenth of a second each. Copies of the callback
             write beside it, as they do beside `log_dir`. Needs `pip install 'tfstiff[tensorboard]'`.
+        on_error: What happens where a record cannot be written, since the disk is full, say: `raise` ends training;
+            `warn` goes on, and the measurement is in `history` alone. Files that are made from records, or could be
+            done without, are always a warning.
         **options: Those of `MeasureOptions`.
 
     Attributes:
         scalars: Names of the values that each measurement has.
-        history: The measurements so far, in order. A second `fit` of the same model continues it, that of another
-            model begins anew.
-        seconds: The time that each took.
-        events: What `measure_now` and `note` were told of, each with its step and epoch, in order. Kept as long as
-            `history`.
 
     Raises:
         InvalidInput: The schedule, an option or a published name is unknown, or an option does not suit the probe; on
@@ -86,6 +79,8 @@ class StiffnessCallback(keras.callbacks.Callback):
     ```
     """
 
+    resumed = ("_now", "_epochs_before", "_epoch", "_epoch_began", "_updates_then", "_steps_per_epoch")
+
     def __init__(
         self,
         probe: Probe,
@@ -95,6 +90,7 @@ class StiffnessCallback(keras.callbacks.Callback):
         log_dir: str | Path | None = None,
         publish: Sequence[str] | str | None = None,
         tensorboard: bool | str | Path = False,
+        on_error: str = "raise",
         **options: Any,
     ) -> None:
         super().__init__()
@@ -105,21 +101,10 @@ class StiffnessCallback(keras.callbacks.Callback):
         grouping = check_suits(self.options, probe)
         has_classes, pair_sets = probe.num_classes is not None, self.options.pair_sets
         self.scalars = scalar_names(has_classes, pair_sets, has_groups=grouping is not None)
-        self.publish = _published_names(publish, self.scalars, has_classes, pair_sets)
-        self.history: list[Measurement] = []
-        self.seconds: list[float] = []
-        self.events: list[dict[str, Any]] = []
+        self.publish = published_names(publish, self.scalars, has_classes, pair_sets)
         self.tensorboard = tensorboard
-        if tensorboard is True and log_dir is None:
-            raise InvalidInput(
-                "tensorboard=True writes events into log_dir, and there is none.",
-                remedy='Give a log_dir, or a folder of its own: tensorboard="logs/mine".',
-            )
-        if tensorboard:
-            EventWriter.check()
-        self._writer: RunWriter | None = None
-        self._event_writer: EventWriter | None = None
-        self._is_copy = False  # then records go beside those of the original
+        self.on_error = on_error
+        self._recorder = Recorder(self.log_dir, tensorboard, on_error)
         self._measured_model: weakref.ref[keras.Model] | None = None
         self._now = _START
         self._begin_at: Moment | None = None  # set between the start of a fit and its first epoch
@@ -138,11 +123,16 @@ class StiffnessCallback(keras.callbacks.Callback):
             log_dir=self.log_dir,
             publish=self.publish,
             tensorboard=self.tensorboard,
+            on_error=self.on_error,
             **vars(self.options),
         )
-        copied._is_copy = True
+        copied._recorder = Recorder(self.log_dir, self.tensorboard, self.on_error, is_copy=True)
         memo[id(self)] = copied
         return copied
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: a `fit` of the unpickled callback begins anew."""
+        return {**self.__dict__, "_measured_model": None}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Sees, before any training, that the loss is there and that the log folder can take records."""
@@ -150,23 +140,12 @@ class StiffnessCallback(keras.callbacks.Callback):
         resolve_loss(self.model, self.loss)
         self._steps_per_epoch = None
         if self._measured_model is not None and self._measured_model() is self.model:
+            self._recorder.claim()
             self._begin_at = self._now  # a second fit of the same model continues the history
             return
-        if self.log_dir is not None:
-            folder = _free_sibling(self.log_dir) if self._is_copy else self.log_dir
-            if _holds_records(folder):
-                raise InvalidInput(
-                    "The log folder holds the records of another run.",
-                    expected="a folder that does not exist, or is empty",
-                    received=str(self.log_dir),
-                    remedy="Give each model that you train a log_dir of its own.",
-                )
-            self._writer = RunWriter(folder)
-            self._writer.write_probe(**self.probe.members())
-        self._event_writer = self._begin_events()
+        self._recorder.begin(self.probe.members())
         self._measured_model = weakref.ref(self.model)
         self._begin_at = self._now = _START
-        self.history, self.seconds, self.events = [], [], []
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measures before the first batch, where that is due.
@@ -196,38 +175,46 @@ class StiffnessCallback(keras.callbacks.Callback):
             latest = self.history[-1].scalars() if self.history else {}
             logs.update({name: latest.get(name, math.nan) for name in self.publish})
 
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Lets others write the log folder."""
+        self._recorder.end()
+
     def state(self) -> dict[str, Any]:
-        """How far training is, for `restore` in another process; measurements and events are in `log_dir`."""
-        return {name: getattr(self, f"_{name}") for name in _STATE} | {"num_measurements": len(self.history)}
+        """How far training is, and what was measured; the measurements themselves are in `log_dir`."""
+        return super().state() | self._recorder.state()
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on where another process was, with the measurements and events that it left in `log_dir`.
-
-        It takes the place of `on_train_begin` and the first `on_epoch_begin`.
-
-        Args:
-            state: What `state` returned there, as JSON gives it back.
+        """Goes on where another process was, with the measurements that it left in `log_dir`.
 
         Raises:
-            RecordCorrupt: `log_dir` does not hold as many measurements as there were.
+            InvalidInput: There is no `log_dir`.
         """
-        if self.log_dir is None:
-            raise InvalidInput("Without a log_dir no measurements were kept to go on from.")
-        found = open_run(self.log_dir)
-        if len(found.measurements) != state["num_measurements"]:
-            raise RecordCorrupt(
-                f"The records in {self.log_dir} are not those that training is to go on from.",
-                expected=f"{state['num_measurements']} that can be read",
-                received=len(found.measurements),
-            )
-        for name in _STATE:
-            setattr(self, f"_{name}", state[name])
-        self._now = Moment(*state["now"])
+        super().restore(state)
+        self._recorder.go_on(state)
+        self._now = Moment(*state["_now"])
         self._begin_at = None
         self._measured_model = weakref.ref(self.model)
-        self._writer = RunWriter(self.log_dir)
-        self._event_writer = self._begin_events(goes_on=True)
-        self.history, self.events, self.seconds = found.measurements, found.events, found.seconds_measuring
+
+    @property
+    def history(self) -> list[Measurement]:
+        """The measurements so far, in order.
+
+        A second `fit` of the same model continues it, that of another model begins anew.
+        """
+        return self._recorder.history
+
+    @property
+    def seconds(self) -> list[float]:
+        """The time that each measurement took."""
+        return self._recorder.seconds
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What `measure_now` and `note` were told of, each with its step and epoch, in order.
+
+        Kept as long as `history`.
+        """
+        return self._recorder.events
 
     @property
     def has_begun(self) -> bool:
@@ -268,24 +255,7 @@ class StiffnessCallback(keras.callbacks.Callback):
             event: What happened.
             **details: More to keep with it; JSON-able.
         """
-        self.events.append({"event": event, **self._now._asdict(), **details})
-        if self._writer is not None:
-            self._writer.add_event(self.events[-1])
-
-    def _begin_events(self, *, goes_on: bool = False) -> EventWriter | None:
-        if isinstance(self.tensorboard, bool):
-            return EventWriter(self._writer.folder) if self.tensorboard and self._writer is not None else None
-        folder = Path(self.tensorboard)
-        if self._is_copy:
-            folder = _free_sibling(folder, _holds_events)
-        elif _holds_events(folder) and not goes_on:
-            raise InvalidInput(
-                "The TensorBoard folder holds the events of another run.",
-                expected="a folder without such events",
-                received=str(folder),
-                remedy="Give each model that you train a folder of its own.",
-            )
-        return EventWriter(folder)
+        self._recorder.note({"event": event, **self._now._asdict(), **details})
 
     def _begin_fit(self, epoch: int, begin_at: Moment) -> None:
         check_model(self.model, self.probe.train.x)
@@ -320,47 +290,7 @@ class StiffnessCallback(keras.callbacks.Callback):
         found = measure(self.model, self.probe, loss=self.loss, **vars(self.options))
         step, epoch = self._now
         found = dataclasses.replace(
-            found, step=step, epoch=epoch, updates=num_updates(self.model), learning_rate=_learning_rate(self.model)
+            found, step=step, epoch=epoch, updates=num_updates(self.model), learning_rate=learning_rate(self.model)
         )
-        seconds = time.perf_counter() - start
-        if self._writer is not None:
-            self._writer.add(found, seconds)
-        if self._event_writer is not None:
-            self._event_writer.add(found, time.time())
-        self.history.append(found)
-        self.seconds.append(seconds)
+        self._recorder.add(found, time.perf_counter() - start)
         return found
-
-
-def _published_names(
-    publish: Sequence[str] | str | None, known: tuple[str, ...], has_classes: bool, pair_sets: tuple[str, ...]
-) -> tuple[str, ...]:
-    if publish is None:
-        pair_set = default_pair_set(pair_sets)
-        return tuple(f"stiffness_{name}_{pair_set}" for name in _PUBLISHED[has_classes])
-    names = known if publish == "all" else (publish,) if isinstance(publish, str) else tuple(publish)
-    for name in names:
-        if name not in known:
-            raise InvalidInput("Unknown scalar to publish.", expected=", ".join(known), received=name)
-    return names
-
-
-def _holds_records(folder: Path) -> bool:
-    return any((folder / "records").glob("step-*.npz"))
-
-
-def _holds_events(folder: Path) -> bool:
-    return (folder / EVENT_FILE).exists()
-
-
-def _free_sibling(folder: Path, is_taken: Callable[[Path], bool] = _holds_records) -> Path:
-    """`folder`, or the first of `folder-2`, `folder-3`, … that is not taken."""
-    candidates = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
-    return folder if not is_taken(folder) else next(found for found in candidates if not is_taken(found))
-
-
-def _learning_rate(model: keras.Model) -> float:
-    try:
-        return float(number_in(model.optimizer.learning_rate))
-    except (AttributeError, TypeError, ValueError):  # no optimizer, or one with several learning rates
-        return math.nan

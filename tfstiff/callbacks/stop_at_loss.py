@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import numbers
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfstiff.analysis.loss_level import checked_levels
+from tfstiff.callbacks.resumable import Resumable
 from tfstiff.callbacks.steps import num_updates, steps_done
 from tfstiff.callbacks.stiffness import StiffnessCallback
 from tfstiff.errors import InvalidInput
@@ -25,8 +24,7 @@ _STREAM = 2  # of the seed; the draws of subset, permutation and probe are of ot
 _CHUNK = 256  # examples evaluated in one call
 
 
-@dataclass(frozen=True)
-class LossReached:
+class LossReached(NamedTuple):
     """A threshold that the training loss reached.
 
     Attributes:
@@ -40,7 +38,7 @@ class LossReached:
     step: int
 
 
-class StopAtTrainingLoss(keras.callbacks.Callback):
+class StopAtTrainingLoss(Resumable):
     """Measures stiffness each time the training loss reaches a threshold, and stops training at the last one.
 
     Runs with different learning rates are compared fairly where they have reached the same training loss (section 3.3
@@ -81,6 +79,8 @@ class StopAtTrainingLoss(keras.callbacks.Callback):
     model.fit(x_train, y_train, epochs=100, callbacks=[stiffness, stop])
     ```
     """
+
+    resumed = ("_step", "_epoch_began", "_done", "_updates_then", "evaluations", "reached")
 
     def __init__(
         self,
@@ -128,25 +128,13 @@ class StopAtTrainingLoss(keras.callbacks.Callback):
         self._step = 0
         self.evaluations, self.reached = [], []
 
-    def state(self) -> dict[str, Any]:
-        """What was found so far, and how far the fit is, for `restore` in another process."""
-        return {
-            "step": self._step,
-            "epoch_began": self._epoch_began,
-            "done": self._done,
-            "updates_then": self._updates_then,
-            "evaluations": self.evaluations,
-            "reached": [dataclasses.asdict(one) for one in self.reached],
-        }
-
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on where another process was, in place of `on_train_begin` and the first `on_epoch_begin`."""
+        """Goes on where another process was."""
         self.on_train_begin()
+        super().restore(state)
         self._function = self._traced()
-        self._step, self._epoch_began, self._done = state["step"], state["epoch_began"], state["done"]
-        self._updates_then = state["updates_then"]
-        self.evaluations = [(step, loss) for step, loss in state["evaluations"]]
-        self.reached = [LossReached(**one) for one in state["reached"]]
+        self.evaluations = [(step, loss) for step, loss in self.evaluations]
+        self.reached = [LossReached(*one) for one in self.reached]
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Evaluates before the first batch."""

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
-
 from tfstiff.analysis.overfitting import DROPPED as EVENT
 from tfstiff.analysis.overfitting import chosen_monitor
 from tfstiff.analysis.readings import reading
 from tfstiff.analysis.turning_points import Onset, OnsetWatch, turning_point
+from tfstiff.callbacks.resumable import Resumable
 from tfstiff.callbacks.stiffness import StiffnessCallback
 from tfstiff.errors import InvalidInput
 from tfstiff.records import Measurement
 
 
-class StopWhenStiffnessDrops(keras.callbacks.Callback):
+class StopWhenStiffnessDrops(Resumable):
     """Stops training when stiffness has turned down, by more than the noise of its measurement.
 
     What is learnt on one example helps others until overfitting sets in; then stiffness falls (section 4.1 of the
@@ -51,6 +50,8 @@ class StopWhenStiffnessDrops(keras.callbacks.Callback):
     model.fit(x_train, y_train, epochs=100, callbacks=[stiffness, stop])
     ```
     """
+
+    resumed = ("_has_stopped",)
 
     def __init__(
         self,
@@ -93,20 +94,13 @@ class StopWhenStiffnessDrops(keras.callbacks.Callback):
         """Reads what was measured at the end of the epoch."""
         self._read()
 
-    def state(self) -> dict[str, Any]:
-        """Whether it has stopped training, for `restore` in another process."""
-        return {"has_stopped": self._has_stopped}
-
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on where another process was; `stiffness` has its measurements.
-
-        It takes the place of `on_train_begin` and the first `on_epoch_begin`.
-        """
+        """Goes on where another process was; `stiffness` has its measurements."""
         self._begin()
         self._known = 0
         self._has_stopped = True  # while it reads what it read before
         self._read()
-        self._has_stopped = state["has_stopped"]
+        super().restore(state)
 
     def _begin(self) -> None:
         self._watch = OnsetWatch(turning_point, name="stiffness_drop", **self._options)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import math
 import os
@@ -40,10 +42,25 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def append_json_line(path: Path, value: Any) -> None:
-    """Appends `value` as one line of JSON. A reader must tolerate a partial last line."""
-    line = json.dumps(finite(value), ensure_ascii=False, allow_nan=False) + "\n"
-    with path.open("ab") as file:
-        file.write(line.encode())
+    """Appends `value` as one line of JSON. A reader must tolerate a partial last line, of a process that was killed."""
+    append(path, json.dumps(finite(value), ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def append(path: Path, text: str) -> None:
+    """Appends text, whole or, where that fails, not at all.
+
+    Raises:
+        OSError: The file cannot be written or the disk is full.
+    """
+    with path.open("ab", buffering=0) as file:
+        before, content = file.tell(), text.encode()
+        try:
+            if file.write(content) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        except OSError:
+            with contextlib.suppress(OSError):
+                file.truncate(before)
+            raise
 
 
 def finite(value: Any) -> Any:

@@ -12,9 +12,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import socket
-import time
 import zipfile
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from tfstiff.errors import RecordCorrupt, RunNotFound
+from tfstiff.records.claim import is_alive
 from tfstiff.records.measurement import Measurement
 from tfstiff.records.record import read_record
 
 MODELS = "models"  # the folder of the models that were kept
-_SILENCE = 300.0  # seconds after which a process on another machine, of which nothing is heard, is taken for dead
 
 
 def record_path(folder: Path, step: int) -> Path:
@@ -78,20 +75,9 @@ class RunFolder:
     def is_running(self) -> bool:
         """Whether the process that writes this run is alive, as far as can be told from this machine.
 
-        One on another machine is alive where it has touched status.json in the last minutes, as `run` does.
+        See `tfstiff.records.claim`.
         """
-        status = self._json("status.json")
-        if status.get("status") != "running":
-            return False
-        if status.get("host") != socket.gethostname():
-            return time.time() - (self.folder / "status.json").stat().st_mtime < _SILENCE
-        try:
-            os.kill(int(status["pid"]), 0)
-        except PermissionError:  # another user's
-            return True
-        except (OSError, KeyError, ValueError):
-            return False
-        return int(status["pid"]) != os.getpid()
+        return self._json("status.json").get("status") == "running" and is_alive(self.folder)
 
     @property
     def state(self) -> dict[str, Any]:
@@ -137,7 +123,7 @@ class RunFolder:
     @cached_property
     def model_steps(self) -> list[int]:
         """The steps of the models that were kept, in order."""
-        return sorted(map(step_of, (self.folder / MODELS).glob("step-*")))
+        return sorted(map(step_of, (self.folder / MODELS).glob("step-*.weights.h5")))
 
     @cached_property
     def measurements(self) -> list[Measurement]:

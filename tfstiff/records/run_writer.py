@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfstiff.errors import RecordCorrupt
-from tfstiff.records.atomic import append_json_line, write_atomically, write_json
+from tfstiff.records.atomic import append, append_json_line, write_atomically, write_json
 from tfstiff.records.measurement import Measurement, scalar_row
 from tfstiff.records.record import write_record
-from tfstiff.records.run_folder import MODELS, open_run, record_path, step_of
+from tfstiff.records.run_folder import record_path
 
-_GROWING = ("history.csv", "scalars.jsonl", "timings.csv", "events.jsonl")
+GROWING = ("history.csv", "scalars.jsonl", "timings.csv", "events.jsonl")
 
 
 class RunWriter:
     """Writes a run folder, creating it (and its parents) where it does not exist.
+
+    Files that grow by a line are written as well as can be: one that cannot be is a warning.
 
     Args:
         folder: The run's folder.
@@ -51,13 +55,13 @@ class RunWriter:
         """Writes one record, its line of scalars and the time it took; returns the record's path."""
         path = record_path(self.folder, measurement.step)
         write_record(path, measurement)
-        append_json_line(self.folder / "scalars.jsonl", scalar_row(measurement))
+        self._append_json("scalars.jsonl", scalar_row(measurement))
         self._append_row("timings.csv", {"step": measurement.step, "seconds": round(seconds, 4)})
         return path
 
     def add_event(self, event: dict[str, Any]) -> None:
         """Appends one event to events.jsonl."""
-        append_json_line(self.folder / "events.jsonl", event)
+        self._append_json("events.jsonl", event)
 
     def add_epoch(self, epoch: int, logs: dict[str, float]) -> None:
         """Appends one epoch's Keras logs to history.csv; the first epoch decides the columns."""
@@ -65,46 +69,34 @@ class RunWriter:
 
     def sizes(self) -> dict[str, int]:
         """The bytes of the files that grow, as they are safe on the disk."""
-        return {name: _synced_size(self.folder / name) for name in _GROWING if (self.folder / name).exists()}
-
-    def rewind(self, step: int, sizes: dict[str, int]) -> None:
-        """Takes back what was written after `step`, when `sizes` were as they are given. Nothing is, where it fails.
-
-        Raises:
-            RecordCorrupt: What was written until then is no longer there.
-        """
-        for name, size in sizes.items():
-            path = self.folder / name
-            if not path.exists() or path.stat().st_size < size:
-                raise RecordCorrupt(f"{path} has lost lines that it had at step {step}.")
-        rows = (self.folder / "scalars.jsonl").read_bytes()[: sizes.get("scalars.jsonl", 0)].splitlines()
-        expected = [json.loads(row)["step"] for row in rows]
-        found = [one for one in open_run(self.folder).measurements if one.step <= step]
-        missing = sorted({*expected} - {one.step for one in found})
-        if missing:
-            raise RecordCorrupt(f"The records of {self.folder} of steps {missing} are missing or damaged.")
-        for name in _GROWING:
-            if name in sizes:
-                os.truncate(self.folder / name, sizes[name])
-            else:
-                (self.folder / name).unlink(missing_ok=True)
-        for path in (*(self.folder / "records").glob("step-*.npz"), *self.folder.glob(f"{MODELS}/step-*")):
-            if step_of(path) not in expected:
-                path.unlink()
-        for leftover in self.folder.rglob(".tmp-*"):  # of a process that was killed while it wrote
-            leftover.unlink()
+        return {name: _synced_size(self.folder / name) for name in GROWING if (self.folder / name).exists()}
 
     def _append_row(self, name: str, row: dict[str, Any]) -> None:
         path = self.folder / name
-        columns = None
-        if path.exists():
-            with path.open(newline="") as file:
-                columns = next(csv.reader(file), None)
-        with path.open("a", newline="") as file:
-            rows = csv.DictWriter(file, columns or list(row), extrasaction="ignore")
+        with self._best_effort(path):
+            columns = None
+            if path.exists():
+                with path.open(newline="") as file:
+                    columns = next(csv.reader(file), None)
+            lines = io.StringIO()
+            rows = csv.DictWriter(lines, columns or list(row), extrasaction="ignore")
             if columns is None:
                 rows.writeheader()
             rows.writerow(row)
+            append(path, lines.getvalue())
+
+    def _append_json(self, name: str, value: dict[str, Any]) -> None:
+        path = self.folder / name
+        with self._best_effort(path):
+            append_json_line(path, value)
+
+    @contextmanager
+    def _best_effort(self, path: Path) -> Iterator[None]:
+        """What can be made again from records, or done without, ends no training where the disk is full."""
+        try:
+            yield
+        except OSError as error:
+            warnings.warn(f"{path} has lost a line: {error}", stacklevel=4)
 
 
 def _synced_size(path: Path) -> int:

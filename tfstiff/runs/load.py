@@ -30,22 +30,24 @@ class Run(RunFolder):
 
         return measurement_frame(self.measurements)
 
-    def model_at(self, step: int) -> keras.Model:
+    def model_at(self, step: int, arch: str | None = None) -> keras.Model:
         """The model as it was at a step, of a run that kept its models.
 
-        It is built by the run's architecture, which for one of the user's own means that its code is run, and compiled
-        with the run's loss, without the optimizer's state.
+        It is built by the run's architecture, and compiled with the run's loss, without the optimizer's state.
 
         Args:
             step: One of `model_steps`.
+            arch: The run's own `package.module:function`, given again, since a folder may come from anybody and that
+                code is run. Not needed for networks of tfstiff.
 
         Raises:
-            InvalidInput: No model of that step was kept.
+            InvalidInput: No model of that step was kept, or the run's network is code that `arch` does not name.
+            RecordCorrupt: The settings do not say which model it is.
             ModelCorrupt: Its file is damaged.
         """
         from tfstiff.runs.saved.reading import model_of_run  # which imports TensorFlow
 
-        return model_of_run(self, step)
+        return model_of_run(self, step, arch)
 
 
 def load_run(folder: str | Path) -> Run:

@@ -1,8 +1,7 @@
-"""A run's parts, made ready, and its training. Imports TensorFlow where it is called, not before."""
+"""A run's parts, made ready to train. Imports TensorFlow where it is called, not before."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,8 @@ from typing import TYPE_CHECKING, Any
 from tfstiff.callbacks.schedules import at_steps
 from tfstiff.datasets.groupings import chosen_grouping
 from tfstiff.errors import InvalidInput
-from tfstiff.records import METRICS, RunWriter, scalar_names
-from tfstiff.runs.checkpoints.interruption import Interruption
-from tfstiff.runs.checkpoints.interval import CheckpointInterval
-from tfstiff.runs.checkpoints.store import Checkpoint, CheckpointStore
+from tfstiff.records import METRICS, scalar_names
 from tfstiff.runs.data import draw_probe, load_examples
-from tfstiff.runs.progress import Progress
 from tfstiff.runs.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -153,7 +148,7 @@ def prepare_run(spec: RunSpec, folder: Path) -> PreparedRun:
 
 
 def _steps_per_execution(spec: RunSpec) -> int:
-    from tfstiff.runs.fit import steps_per_execution
+    from tfstiff.runs.batches import steps_per_execution
 
     if spec.strategy != "none":
         return 1  # of Keras 3, executions of several steps fail on several devices
@@ -187,90 +182,3 @@ def require_tensorflow_backend() -> None:
             received=backend,
             remedy="Set the environment variable KERAS_BACKEND=tensorflow, or change ~/.keras/keras.json.",
         )
-
-
-@dataclass
-class Saving:
-    """Where and when a training's checkpoints are made, and the one that it goes on from.
-
-    Attributes:
-        store: Where.
-        interval: When.
-        begun_from: None where training begins at initialisation.
-        run_began: Reading of `time.perf_counter` when the run began, or would have, had it not been interrupted.
-    """
-
-    store: CheckpointStore
-    interval: CheckpointInterval
-    begun_from: Checkpoint | None
-    run_began: float
-
-
-def train(prepared: PreparedRun, progress: Progress, timings: dict[str, Any], saving: Saving) -> bool:
-    """Trains and measures; fills in `timings`; returns whether training diverged.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C was pressed; there is a checkpoint of where training was.
-        SystemExit: The process was told to end (SIGTERM); there is a checkpoint of where training was.
-    """
-    from tfstiff.callbacks.kept_models import KeepModels
-    from tfstiff.runs.checkpoints.saving import SaveCheckpoints
-    from tfstiff.runs.fit import Batches, ExactSteps, Reporter
-
-    examples, writer = prepared.dataset.train, RunWriter(prepared.folder)
-    batches = Batches(examples.x, examples.y, prepared.spec.batch_size, prepared.spec.seed)
-    reporter = Reporter(prepared.stiffness, progress, writer)
-    keep = KeepModels(prepared.stiffness, prepared.folder) if prepared.spec.keep_models else None
-
-    def reached(done: int) -> None:
-        prepared.stiffness.on_train_batch_end(done - 1)
-        if keep is not None:
-            keep.keep()
-        reporter.report()
-
-    begun_from = saving.begun_from
-    begun = {} if begun_from is None else {"trained": begun_from.step, "logs": begun_from.state["logs"]}
-    start = time.perf_counter() - (0.0 if begun_from is None else begun_from.state["seconds_in_fit"])
-
-    def kept_besides() -> dict[str, Any]:
-        now = time.perf_counter()
-        return {"sizes": writer.sizes(), "seconds": now - saving.run_began, "seconds_in_fit": now - start}
-
-    exact = ExactSteps(prepared.measured_steps, reached, **begun)
-    followers = (prepared.stop, *prepared.watchers, keep, reporter)
-    callbacks = [one for one in (batches, exact, prepared.stiffness, *followers) if one is not None]
-    progress.begin(prepared.spec.epochs, prepared.steps_per_epoch)
-    try:
-        with Interruption(progress.say) as interruption:
-            saver = SaveCheckpoints(saving.store, saving.interval, interruption, callbacks, kept_besides, progress.say)
-            _fit(prepared, batches.dataset, [*callbacks, saver], begun_from)
-        if interruption.requested is not None:  # after the last batch
-            interruption.end()
-    finally:
-        progress.end()
-        fitting, measuring = time.perf_counter() - start, sum(prepared.stiffness.seconds)
-        images = min(reporter.steps * prepared.spec.batch_size, prepared.spec.epochs * len(examples))
-        timings["seconds_in_fit"] = round(fitting, 3)
-        timings["seconds_measuring"] = round(measuring, 3)
-        timings["images_per_second"] = round(images / (fitting - measuring), 1)
-    if prepared.stop is not None and prepared.stop.waiting:
-        progress.say(
-            f"Not reached: training losses of {', '.join(map(str, prepared.stop.waiting))}; "
-            f"the lowest was {min(loss for _, loss in prepared.stop.evaluations):.4g}."
-        )
-    return reporter.diverged
-
-
-def _fit(prepared: PreparedRun, dataset: Any, callbacks: list[Any], begun_from: Checkpoint | None) -> None:
-    """Calls Keras' `fit`, from the epoch of the checkpoint on where there is one."""
-    epochs, steps = prepared.spec.epochs, prepared.steps_per_epoch
-    if begun_from is None:
-        prepared.model.fit(dataset, epochs=epochs, shuffle=False, verbose=0, callbacks=callbacks)
-        return
-    from tfstiff.runs.checkpoints import training_state
-    from tfstiff.runs.checkpoints.resuming import ResumedCallbacks
-
-    training_state.build(prepared.model, prepared.dataset.train.x[:1], prepared.dataset.train.y[:1])
-    resumed = ResumedCallbacks(callbacks, begun_from, prepared.model, epochs=epochs, steps=steps)
-    first = (begun_from.step - 1) // steps
-    prepared.model.fit(dataset, epochs=epochs, initial_epoch=first, shuffle=False, verbose=0, callbacks=resumed)

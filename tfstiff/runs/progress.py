@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfstiff.records import Measurement
+from tfstiff.records.atomic import append
 from tfstiff.records.words import TURNS_IN_WORDS, default_pair_set
 
 
@@ -44,6 +45,7 @@ class LoggedProgress(Progress):
     def __init__(self, path: Path, progress: Progress) -> None:
         self._path = path
         self._progress = progress
+        self._is_lacking = False
         self.begin, self.stepped, self.end = progress.begin, progress.stepped, progress.end  # type: ignore[method-assign]
 
     def say(self, text: str) -> None:
@@ -62,8 +64,12 @@ class LoggedProgress(Progress):
         self._progress.measured(measurement, seconds)
 
     def _write(self, text: str) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {text}\n")
+        try:
+            append(self._path, f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {text}\n")
+        except OSError as error:  # a full disk should not end a training for want of a line
+            if not self._is_lacking:
+                self._progress.say(f"Warning: lines are lacking in {self._path}: {error}")
+            self._is_lacking = True
 
 
 def in_words(values: dict[str, float]) -> str:

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import json
-import shutil
-import socket
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tfstiff.cluster.provenance import provenance
 from tfstiff.errors import InvalidInput, RecordCorrupt
 from tfstiff.records import RunWriter
+from tfstiff.records.claim import Claim, holds_something_else
+from tfstiff.runs.blank import is_blank, remove_blank
 from tfstiff.runs.checkpoints.interval import CheckpointInterval
+from tfstiff.runs.checkpoints.rewinding import clear_the_way, rewind
 from tfstiff.runs.checkpoints.store import Checkpoint, CheckpointStore
-from tfstiff.runs.claim import LOCK, claimed, claimed_elsewhere, heard_of
 from tfstiff.runs.load import Run, load_run
-from tfstiff.runs.prepare import PreparedRun, Saving, prepare_run, train
+from tfstiff.runs.prepare import PreparedRun, prepare_run
 from tfstiff.runs.progress import LoggedProgress, Progress
 from tfstiff.runs.spec import RunSpec
 from tfstiff.runs.status import RunStatus, now
 
-_LOG, _CHECKPOINTS = "log.txt", "checkpoints"
 _ENDED = ("completed", "diverged")
 _MACHINE = ("python", "platform", "cpu_count", "devices", "environment")  # what numbers may depend on besides versions
 
@@ -33,14 +33,17 @@ def run(
     *,
     progress: Progress | None = None,
     checkpoints: CheckpointInterval | None = None,
+    patience: float = 0.0,
 ) -> Run:
     """Trains as `spec` says, measuring, and leaves a run folder behind.
 
     A folder in which the same specification was completed is returned at once. One in which it was begun is gone on
     with from its newest whole checkpoint, to the same weights and records as if it had not ended there (bit for bit in
-    the deterministic mode on CPU); where there is none, it is begun anew.
+    the deterministic mode on CPU); where there is none, it is begun anew. Nothing that is there is deleted: what is in
+    the way is moved aside, to `NAME.aside-TIME`.
 
-    While it trains, a first Ctrl-C or SIGTERM lets the step end and makes a checkpoint; a second one ends at once.
+    While it trains, a first Ctrl-C, SIGTERM or SIGHUP lets the step end and makes a checkpoint; a second one ends at
+    once.
 
     Args:
         spec: What to run.
@@ -48,6 +51,7 @@ def run(
         progress: Is told what happens.
         checkpoints: How often they are made; None is every minute, and more rarely where they would take more than a
             hundredth of the time. No matter for what the run comes to.
+        patience: Seconds to wait for another process that is running there to end.
 
     Raises:
         InvalidInput: A name or value in `spec` cannot be used, `folder` holds something else or another process is
@@ -60,61 +64,83 @@ def run(
         SystemExit: SIGTERM came; otherwise the same.
     """
     folder = Path(folder)
+    is_new = not folder.exists()
     found = _begun(spec, folder)  # before anything is written in a folder of something else
     if found is not None and found.status in _ENDED:
         return found
-    with claimed(folder) as is_alone:
+    with Claim(folder, patience=patience, shared=True):
         found = _begun(spec, folder)
         if found is not None and found.status in _ENDED:  # by a process that had the folder until now
             return found
-        if found is not None and found.is_running and not (is_alone and _is_of_here(found)):
-            raise claimed_elsewhere(folder)
-        with heard_of(folder / "status.json"):
-            return _run(spec, folder, found, progress or Progress(), checkpoints or CheckpointInterval())
+        log = LoggedProgress(folder / "log.txt", progress or Progress())
+        begun = _Begun(spec, folder, found, is_new)
+        return _run(begun, log, checkpoints or CheckpointInterval())
 
 
-def _run(spec: RunSpec, folder: Path, found: Run | None, progress: Progress, interval: CheckpointInterval) -> Run:
+@dataclass(frozen=True)
+class _Begun:
+    spec: RunSpec
+    folder: Path
+    found: Run | None  # the run that goes on
+    is_new: bool  # whether the folder was not there
+
+
+def _run(begun: _Begun, log: Progress, interval: CheckpointInterval) -> Run:
     clock = time.perf_counter()
-    log = LoggedProgress(folder / _LOG, progress)
-    store = CheckpointStore(folder / _CHECKPOINTS)
-    checkpoint = None if found is None else _rewound(folder, store, log.say)
-    writer = RunWriter(folder)
-    if checkpoint is None:
-        writer.write_config(spec.as_config())  # before anything slow, such as importing TensorFlow
-    else:
+    store, status = CheckpointStore(begun.folder / "checkpoints"), RunStatus(RunWriter(begun.folder))
+    try:
+        prepared, checkpoint = _prepared(begun, store, log.say)
+    except BaseException as error:
+        status.ended_by(error)
+        if begun.is_new and is_blank(begun.folder):  # the same command, mended, must be free to run
+            remove_blank(begun.folder)
+        raise
+    if checkpoint is not None:
         log.say(f"Going on from step {checkpoint.step}.")
         clock -= checkpoint.state["seconds"]
-    status = RunStatus(writer)
-    log.say(f"Loading {spec.dataset}.")
-    try:
-        prepared = prepare_run(spec, folder)
-        if found is None or checkpoint is None:
-            writer.write_config(spec.as_config() | prepared.resolved())
-            writer.write_meta(provenance() | prepared.inputs())
-        else:
-            writer.write_meta(_checked_meta(found, prepared, checkpoint, log.say))
-    except BaseException as error:
-        if checkpoint is None:
-            shutil.rmtree(folder)  # nothing was recorded, and the same command, mended, must be free to run
-        else:
-            status.ended_by(error)
-        raise
     log.say(
         f"Training {prepared.model.name} ({prepared.model.count_params():,} parameters) on "
-        f"{len(prepared.dataset.train):,} examples: {spec.epochs} epochs of {prepared.steps_per_epoch} steps."
+        f"{len(prepared.dataset.train):,} examples: {begun.spec.epochs} epochs of {prepared.steps_per_epoch} steps."
     )
+    from tfstiff.runs.fit import Saving, train
+
     try:
         diverged = train(prepared, log, status.timings, Saving(store, interval, checkpoint, clock))
-        finished = load_run(folder)
-        log.say("Drawing the figures.")
-        draw_figures(finished, log)
     except BaseException as error:
-        log.say(f"The run was {status.ended_by(error)}; what it recorded is in {folder}.")
+        log.say(f"The run was {status.ended_by(error)}; what it recorded is in {begun.folder}.")
         raise
     status.timings["seconds"] = round(time.perf_counter() - clock, 3)
     status.ended("diverged" if diverged else "completed")
-    shutil.rmtree(store.folder, ignore_errors=True)  # there is nothing to go on with
-    return load_run(folder)
+    try:
+        store.clear()  # there is nothing to go on with
+    except OSError as error:
+        log.say(f"Warning: the checkpoints could not be removed: {error}")
+    draw_figures(load_run(begun.folder), log)
+    return load_run(begun.folder)
+
+
+def _prepared(
+    begun: _Begun, store: CheckpointStore, say: Callable[[str], object]
+) -> tuple[PreparedRun, Checkpoint | None]:
+    """The run, ready to train, and the checkpoint to go on from; its folder is as it was then, or at the beginning."""
+    spec, folder, found = begun.spec, begun.folder, begun.found
+    if found is None:
+        RunWriter(folder).write_config(spec.as_config())  # before anything slow, such as importing TensorFlow
+    checkpoint = None if found is None else _newest(store, spec, say)
+    say(f"Loading {spec.dataset}.")
+    prepared = prepare_run(spec, folder)
+    if found is not None and checkpoint is not None:
+        meta = _checked_meta(found, prepared, checkpoint, say)
+        rewind(folder, store, checkpoint, say)
+        RunWriter(folder).write_meta(meta)
+        return prepared, checkpoint
+    if found is not None:
+        say("There is no checkpoint to go on from, so the run begins anew.")
+        clear_the_way(folder, say)
+    writer = RunWriter(folder)
+    writer.write_config(spec.as_config() | prepared.resolved())
+    writer.write_meta(provenance() | prepared.inputs())
+    return prepared, None
 
 
 def _begun(spec: RunSpec, folder: Path) -> Run | None:
@@ -123,26 +149,19 @@ def _begun(spec: RunSpec, folder: Path) -> Run | None:
     Raises:
         InvalidInput: The folder holds something else.
     """
-    if not folder.exists() or (folder.is_dir() and is_blank(folder)):
+    if not folder.exists() or is_blank(folder):
         return None
     found = load_run(folder) if (folder / "records").is_dir() else None
     differing = None
     if found is not None and found.spec:
         differing = _differing(RunSpec.from_config(found.spec).as_config(), spec.as_config())
     if found is None or differing is None or differing:
-        raise InvalidInput(
-            f"{folder} holds something else.",
+        raise holds_something_else(
+            folder,
             expected="a new or empty folder, or one of a run of the same specification",
             received=f"a run that differs in {'; '.join(differing)}" if differing else "no run",
-            remedy="Choose another output folder.",
         )
     return found
-
-
-def is_blank(folder: Path) -> bool:
-    """Whether nothing is there, or only what a run that was killed at once leaves behind."""
-    files = (path for path in folder.rglob("*") if not path.is_dir())
-    return all(path.name in (LOCK, _LOG) or path.name.startswith(".tmp-") for path in files)
 
 
 def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -154,23 +173,20 @@ def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _rewound(folder: Path, store: CheckpointStore, say: Callable[[str], object]) -> Checkpoint | None:
-    """The newest checkpoint that can be gone on from, with the folder as it was then; without one, an empty folder."""
-    for checkpoint in store.whole(say):
-        try:
-            RunWriter(folder).rewind(checkpoint.step, checkpoint.state["sizes"])
-        except RecordCorrupt as error:
-            say(f"Warning: The checkpoint of step {checkpoint.step} cannot be gone on from. {error}")
-        else:
-            store.remove_after(checkpoint.step)
-            return checkpoint
-    say("There is no checkpoint to go on from, so the run begins anew.")
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name not in (LOCK, _LOG):
-            path.unlink()
-    return None
+def _newest(store: CheckpointStore, spec: RunSpec, say: Callable[[str], object]) -> Checkpoint | None:
+    """The newest whole checkpoint.
+
+    Raises:
+        InvalidInput: It is one of other settings.
+    """
+    checkpoint = next(store.whole(say), None)
+    if checkpoint is not None and (differing := _differing(checkpoint.state["settings"], spec.as_config())):
+        raise InvalidInput(
+            f"The checkpoints in {store.folder} are of a run with other settings.",
+            received="; ".join(differing),
+            remedy="Was config.json changed by hand? Bring it back, or begin another run with --out.",
+        )
+    return checkpoint
 
 
 def _checked_meta(
@@ -183,21 +199,26 @@ def _checked_meta(
     """
     found_now = json.loads(json.dumps(provenance() | prepared.inputs()))
     before = found.meta
-    decisive = [
-        *_differing(found.spec, json.loads(json.dumps(prepared.resolved()))),
-        *_differing(before["dataset"].get("splits", {}), found_now["dataset"].get("splits", {})),
-        *_differing({"probe": before["probe"]["sha256"]}, {"probe": found_now["probe"]["sha256"]}),
-    ]
+    try:
+        decisive = [
+            *_differing(found.spec, json.loads(json.dumps(prepared.resolved()))),
+            *_differing(before["dataset"].get("splits", {}), found_now["dataset"].get("splits", {})),
+            *_differing({"probe": before["probe"]["sha256"]}, {"probe": found_now["probe"]["sha256"]}),
+        ]
+        changed = [
+            *_differing(before["packages"], found_now["packages"]),
+            *_differing({name: before[name] for name in _MACHINE}, {name: found_now[name] for name in _MACHINE}),
+        ]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RecordCorrupt(
+            f"{found.folder / 'meta.json'} does not say what the run was begun with: {type(error).__name__}: {error}"
+        ) from error
     if decisive:
         raise InvalidInput(
             f"The run in {found.folder} cannot go on, since what it was begun with has changed.",
             received="; ".join(decisive),
             remedy="Bring back the data, the model's code or the version of tfstiff, or begin again in another folder.",
         )
-    changed = [
-        *_differing(before["packages"], found_now["packages"]),
-        *_differing({name: before[name] for name in _MACHINE}, {name: found_now[name] for name in _MACHINE}),
-    ]
     if changed:
         say(f"Warning: the run was begun with something else, so it may end otherwise. {'; '.join(changed)}.")
     segment = {"step": checkpoint.step, "time": now(), "changed": changed}
@@ -205,12 +226,16 @@ def _checked_meta(
 
 
 def draw_figures(finished: Run, progress: Progress) -> None:
-    """Draws the figures of a run into its folder, if anything was measured."""
-    from tfstiff.figures import draw
+    """Draws the figures of a run into its folder, if anything was measured. Where that fails it is said, no more."""
+    if not finished.measurements:
+        return
+    progress.say("Drawing the figures.")
+    try:
+        from tfstiff.figures import draw
 
-    if finished.measurements:
         draw(finished, formats=("png",), say=progress.say)  # `tfstiff plot` makes the others
-
-
-def _is_of_here(found: Run) -> bool:
-    return found.state.get("host") == socket.gethostname()
+    except Exception as error:  # whatever it is, the measurements are worth more than a picture of them
+        progress.say(
+            f"Warning: the figures could not be drawn: {type(error).__name__}: {error}\n"
+            f"To draw them again: tfstiff plot {finished.folder}"
+        )

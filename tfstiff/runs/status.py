@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from datetime import UTC, datetime
@@ -33,7 +34,8 @@ class RunStatus:
     def ended_by(self, error: BaseException) -> str:
         """Writes that the run was ended by `error`; returns the status: interrupted or failed."""
         status = "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed"
-        self.ended(status, error=f"{type(error).__name__}: {error}")
+        with contextlib.suppress(OSError):  # `error` may be that the disk is full
+            self.ended(status, error=f"{type(error).__name__}: {error}")
         return status
 
 

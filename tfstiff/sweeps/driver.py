@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from filelock import FileLock, Timeout
-
-from tfstiff.errors import InvalidInput
+from tfstiff.records.claim import Claim
 from tfstiff.sweeps.executor import Executor
 from tfstiff.sweeps.folder import Sweep, write_sweep
 from tfstiff.sweeps.state import TrialState
@@ -52,7 +50,7 @@ def run_sweep(sweep: Sweep, executor: Executor, progress: SweepProgress | None =
     progress = progress or SweepProgress()
     _prepare_data(sweep.missing(), progress)
     write_sweep(sweep)
-    with _locked(sweep):
+    with Claim(sweep.folder):
         missing = sweep.missing()
         progress.begin(sweep, missing)
         try:
@@ -62,18 +60,6 @@ def run_sweep(sweep: Sweep, executor: Executor, progress: SweepProgress | None =
         finally:
             progress.end()
     return {trial.name: sweep.state(trial) for trial in sweep.trials}
-
-
-@contextlib.contextmanager
-def _locked(sweep: Sweep) -> Iterator[None]:
-    """Makes sure that no other process runs the sweep; the lock goes with the process."""
-    try:
-        with FileLock(sweep.folder / "sweep.lock", timeout=0):
-            yield
-    except Timeout:
-        raise InvalidInput(
-            f"Another process runs the sweep in {sweep.folder}.", remedy="Wait for it, or choose another --out."
-        ) from None
 
 
 def _prepare_data(trials: Sequence[Trial], progress: SweepProgress) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from tfstiff.errors import InvalidInput, RecordCorrupt, RunNotFound
 from tfstiff.records import open_run
 from tfstiff.records.atomic import write_json
+from tfstiff.records.claim import holds_something_else
 from tfstiff.runs.spec import RunSpec
 from tfstiff.sweeps.identity import settings_hash, spec_from_dict, spec_hash
 from tfstiff.sweeps.state import DONE, TrialState, read_state, write_state
@@ -128,11 +129,7 @@ def plan_sweep(folder: str | Path, specs: Sequence[RunSpec]) -> tuple[Sweep, int
                 remedy=f"Choose another --out, or finish that sweep: tfstiff sweep --resume {folder}",
             )
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InvalidInput(
-            f"{folder} holds something else.",
-            expected="a new or empty folder, or that of a sweep",
-            remedy="Choose another --out.",
-        )
+        raise holds_something_else(folder, expected="a new or empty folder, or that of a sweep")
     return Sweep(folder, tuple(named(specs, existing))), len(specs) - len(existing)
 
 

@@ -17,8 +17,7 @@ from tfstiff.records.atomic import write_json
 from tfstiff.runs.progress import Progress
 
 DONE = ("completed", "diverged")
-BEAT_SECONDS = 1.0
-SILENT_SECONDS = 60.0  # after so long without a beat a process counts as dead
+TELL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -87,20 +86,10 @@ def write_state(path: Path, state: TrialState) -> None:
     write_json(path, dataclasses.asdict(state))
 
 
-def silent_seconds(path: Path) -> float:
-    """How long ago the file was written, by the clock of its file system."""
-    clock = path.with_name(f".clock-{socket.gethostname()}-{os.getpid()}")
-    clock.touch()
-    try:
-        return clock.stat().st_mtime - path.stat().st_mtime
-    finally:
-        clock.unlink()
-
-
-class Heartbeat(Progress):
+class TrialProgress(Progress):
     """Tells how far a trial is, in its file, every second while there is news and every tenth second otherwise.
 
-    A thread of its own writes, so that a long measurement is not taken for a dead process. Use it as a context manager.
+    A thread of its own writes. Use it as a context manager.
 
     Args:
         path: The file.
@@ -113,9 +102,9 @@ class Heartbeat(Progress):
         self._began = time.monotonic()
         self._training_began = self._began
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread = threading.Thread(target=self._tell_on, daemon=True)
 
-    def __enter__(self) -> Heartbeat:
+    def __enter__(self) -> TrialProgress:
         write_state(self._path, self.state)
         self._thread.start()
         return self
@@ -157,9 +146,9 @@ class Heartbeat(Progress):
             self.state, seconds=round(now - self._began, 3), seconds_training=round(now - self._training_began, 3)
         )
 
-    def _beat(self) -> None:
+    def _tell_on(self) -> None:
         last, quiet = self.state, 0
-        while not self._stop.wait(BEAT_SECONDS):
+        while not self._stop.wait(TELL_SECONDS):
             quiet += 1
             if self.state is last and quiet < 10:
                 continue

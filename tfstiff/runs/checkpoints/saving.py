@@ -8,11 +8,11 @@ from typing import Any
 
 import keras
 
+from tfstiff.callbacks.resumable import Resumable
 from tfstiff.runs.checkpoints import training_state
-from tfstiff.runs.checkpoints.interruption import Interruption
 from tfstiff.runs.checkpoints.interval import CheckpointInterval
-from tfstiff.runs.checkpoints.resuming import states
 from tfstiff.runs.checkpoints.store import Checkpoint, CheckpointStore
+from tfstiff.runs.interruption import Interruption
 
 
 class SaveCheckpoints(keras.callbacks.Callback):
@@ -76,8 +76,9 @@ class SaveCheckpoints(keras.callbacks.Callback):
     def _save(self, step: int, logs: dict[str, Any]) -> None:
         start = self._clock()
         plain, arrays = training_state.take(self.model)
-        state = {"training": plain, "callbacks": states(self._others), "logs": logs, **self._more()}
+        states = {type(one).__name__: one.state() for one in self._others if isinstance(one, Resumable)}
         try:
+            state = {"training": plain, "callbacks": states, "logs": logs, **self._more()}
             self._store.save(Checkpoint(step, state, arrays))
         except OSError as error:  # a run whose disk is full should not end for want of what it may never need
             self._say(f"Warning: the checkpoint at step {step} could not be saved: {error}")

@@ -1,7 +1,7 @@
-"""Checkpoints on disk: hashed, whole or damaged for all to see, the newest two kept. Imports no TensorFlow.
+"""Checkpoints on disk: whole or damaged for all to see, the newest two kept. Imports no TensorFlow.
 
-step-00000123.npz    the arrays, and everything else as JSON in the member `state`
-step-00000123.json   its manifest: the SHA-256 and size of that file; written last, so that without it there is nothing
+`step-00000123-<SHA-256>.npz` holds arrays and, as JSON in the member `state`, everything else: the step and the run's
+settings among it. The name holds the SHA-256 of the file's content, so that none of it can change unnoticed.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +19,12 @@ from typing import Any
 import numpy as np
 
 from tfstiff.errors import CheckpointCorrupt
-from tfstiff.records.atomic import write_atomically, write_json
+from tfstiff.records.atomic import write_atomically
 
-SCHEMA = 1
+SCHEMA = 2
 _KEPT = 2
+_NAME = re.compile(r"step-(\d{8,12})-([0-9a-f]{64})\.npz")
+_STATE = ("settings", "training", "callbacks", "logs", "sizes", "seconds", "seconds_in_fit")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,24 +60,25 @@ class CheckpointStore:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
-        state = np.asarray(json.dumps(checkpoint.state))
-        np.savez(buffer, allow_pickle=False, state=state, **checkpoint.arrays)
+        state = json.dumps({**checkpoint.state, "schema": SCHEMA, "step": checkpoint.step})
+        np.savez(buffer, allow_pickle=False, state=np.asarray(state), **checkpoint.arrays)
         content = buffer.getbuffer()
-        path = self.folder / f"step-{checkpoint.step:08d}.npz"
-        self._remove(path)  # an older file of this name never goes with a newer manifest
+        path = self.folder / f"step-{checkpoint.step:08d}-{hashlib.sha256(content).hexdigest()}.npz"
         write_atomically(path, lambda file: file.write(content))
-        manifest = {"schema": SCHEMA, "step": checkpoint.step, "bytes": len(content), "sha256": _digest(content)}
-        write_json(path.with_suffix(".json"), manifest)
-        for old in self._paths()[_KEPT:]:
-            self._remove(old)
+        others = [other for other in self.paths() if other != path]
+        for old in others[_KEPT - 1 :]:
+            old.unlink(missing_ok=True)
 
     def whole(self, say: Callable[[str], object]) -> Iterator[Checkpoint]:
         """Reads the checkpoints, the newest first, as far as they are asked for.
 
         Args:
             say: Is told of each that is damaged and passed over.
+
+        Raises:
+            OSError: One cannot be read now, which does not mean that it is damaged.
         """
-        for path in self._paths():
+        for path in self.paths():
             try:
                 checkpoint = _read(path)
             except CheckpointCorrupt as error:
@@ -81,47 +86,48 @@ class CheckpointStore:
             else:
                 yield checkpoint
 
-    def remove_after(self, step: int) -> None:
-        """Removes the checkpoints of later steps."""
-        for path in self._paths():
-            if _step(path) > step:
-                self._remove(path)
+    def paths(self) -> list[Path]:
+        """The checkpoints' files, the newest first."""
+        found = [path for path in self.folder.glob("step-*.npz") if _NAME.fullmatch(path.name)]
+        return sorted(found, key=step_of_checkpoint, reverse=True)
 
-    def _paths(self) -> list[Path]:
-        """The files of arrays that have a manifest, the newest first."""
-        found = [path for path in self.folder.glob("step-*.npz") if path.with_suffix(".json").exists()]
-        return sorted(found, key=_step, reverse=True)
+    def clear(self) -> None:
+        """Removes the checkpoints of a training that has come to its end, and their folder where nothing else is in it.
 
-    def _remove(self, path: Path) -> None:
-        path.with_suffix(".json").unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
-
-
-def _step(path: Path) -> int:
-    return int(path.stem.removeprefix("step-"))
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        for path in self.paths():
+            path.unlink(missing_ok=True)
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
 
 
-def _digest(content: bytes | memoryview) -> str:
-    return hashlib.sha256(content).hexdigest()
+def step_of_checkpoint(path: Path) -> int:
+    """The step in the name of a checkpoint."""
+    return int(path.name.split("-")[1])
 
 
 def _read(path: Path) -> Checkpoint:
+    content = path.read_bytes()
+    found, expected = hashlib.sha256(content).hexdigest(), path.name[-68:-4]
+    if found != expected:
+        raise CheckpointCorrupt(f"The checkpoint {path} is damaged.", expected=f"SHA-256 {expected}", received=found)
     try:
-        manifest = json.loads(path.with_suffix(".json").read_text())
-        content = path.read_bytes()
-        schema, expected = manifest["schema"], manifest["sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointCorrupt(f"The checkpoint {path} or its manifest cannot be read: {error}") from error
-    if schema != SCHEMA:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise ValueError("it is compressed, as no checkpoint is")
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        state = json.loads(arrays.pop("state").item())
+        schema, step = state["schema"], state["step"]
+        lacking = [name for name in _STATE if name not in state]
+    except (ValueError, KeyError, TypeError, EOFError, MemoryError, RecursionError, zipfile.BadZipFile) as error:
+        raise CheckpointCorrupt(f"The checkpoint {path} cannot be read: {type(error).__name__}: {error}") from error
+    if schema != SCHEMA or lacking or not isinstance(step, int) or step < 1:
         raise CheckpointCorrupt(
-            f"The checkpoint {path} has a schema that this version of tfstiff does not know.",
-            expected=f"schema {SCHEMA}",
-            received=schema,
+            f"The checkpoint {path} is not one of this version of tfstiff.",
+            expected=f"schema {SCHEMA}, with {', '.join(_STATE)}",
+            received=f"schema {schema!r}" + (f", without {', '.join(lacking)}" if lacking else ""),
         )
-    if _digest(content) != expected:
-        raise CheckpointCorrupt(
-            f"The checkpoint {path} is damaged.", expected=f"SHA-256 {expected}", received=_digest(content)
-        )
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    return Checkpoint(manifest["step"], json.loads(arrays.pop("state").item()), arrays)
+    return Checkpoint(step, state, arrays)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -83,6 +83,17 @@ def put_back(model: keras.Model, plain: Mapping[str, Any], arrays: Mapping[str, 
     inner = {**plain["numpy"]["state"], "key": arrays[_NUMPY_KEY]}
     np.random.set_state({**plain["numpy"], "state": inner})
     model.stop_training = plain["stop_training"]
+
+
+def metric_values(model: keras.Model) -> list[np.ndarray]:
+    """The running metrics of the epoch, as `put_back_metrics` takes them."""
+    return [_array(variable) for variable in model.metrics_variables]
+
+
+def put_back_metrics(model: keras.Model, values: Sequence[np.ndarray]) -> None:
+    """Sets the running metrics to what they were when `metric_values` returned `values`."""
+    for variable, array in zip(model.metrics_variables, values, strict=True):
+        _assign(variable, array)
 
 
 def _variables(model: keras.Model) -> list[keras.Variable]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -28,18 +29,20 @@ from tfstiff.measuring.measure import measure
 from tfstiff.measuring.options import MeasureOptions
 from tfstiff.measuring.probe import Probe
 from tfstiff.records import RunWriter
+from tfstiff.records.claim import Claim, holds_something_else
 from tfstiff.records.run_folder import record_path
-from tfstiff.runs.claim import claimed
+from tfstiff.runs.blank import is_blank, remove_blank
+from tfstiff.runs.checkpoints.rewinding import remove_leftovers
 from tfstiff.runs.data import STANDARDIZED, draw_probe, load_examples
 from tfstiff.runs.load import Run, load_run
 from tfstiff.runs.progress import LoggedProgress, Progress
-from tfstiff.runs.run import is_blank
 from tfstiff.runs.saved.files import ModelFile
 from tfstiff.runs.saved.on_data import check_fit, loss_of, takes_one_hot, with_one_hot
 from tfstiff.runs.saved.reading import check_readable, load_model
 from tfstiff.runs.spec import MEASURED_ON, RunSpec
 from tfstiff.runs.status import RunStatus
 
+_EXPECTED = "a new or empty folder, or one in which the same was begun"
 _PARTS = "parts"  # folder of what several processes have summed
 # Settings of a specification that matter where nothing is trained.
 _SETTINGS = (*MEASURED_ON, *(field.name for field in option_fields(MeasureOptions)))
@@ -100,44 +103,61 @@ def measure_saved(
         DatasetUnavailable: The data set is not here and cannot be fetched.
         DatasetCorrupt: The data set is damaged.
     """
-    folder, clock = Path(folder), time.perf_counter()
+    folder = Path(folder)
     for file in saved.files:
         check_readable(file.path)
-    if not folder.exists() or (folder.is_dir() and is_blank(folder)):
-        begun = None
-    elif (folder / "records").is_dir():
-        begun = load_run(folder)
-    else:
-        raise _is_of_something_else(folder)
-    with claimed(folder):
-        writer = RunWriter(folder)
+    is_new = not folder.exists()
+    _begun(folder)  # before anything is written in a folder of something else
+    with Claim(folder):
+        begun = _begun(folder)
         log = LoggedProgress(folder / "log.txt", progress or Progress())
         try:
-            log.say(f"Loading {spec.dataset}.")
-            dataset = load_examples(spec, inputs)
-            probe = draw_probe(spec, dataset)
+            return _measured(saved, spec, begun, RunWriter(folder), inputs, processes, log)
         except BaseException:
-            if begun is None:
-                shutil.rmtree(folder)
+            if is_new and is_blank(folder):
+                remove_blank(folder)
             raise
-        config = _config(saved, spec, inputs, dataset)
-        if begun is not None and begun.spec != config:
-            raise _is_of_something_else(folder)
-        if begun is not None and begun.status == "completed":
-            return begun
-        status = RunStatus(writer)
-        try:
-            writer.write_config(config)
-            writer.write_meta(provenance() | {"dataset": dataset.provenance, "probe": {"sha256": probe.sha256()}})
-            writer.write_probe(**probe.members())
-            _measure_all(saved, spec, dataset, probe, writer, processes, log)
-        except BaseException as error:
-            status.ended_by(error)
-            if not any((folder / "records").iterdir()) and not (folder / _PARTS).exists():
-                shutil.rmtree(folder)
-            raise
-        status.timings["seconds"] = round(time.perf_counter() - clock, 3)
-        status.ended("completed")
+
+
+def _measured(
+    saved: SavedModels,
+    spec: RunSpec,
+    begun: Run | None,
+    writer: RunWriter,
+    inputs: str,
+    processes: Processes | int | None,
+    log: Progress,
+) -> Run:
+    clock = time.perf_counter()
+    log.say(f"Loading {spec.dataset}.")
+    dataset = load_examples(spec, inputs)
+    probe = draw_probe(spec, dataset)
+    config = _config(saved, spec, inputs, dataset)
+    if begun is not None and begun.spec != config:
+        raise holds_something_else(writer.folder, _EXPECTED, "other models or settings")
+    if begun is not None and begun.status == "completed":
+        return begun
+    status = RunStatus(writer)
+    try:
+        writer.write_config(config)
+        writer.write_meta(provenance() | {"dataset": dataset.provenance, "probe": {"sha256": probe.sha256()}})
+        writer.write_probe(**probe.members())
+        remove_leftovers(writer.folder)
+        _measure_all(saved, spec, dataset, probe, writer, processes, log)
+    except BaseException as error:
+        status.ended_by(error)
+        raise
+    status.timings["seconds"] = round(time.perf_counter() - clock, 3)
+    status.ended("completed")
+    return load_run(writer.folder)
+
+
+def _begun(folder: Path) -> Run | None:
+    """What was begun in a folder; None where nothing was."""
+    if not folder.exists() or is_blank(folder):
+        return None
+    if not (folder / "records").is_dir():
+        raise holds_something_else(folder, _EXPECTED)
     return load_run(folder)
 
 
@@ -182,17 +202,16 @@ def _measure_all(
             found, step=last, epoch=file.epoch, updates=updates, learning_rate=saved.learning_rate
         )
         writer.add(found, seconds)
-        shutil.rmtree(writer.folder / _PARTS, ignore_errors=True)
+        _remove_parts(writer.folder / _PARTS / f"step-{last}")
         progress.say(f"Measured {file.path}.")
         progress.measured(found, seconds)
 
 
-def _is_of_something_else(folder: Path) -> InvalidInput:
-    return InvalidInput(
-        f"{folder} holds something else.",
-        expected="a new or empty folder, or one in which the same was begun",
-        remedy="Choose another.",
-    )
+def _remove_parts(folder: Path) -> None:
+    """Removes what the processes of a measurement that is recorded have summed."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # there are none, or something else is there too
+        folder.parent.rmdir()
 
 
 def _build(arch: str, saved: SavedModels, dataset: Dataset) -> keras.Model:

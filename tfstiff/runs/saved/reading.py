@@ -6,14 +6,16 @@ import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import h5py
 import keras
 
 from tfstiff import models
-from tfstiff.errors import InvalidInput, ModelCorrupt, UnsupportedModel
+from tfstiff.errors import InvalidInput, ModelCorrupt, RecordCorrupt, UnsupportedModel
 from tfstiff.records import RunFolder
 from tfstiff.records.run_folder import model_path
+from tfstiff.runs.own_code import check_named_again
 from tfstiff.runs.saved.files import WEIGHTS, WHOLE
 
 
@@ -48,7 +50,7 @@ def load_model(path: str | Path, build: Callable[[], keras.Model] | None = None)
         raise _reason(path, error) from error
 
 
-def model_of_run(run: RunFolder, step: int) -> keras.Model:
+def model_of_run(run: RunFolder, step: int, arch: str | None = None) -> keras.Model:
     """What `Run.model_at` returns."""
     if step not in run.model_steps:
         raise InvalidInput(
@@ -56,11 +58,32 @@ def model_of_run(run: RunFolder, step: int) -> keras.Model:
             expected=f"one of {run.model_steps}" if run.model_steps else "a run with --keep-models",
             received=step,
         )
-    config = run.spec
-    build = partial(models.build, config["arch"], tuple(config["input_shape"]), config["num_classes"], config["hidden"])
-    model = load_model(model_path(run.folder, step), build)
+    model = load_model(model_path(run.folder, step), partial(models.build, *_network(run, arch)))
     model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     return model
+
+
+def _network(run: RunFolder, named: str | None) -> tuple[str, tuple[int, ...], int, tuple[int, ...] | None]:
+    """What `models.build` takes, out of the settings of a run that may come from anybody."""
+    names = ("input_shape", "num_classes", "hidden")
+    arch, shape = run.spec.get("arch"), _sizes(run.spec.get("input_shape"))
+    classes = _sizes([run.spec.get("num_classes")])
+    hidden = run.spec.get("hidden")
+    widths = None if hidden is None else _sizes(hidden)
+    if not isinstance(arch, str) or shape is None or classes is None or (hidden is not None and widths is None):
+        raise RecordCorrupt(
+            f"{run.folder / 'config.json'} does not say which model was trained.",
+            expected=f"a name for arch, and whole numbers above 0 for {', '.join(names)}",
+            received=(arch, *(run.spec.get(name) for name in names)),
+        )
+    check_named_again(arch, [named], run.folder, f"model_at(step, arch={arch!r})")
+    return arch, shape, classes[0], widths
+
+
+def _sizes(values: Any) -> tuple[int, ...] | None:
+    """The whole numbers above 0 in a list; None where it is something else."""
+    is_fit = isinstance(values, list) and all(type(value) is int and 0 < value < 2**31 for value in values)
+    return tuple(values) if is_fit else None
 
 
 def check_readable(path: Path) -> None:

@@ -1,0 +1,171 @@
+"""What a `StiffnessCallback` measured: in memory and, where there is a folder for it, on the disk."""
+
+from __future__ import annotations
+
+import itertools
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfstiff.errors import InvalidInput
+from tfstiff.export import EVENT_FILE, EventWriter
+from tfstiff.records import Measurement, RunWriter, open_run
+from tfstiff.records.claim import Claim, is_alive
+
+ON_ERROR = ("raise", "warn")
+
+
+class Recorder:
+    """Keeps measurements and events.
+
+    Args:
+        folder: Where to write records; None keeps them in memory only.
+        tensorboard: Whether to write TensorBoard events into `folder` too, or the folder to write them to.
+        on_error: `raise` or `warn`, where a record cannot be written.
+        is_copy: Whether the folders are those of another recorder, and this one's come beside them.
+
+    Attributes:
+        history: The measurements, in order.
+        seconds: The time that each took.
+        events: What happened beside them.
+
+    Raises:
+        InvalidInput: TensorBoard is not installed, or has nowhere to write.
+    """
+
+    def __init__(
+        self, folder: Path | None, tensorboard: bool | str | Path, on_error: str = "raise", *, is_copy: bool = False
+    ) -> None:
+        if on_error not in ON_ERROR:
+            raise InvalidInput("Unknown on_error.", expected=" or ".join(ON_ERROR), received=on_error)
+        self.history: list[Measurement] = []
+        self.seconds: list[float] = []
+        self.events: list[dict[str, Any]] = []
+        self._folder = folder
+        self._tensorboard = tensorboard
+        self._on_error = on_error
+        self._is_copy = is_copy
+        self._claim: Claim | None = None
+        self._writer: RunWriter | None = None
+        self._event_writer: EventWriter | None = None
+        if tensorboard is True and folder is None:
+            raise InvalidInput(
+                "tensorboard=True writes events into log_dir, and there is none.",
+                remedy='Give a log_dir, or a folder of its own: tensorboard="logs/mine".',
+            )
+        if tensorboard:
+            EventWriter.check()
+
+    def begin(self, probe: Mapping[str, np.ndarray]) -> None:
+        """Begins anew, in folders that hold nothing yet, and that no other process writes.
+
+        Args:
+            probe: Members of probe.npz.
+
+        Raises:
+            InvalidInput: A folder holds what another recorder wrote, or another process writes it.
+        """
+        self.end()
+        if self._folder is not None:
+            folder = self._free(self._folder, _holds_records, "log folder", "records")
+            self.claim(folder)
+            self._writer = RunWriter(folder)
+            self._writer.write_probe(**probe)
+        self._begin_events()
+        self.history, self.seconds, self.events = [], [], []
+
+    def state(self) -> dict[str, Any]:
+        """What `go_on` takes, as JSON can hold it; the measurements themselves are in the folder."""
+        return {"steps": [one.step for one in self.history], "seconds": self.seconds, "events": self.events}
+
+    def go_on(self, state: Mapping[str, Any]) -> None:
+        """Goes on where another process was. Measurements that are lost since are left out.
+
+        Raises:
+            InvalidInput: Nothing was kept to go on from.
+        """
+        if self._folder is None:
+            raise InvalidInput("Without a log_dir no measurements were kept to go on from.")
+        self.claim(self._folder)
+        self._writer = RunWriter(self._folder)
+        self._begin_events(goes_on=True)
+        seconds = dict(zip(state["steps"], state["seconds"], strict=True))
+        self.history = [one for one in open_run(self._folder).measurements if one.step in seconds]
+        self.seconds = [seconds[one.step] for one in self.history]
+        self.events = [*state["events"]]
+
+    def add(self, measurement: Measurement, seconds: float) -> None:
+        """Keeps a measurement, which took so long."""
+        if self._writer is not None:
+            with self._or_warning("record", measurement.step, is_raised=self._on_error == "raise"):
+                self._writer.add(measurement, seconds)
+        if self._event_writer is not None:
+            with self._or_warning("TensorBoard events", measurement.step, is_raised=False):
+                self._event_writer.add(measurement, time.time())
+        self.history.append(measurement)
+        self.seconds.append(seconds)
+
+    def note(self, event: dict[str, Any]) -> None:
+        """Keeps an event."""
+        self.events.append(event)
+        if self._writer is not None:
+            self._writer.add_event(event)
+
+    def claim(self, folder: Path | None = None) -> None:
+        """Keeps other processes from writing the folder, until `end`; that of before where none is given."""
+        folder = folder or (None if self._writer is None else self._writer.folder)
+        if folder is not None:
+            self._claim = self._claim or Claim(folder)
+            self._claim.take()
+
+    def end(self) -> None:
+        """Lets other processes write the folder."""
+        if self._claim is not None:
+            self._claim.release()
+            self._claim = None
+
+    @contextmanager
+    def _or_warning(self, what: str, step: int, *, is_raised: bool) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if is_raised:
+                raise
+            warnings.warn(f"The {what} of step {step} could not be written: {error}", stacklevel=2)
+
+    def _begin_events(self, *, goes_on: bool = False) -> None:
+        if isinstance(self._tensorboard, bool):
+            is_wanted = self._tensorboard and self._writer is not None
+            self._event_writer = EventWriter(self._writer.folder) if is_wanted and self._writer is not None else None
+            return
+        folder = Path(self._tensorboard)
+        self._event_writer = EventWriter(
+            folder if goes_on else self._free(folder, _holds_events, "TensorBoard folder", "events")
+        )
+
+    def _free(self, folder: Path, is_taken: Callable[[Path], bool], name: str, content: str) -> Path:
+        """`folder` or, for a copy, the first of it, `folder-2`, `folder-3`, … that is not taken."""
+        if not is_taken(folder) and not (self._is_copy and is_alive(folder)):
+            return folder
+        if not self._is_copy:
+            raise InvalidInput(
+                f"The {name} holds the {content} of another run.",
+                expected="a folder that does not exist, or is empty",
+                received=str(folder),
+                remedy="Give each model that you train a folder of its own.",
+            )
+        candidates = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
+        return next(found for found in candidates if not is_taken(found) and not is_alive(found))
+
+
+def _holds_records(folder: Path) -> bool:
+    return any((folder / "records").glob("step-*.npz"))
+
+
+def _holds_events(folder: Path) -> bool:
+    return (folder / EVENT_FILE).exists()

@@ -1,0 +1,30 @@
+"""Callbacks that another process can go on with."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import keras
+
+
+class Resumable(keras.callbacks.Callback):
+    """A callback with a state of its own that matters to what it does later.
+
+    Attributes:
+        resumed: Names of the attributes that are its state; JSON holds their values.
+    """
+
+    resumed: ClassVar[tuple[str, ...]] = ()
+
+    def state(self) -> dict[str, Any]:
+        """The state after the batch that has ended, as JSON can hold it."""
+        return {name: getattr(self, name) for name in self.resumed}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes over the state that another process had, in place of `on_train_begin` and the first `on_epoch_begin`.
+
+        Args:
+            state: What `state` returned there, as JSON gives it back.
+        """
+        for name in self.resumed:
+            setattr(self, name, state[name])
