@@ -1,6 +1,6 @@
 """Figures of runs. Matplotlib's object interface only; imports no TensorFlow.
 
-A new figure is one file and one line of `FIGURES`.
+A new figure is one file, which registers it, and its line here, in the order in which figures are listed.
 """
 
 from __future__ import annotations
@@ -9,108 +9,29 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
+
+# isort: off
+from tfstiff.figures.class_stiffness import class_matrices as class_matrices
+from tfstiff.figures.class_groups import class_groups as class_groups
+from tfstiff.figures.over_time import curves as curves, log_curves as log_curves
+from tfstiff.figures.half_statistics import statistics as statistics
+from tfstiff.figures.against_distance import distance as distance
+from tfstiff.figures.by_layer import layers as layers
+from tfstiff.figures.critical_lengths import critical_length as critical_length
+from tfstiff.figures.between_classes import learning_rate as learning_rate
+from tfstiff.figures.domain_sizes import domain_size as domain_size
+from tfstiff.figures.concept import concept as concept
+# isort: on
 
 from tfstiff.errors import InvalidInput
-from tfstiff.figures.against_distance import distance, distance_numbers
-from tfstiff.figures.between_classes import learning_rate, learning_rate_numbers
-from tfstiff.figures.by_layer import layers, layers_numbers
-from tfstiff.figures.class_groups import class_groups, class_groups_numbers
-from tfstiff.figures.class_stiffness import class_matrices, class_matrices_numbers
-from tfstiff.figures.concept import concept, concept_numbers
-from tfstiff.figures.critical_lengths import critical_length, critical_length_numbers
-from tfstiff.figures.domain_sizes import domain_size, domain_size_numbers
-from tfstiff.figures.half_statistics import statistics, statistics_numbers
-from tfstiff.figures.over_time import curves, curves_numbers, log_curves
+from tfstiff.figures.kinds import FIGURES, FigureKind
 from tfstiff.figures.saving import save_figure
-from tfstiff.figures.style import Figure, NothingToDraw, Numbers, measurements_of
+from tfstiff.figures.style import NothingToDraw, measurements_of
 from tfstiff.records import RunFolder
 
-__all__ = [
-    *("DEFAULT_FIGURES", "FIGURES", "FORMATS", "FigureKind", "NothingToDraw", "common_folder", "draw"),
-    *("class_groups", "class_matrices", "concept", "critical_length", "curves", "distance", "domain_size", "layers"),
-    *("learning_rate", "log_curves", "statistics"),
-]
+__all__ = ["DEFAULT_FIGURES", "FIGURES", "FORMATS", "FigureKind", "NothingToDraw", "common_folder", "draw", *FIGURES]
 
-
-class FigureKind(NamedTuple):
-    """How to make a figure.
-
-    Attributes:
-        draw: Draws what `takes` says. Raises `NothingToDraw` where the figure does not apply.
-        numbers: Header and rows of the numbers that `draw` shows, of the same.
-        description: One line.
-        redraws: Figures of the papers that it redraws: `v1` is the first version, `ICLR` the submission of 2020.
-        takes: `run`: one run, or a sequence of its measurements. `runs`: a sequence of runs that differ in learning
-            rate and seed. `nothing`: no argument.
-        options: Names of keyword arguments of both functions that a user may set.
-    """
-
-    draw: Callable[..., Figure]
-    numbers: Callable[..., Numbers]
-    description: str
-    redraws: str
-    takes: Literal["run", "runs", "nothing"] = "run"
-    options: tuple[str, ...] = ()
-
-
-FIGURES = {
-    "class_matrices": FigureKind(
-        class_matrices,
-        class_matrices_numbers,
-        "Class stiffness matrices at up to 4 stages.",
-        "v1 3–6; ICLR 3, 7, 8",
-    ),
-    "class_groups": FigureKind(
-        class_groups,
-        class_groups_numbers,
-        "Class stiffness matrices ordered by groups of classes.",
-        "v1 7",
-        options=("grouping",),
-    ),
-    "curves": FigureKind(
-        curves,
-        curves_numbers,
-        "Loss, within-class and between-class stiffness against time, and the onset of overfitting.",
-        "v1 2; ICLR 2",
-    ),
-    "log_curves": FigureKind(
-        log_curves, curves_numbers, "Within-class and between-class stiffness against the logarithm of time.", "ICLR 4"
-    ),
-    "statistics": FigureKind(statistics, statistics_numbers, "Coherence, noise scale and others against time.", ""),
-    "distance": FigureKind(
-        distance,
-        distance_numbers,
-        "Stiffness against input distance, and the critical length.",
-        "ICLR 5, 9, 10",
-    ),
-    "layers": FigureKind(layers, layers_numbers, "Stiffness against distance, layer by layer.", "v1 9"),
-    "critical_length": FigureKind(
-        critical_length,
-        critical_length_numbers,
-        "Critical length against time and training loss, by learning rate.",
-        "ICLR 6, 11",
-        "runs",
-        ("extrapolate",),
-    ),
-    "learning_rate": FigureKind(
-        learning_rate,
-        learning_rate_numbers,
-        "Between-class stiffness against learning rate, at equal training loss.",
-        "v1 8",
-        "runs",
-        ("levels",),
-    ),
-    "domain_size": FigureKind(
-        domain_size,
-        domain_size_numbers,
-        "Domain size against learning rate in input and layers, at equal training loss.",
-        "v1 10",
-        "runs",
-        ("levels", "extrapolate"),
-    ),
-    "concept": FigureKind(concept, concept_numbers, "What stiffness is; needs no run.", "v1 1; ICLR 1", "nothing"),
-}
 DEFAULT_FIGURES = ("class_matrices", "curves", "log_curves", "distance")  # that apply to hardly any run in vain
 FORMATS = ("png", "svg")
 

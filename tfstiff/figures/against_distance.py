@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from tfstiff.figures.kinds import register_figure
 from tfstiff.figures.stages import choose_stages, stage_title
 from tfstiff.figures.style import (
     PAIR_SET_LINES,
@@ -100,11 +101,7 @@ def distance(source: Drawn) -> Figure:
 
 
 def distance_numbers(source: Drawn) -> Numbers:
-    """Header and rows of the bins that `distance` draws, a row a bin; the fit stands in each of its rows.
-
-    Raises:
-        InvalidInput: There is no measurement.
-    """
+    """Header and rows of the bins that `distance` draws, a row a bin; the fit stands in each of its rows."""
     return profile_numbers(choose_stages(measurements_of(source)), first_space_only=True)
 
 
@@ -204,3 +201,8 @@ def _handles(most_pairs: int, present: set[object]) -> list[Line2D]:
         ),
         *(line for label, line in lines.items() if label in present),
     ]
+
+
+register_figure(
+    distance, distance_numbers, "Stiffness against input distance, and the critical length.", "ICLR 5, 9, 10"
+)

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from tfstiff.analysis.comparison import ComparedRun, Comparison, Milestone, known_quantities
+from tfstiff.figures.kinds import register_figure
 from tfstiff.figures.learning_rates import (
     RateGroup,
     at_equal_loss,
@@ -83,12 +84,7 @@ def learning_rate(runs: Sequence[ComparedRun], *, levels: Sequence[float] | None
 
 
 def learning_rate_numbers(runs: Sequence[ComparedRun], *, levels: Sequence[float] | None = None) -> Numbers:
-    """Header and rows of the scalars of every run at each training loss, a row a run, loss and scalar.
-
-    Raises:
-        InvalidInput: As `learning_rate`.
-        NothingToDraw: As `learning_rate`.
-    """
+    """Header and rows of the scalars of every run at each training loss, a row a run, loss and scalar."""
     groups = by_learning_rate(runs)
     measured = [run for group in groups for run in group.runs]
     names = [n for n in known_quantities(measured) if n.startswith("stiffness_") and "critical_length" not in n]
@@ -123,3 +119,11 @@ def _draw_runs(
         axes.plot(places, [one.value for one in each], **dots, alpha=0.7, label="_runs")
     known = np.isfinite(means)
     axes.plot(rates[known], means[known], **(line | {"marker": ""}), label=pair_set)
+
+
+register_figure(
+    learning_rate,
+    learning_rate_numbers,
+    "Between-class stiffness against learning rate, at equal training loss.",
+    "v1 8",
+)

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from tfstiff.figures.against_distance import bins_of, profile_numbers
+from tfstiff.figures.kinds import register_figure
 from tfstiff.figures.stages import choose_stages, stage_title
 from tfstiff.figures.style import (
     Drawn,
@@ -82,12 +83,7 @@ def layers(source: Drawn) -> Figure:
 
 
 def layers_numbers(source: Drawn) -> Numbers:
-    """Header and rows of the bins of every space, a row a bin, with the critical length in each of its rows.
-
-    Raises:
-        InvalidInput: There is no measurement.
-        NothingToDraw: Distances were taken in one space only.
-    """
+    """Header and rows of the bins of every space, a row a bin, with the critical length in each of its rows."""
     return profile_numbers(_stages(source))
 
 
@@ -128,3 +124,6 @@ def _draw_space(axes: Axes, space: DistanceStiffness, look: dict[str, Any]) -> N
 def _crossing(color: Any) -> dict[str, Any]:
     edge = {"markeredgecolor": color, "markerfacecolor": "white", "markeredgewidth": 1.2}
     return {"color": color, "marker": "D", "markersize": 5, "linestyle": "none"} | edge
+
+
+register_figure(layers, layers_numbers, "Stiffness against distance, layer by layer.", "v1 9")

@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 from tfstiff.datasets.groupings import Grouping, group_indices, known_grouping
 from tfstiff.figures.cells import draw_cells, two_digits, uncertain_cells, values_are_shown
 from tfstiff.figures.class_stiffness import add_colour_bar, add_notes, class_names, class_stages, matrices, name_row
+from tfstiff.figures.kinds import register_figure
 from tfstiff.figures.stages import stage_title
 from tfstiff.figures.style import (
     Drawn,
@@ -87,12 +88,7 @@ def class_groups(source: Drawn, *, grouping: Grouping | None = None) -> Figure:
 
 
 def class_groups_numbers(source: Drawn, *, grouping: Grouping | None = None) -> Numbers:
-    """Header and rows of the ordered matrices, with the group of each class: a row a matrix row.
-
-    Raises:
-        InvalidInput: As `class_groups`.
-        NothingToDraw: As `class_groups`.
-    """
+    """Header and rows of the ordered matrices, with the group of each class: a row a matrix row."""
     stages = _stages(source)
     names, pair_set = class_names(stages[0]), _pair_set(stages)
     indices, groups = group_indices(_grouping(source, grouping), names)
@@ -192,3 +188,6 @@ def _contrast(stiffness: ClassStiffness, indices: np.ndarray, *, blocks: BlockSt
 def _same_groups(first: Grouping, second: Grouping) -> bool:
     """Whether two groupings are the same, whatever their groups are called."""
     return {frozenset(names) for names in first.values()} == {frozenset(names) for names in second.values()}
+
+
+register_figure(class_groups, class_groups_numbers, "Class stiffness matrices ordered by groups of classes.", "v1 7")

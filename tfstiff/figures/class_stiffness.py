@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 
 from tfstiff.errors import InvalidInput
 from tfstiff.figures.cells import MISSING, draw_cells, uncertain_cells, values_are_shown
+from tfstiff.figures.kinds import register_figure
 from tfstiff.figures.stages import choose_stages, stage_title
 from tfstiff.figures.style import (
     Drawn,
@@ -88,10 +89,6 @@ def class_matrices_numbers(source: Drawn) -> Numbers:
     """Header and rows of the matrices that `class_matrices` draws: a row a matrix row, a column a class.
 
     The column `quantity` says whether a row is of the values or of their standard errors.
-
-    Raises:
-        InvalidInput: There is no measurement.
-        NothingToDraw: The targets have no classes.
     """
     stages = class_stages(measurements_of(source), 4)
     names = class_names(stages[0])
@@ -209,3 +206,8 @@ def _label_axes(axes: Axes, panel: _Panel, cell: float, *, left: bool, bottom: b
     axes.tick_params(length=0 if kind == "class" else 2, labelsize=size, pad=2)
     axes.set_xlabel(f"{second} {kind}", labelpad=3)
     axes.set_ylabel(f"{first} {kind}", labelpad=4)
+
+
+register_figure(
+    class_matrices, class_matrices_numbers, "Class stiffness matrices at up to 4 stages.", "v1 3–6; ICLR 3, 7, 8"
+)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from tfstiff.figures.kinds import register_figure
 from tfstiff.figures.style import STIFFNESS_COLOURS, Figure, Numbers, drawing_style, new_figure
 
 # What a step on the first example does to the second -> angle between their gradients, in degrees.
@@ -87,3 +88,6 @@ def _draw_gradients(axes: Axes, name: str, angle: float) -> None:
     axes.text(0.1, -0.34, f"{product}\n{numbers}", ha="center", va="center", fontsize=8.5)
     axes.set(xlim=(-1.15, 1.45), ylim=(-0.6, 1.3), aspect="equal", xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
+
+
+register_figure(concept, concept_numbers, "What stiffness is; needs no run.", "v1 1; ICLR 1")

@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from tfstiff.analysis.comparison import ComparedRun, observe_measurement
 from tfstiff.analysis.readings import times_of
+from tfstiff.figures.kinds import register_figure
 from tfstiff.figures.learning_rates import RateGroup, by_learning_rate, shared_pair_sets, shared_settings
 from tfstiff.figures.reaches import (
     Reach,
@@ -87,12 +88,7 @@ def critical_length(runs: Sequence[ComparedRun], *, extrapolate: bool = False) -
 
 
 def critical_length_numbers(runs: Sequence[ComparedRun], *, extrapolate: bool = False) -> Numbers:
-    """Header and rows of the critical lengths of every run as they were recorded, a row a measurement and pair set.
-
-    Raises:
-        InvalidInput: No run has a measurement.
-        NothingToDraw: The runs differ in more than learning rate and seed.
-    """
+    """Header and rows of the critical lengths of every run as they were recorded, a row a measurement and pair set."""
     groups = by_learning_rate(runs)
     columns = ("value", "low", "high", "status", "interval", "distance_min", "distance_max", "method", "metric")
     header = ["learning_rate", "run", "step", "epoch", "train_loss", "pair_set", "critical_length", *columns[1:]]
@@ -139,3 +135,11 @@ def _set_loss_axis(axes: Axes, losses: Sequence[float]) -> None:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+register_figure(
+    critical_length,
+    critical_length_numbers,
+    "Critical length against time and training loss, by learning rate.",
+    "ICLR 6, 11",
+)

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from tfstiff.analysis.comparison import ComparedRun, length_in_space
 from tfstiff.figures.by_layer import MOST_SPACES, spaces_of, spread
+from tfstiff.figures.kinds import register_figure
 from tfstiff.figures.learning_rates import (
     RateGroup,
     at_equal_loss,
@@ -118,10 +119,6 @@ def domain_size_numbers(
 
     A size lies between `size_low` and `size_high`, which are equal where it is known and infinite where it is not
     bounded on that side; `low` and `high` are the ends of its 95 % interval.
-
-    Raises:
-        InvalidInput: As `domain_size`.
-        NothingToDraw: As `domain_size`.
     """
     groups = by_learning_rate(runs)
     kind = distance_kind(groups[0].runs[0])
@@ -142,3 +139,11 @@ def domain_size_numbers(
 
 def _measurements(groups: Sequence[RateGroup]) -> list[Measurement]:
     return [one for group in groups for run in group.runs for one in run.measurements]
+
+
+register_figure(
+    domain_size,
+    domain_size_numbers,
+    "Domain size against learning rate in input and layers, at equal training loss.",
+    "v1 10",
+)

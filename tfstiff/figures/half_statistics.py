@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from tfstiff.analysis.readings import times_of
+from tfstiff.figures.kinds import register_figure
 from tfstiff.figures.stages import set_time_axis
 from tfstiff.figures.style import (
     PAIR_SET_LINES,
@@ -66,11 +67,7 @@ def statistics(source: Drawn) -> Figure:
 
 
 def statistics_numbers(source: Drawn) -> Numbers:
-    """Header and rows of the same, a row a measurement and half.
-
-    Raises:
-        InvalidInput: There is no measurement.
-    """
+    """Header and rows of the same, a row a measurement and half."""
     names = [name for statistic in STATISTICS for name, _ in statistic.columns()]
     rows = [
         [m.step, m.epoch, pair_set, *(m[pair_set].statistics.get(name, math.nan) for name in names)]
@@ -104,3 +101,6 @@ def _band(measurements: Sequence[Measurement], statistic: Statistic, pair_set: s
         low, high = interval(np.where(np.isfinite(values), values, np.nan), named["se"])
     is_known = np.isfinite(low) & np.isfinite(high)
     return np.where(is_known, low, np.nan), np.where(is_known, high, np.nan)
+
+
+register_figure(statistics, statistics_numbers, "Coherence, noise scale and others against time.")

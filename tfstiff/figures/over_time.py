@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from tfstiff.analysis.readings import reading, times_of
+from tfstiff.figures.kinds import register_figure
 from tfstiff.figures.onset_marks import draw_onsets, onset_marks
 from tfstiff.figures.stages import set_time_axis
 from tfstiff.figures.style import (
@@ -87,11 +88,7 @@ def curves(source: Drawn) -> Figure:
 
 
 def curves_numbers(source: Drawn) -> Numbers:
-    """Header and rows of the scalars over time, a row a measurement, with the standard error of each that has one.
-
-    Raises:
-        InvalidInput: There is no measurement.
-    """
+    """Header and rows of the scalars over time, a row a measurement, with the standard error of each that has one."""
     rows = []
     for measurement in measurements_of(source):
         row: dict[str, object] = {**scalar_row(measurement)}
@@ -182,3 +179,14 @@ def _draw_line(axes: Axes, measurements: list[Measurement], name: str, line: dic
 
 def _handle(line: dict[str, Any], label: str) -> Line2D:
     return Line2D([], [], **line, label=label)
+
+
+register_figure(
+    curves,
+    curves_numbers,
+    "Loss, within-class and between-class stiffness against time, and turning points.",
+    "v1 2; ICLR 2",
+)
+register_figure(
+    log_curves, curves_numbers, "Within-class and between-class stiffness against the logarithm of time.", "ICLR 4"
+)

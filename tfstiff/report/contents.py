@@ -17,7 +17,7 @@ from tfstiff.report.findings import findings
 from tfstiff.report.settings import model_in_words
 from tfstiff.report.static_figures import static_figures
 from tfstiff.report.tables import (
-    Table,
+    ReportTable,
     event_table,
     layer_table,
     measurement_table,
@@ -97,14 +97,14 @@ def _comparison(sources: Sequence[Source], measured: Sequence[Source], found: Co
     }
 
 
-def _tables(source: Source) -> list[Table]:
+def _tables(source: Source) -> list[ReportTable]:
     pair_sets = sorted(source.pair_sets, key=lambda name: name != source.main_pair_set)
-    found: list[Table | None] = [measurement_table(source, name) for name in pair_sets]
+    found: list[ReportTable | None] = [measurement_table(source, name) for name in pair_sets]
     found += [layer_table(source, source.main_pair_set), event_table(source.events)]
     found += [statistics_table(source, name) for name in pair_sets]
     return [table for table in found if table is not None]
 
 
-def _provenance(source: Source) -> list[Table]:
+def _provenance(source: Source) -> list[ReportTable]:
     groups = {"Settings": source.spec, "Provenance": source.meta, "Seconds": source.timings}
     return [table for caption, values in groups.items() if (table := named_values(values, caption)) is not None]

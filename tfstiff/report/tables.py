@@ -25,7 +25,7 @@ from tfstiff.records.words import (
 from tfstiff.stiffness.statistics import STATISTICS
 
 
-class Table(NamedTuple):
+class ReportTable(NamedTuple):
     """A table.
 
     Attributes:
@@ -39,7 +39,7 @@ class Table(NamedTuple):
     rows: list[list[str]]
 
 
-def measurement_table(source: Source, pair_set: str) -> Table:
+def measurement_table(source: Source, pair_set: str) -> ReportTable:
     """A row a measurement that has this pair set: when, losses, accuracies, stiffness, ξ with interval and status."""
     kinds = ("within", "between") if source.has_classes else ("mean",)
     columns = [(metric, kind) for metric in source.metrics for kind in kinds]
@@ -55,10 +55,12 @@ def measurement_table(source: Source, pair_set: str) -> Table:
             row += [number(m.train.accuracy), number(m.validation.accuracy)]
         row += [_mean(found, f"{metric}_{kind}") for metric, kind in columns]
         rows.append([*row, _length(length), length.status.replace("_", " ")])
-    return Table(f"Measurements, {PAIR_SET_NAMES[pair_set]} pairs; ± and brackets: 95\u00a0% intervals", header, rows)
+    return ReportTable(
+        f"Measurements, {PAIR_SET_NAMES[pair_set]} pairs; ± and brackets: 95\u00a0% intervals", header, rows
+    )
 
 
-def statistics_table(source: Source, pair_set: str) -> Table | None:
+def statistics_table(source: Source, pair_set: str) -> ReportTable | None:
     """A row a measurement, a column a number of a statistic; None where none were recorded."""
     measured = [m for m in source.having(pair_set) if m[pair_set].statistics]
     if not measured:
@@ -68,10 +70,10 @@ def statistics_table(source: Source, pair_set: str) -> Table | None:
         [*_when(m), *(_four_digits(m[pair_set].statistics.get(name, math.nan)) for name in names)] for m in measured
     ]
     caption = f"Statistics of the gradients, {PAIR_SET_NAMES[pair_set]} pairs"
-    return Table(caption, ["epoch", "step", *(name.replace("_", " ") for name in names)], rows)
+    return ReportTable(caption, ["epoch", "step", *(name.replace("_", " ") for name in names)], rows)
 
 
-def layer_table(source: Source, pair_set: str) -> Table | None:
+def layer_table(source: Source, pair_set: str) -> ReportTable | None:
     """A row a layer that was measured by itself, at the last measurement; None where there is none."""
     last = source.measurements[-1]
     layers = {path: sets[pair_set] for path, sets in last.layers.items() if pair_set in sets}
@@ -85,10 +87,10 @@ def layer_table(source: Source, pair_set: str) -> Table | None:
         cells = [_mean(found, f"{metric}_{kind}") for metric, kind in columns]
         rows.append([path, *cells, _length(length), length.status.replace("_", " ")])
     caption = f"Layers by themselves at the last measurement, {PAIR_SET_NAMES[pair_set]} pairs"
-    return Table(caption, ["layer", *(f"{metric} {kind}" for metric, kind in columns), "ξ", "status of ξ"], rows)
+    return ReportTable(caption, ["layer", *(f"{metric} {kind}" for metric, kind in columns), "ξ", "status of ξ"], rows)
 
 
-def event_table(events: Sequence[Mapping[str, Any]]) -> Table | None:
+def event_table(events: Sequence[Mapping[str, Any]]) -> ReportTable | None:
     """A row an event; None where nothing happened beside the schedule."""
     if not events:
         return None
@@ -104,16 +106,16 @@ def event_table(events: Sequence[Mapping[str, Any]]) -> Table | None:
                 what,
             ]
         )
-    return Table("Events", ["event", "step", "epoch", "details"], rows)
+    return ReportTable("Events", ["event", "step", "epoch", "details"], rows)
 
 
-def named_values(values: Mapping[str, Any], caption: str) -> Table | None:
+def named_values(values: Mapping[str, Any], caption: str) -> ReportTable | None:
     """A row a value, nested ones by their path; None where there are none."""
     rows = [[name, text] for name, text in _flat(values)]
-    return Table(caption, ["name", "value"], rows) if rows else None
+    return ReportTable(caption, ["name", "value"], rows) if rows else None
 
 
-def runs_table(sources: Sequence[Source]) -> Table:
+def runs_table(sources: Sequence[Source]) -> ReportTable:
     """A row a run: what differs in its settings, how it ended, how far it came."""
     settings = separating_settings([source.spec for source in sources])
     settings += [SEED] * (len({source.spec.get(SEED) for source in sources}) > 1)
@@ -125,10 +127,10 @@ def runs_table(sources: Sequence[Source]) -> Table:
         row += [number(last.train.loss, 4), number(last.validation.loss, 4)] if last else [ABSENT, ABSENT]
         rows.append(row)
     header = ["run", *settings, "status", "measurements", "last training loss", "last validation loss"]
-    return Table("The runs, and the settings in which they differ", header, rows)
+    return ReportTable("The runs, and the settings in which they differ", header, rows)
 
 
-def milestone_tables(found: Comparison, milestone: Milestone, names: Mapping[Path, str]) -> list[Table]:
+def milestone_tables(found: Comparison, milestone: Milestone, names: Mapping[Path, str]) -> list[ReportTable]:
     """The runs at one milestone, a row a run; and their groups over seeds, where one has several.
 
     Args:
@@ -145,9 +147,9 @@ def milestone_tables(found: Comparison, milestone: Milestone, names: Mapping[Pat
         cells = [summary_in_words(found.summary(quantity, milestone, index)) for quantity in found.quantities]
         groups.append([group.label, str(len(group.runs)), *cells])
     caption = f"At {milestone.label}, each run with 95\u00a0% intervals over the draw of the probe's examples"
-    tables = [Table(caption, ["run", "group", *titles], runs)]
+    tables = [ReportTable(caption, ["run", "group", *titles], runs)]
     if any(len(group.runs) > 1 for group in found.groups):
-        tables.append(Table(f"At {milestone.label}, over seeds", ["group", "seeds", *titles], groups))
+        tables.append(ReportTable(f"At {milestone.label}, over seeds", ["group", "seeds", *titles], groups))
     return tables
 
 
