@@ -3,7 +3,8 @@
     python benchmarks/reading.py --runs 1000 --records 29
 
 The records are of one measurement of 1,000 examples of 10 classes, whose losses, epochs and stiffness are then made to
-differ. Runs are of four learning rates and share their records' files as hard links, so that little disk is needed.
+differ. Runs are of four learning rates, ten seeds and as many networks as it takes, and share their records' files as
+hard links, so that little disk is needed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tfstiff.records import Measurement, RunWriter, open_run, read_record, write
 from tfstiff.records.run_folder import record_path
 
 RATES = (1e-4, 3e-4, 1e-3, 3e-3)
-SEEDS = 3  # series of records of each learning rate that differ
+SEEDS = 10
 COMPARE = """
 import atexit, sys
 from tfstiff_cli import main
@@ -72,11 +73,12 @@ def write_runs(folder: Path, num_runs: int, num_records: int) -> list[Path]:
                 write_record(path, one)
     runs = []
     for number in range(num_runs):
-        rate, seed = RATES[number % len(RATES)], number // len(RATES)
-        writer = RunWriter(folder / "runs" / f"lr{rate:g}-seed{seed}")
-        writer.write_config({"dataset": "made_up", "arch": "small", "learning_rate": rate, "seed": seed})
+        rate, seed = RATES[number % len(RATES)], number // len(RATES) % SEEDS
+        arch = f"network{number // len(RATES) // SEEDS}"
+        writer = RunWriter(folder / "runs" / f"{arch}-lr{rate:g}-seed{seed}")
+        writer.write_config({"dataset": "made_up", "arch": arch, "learning_rate": rate, "seed": seed})
         writer.write_status("completed")
-        for index, path in enumerate(made[rate, seed % SEEDS]):
+        for index, path in enumerate(made[rate, seed]):
             os.link(path, record_path(writer.folder, 100 * index))
         runs.append(writer.folder)
     return runs

@@ -116,13 +116,13 @@ def _runs(paths: Sequence[Path]) -> list[RunFolder]:
     runs: dict[Path, RunFolder] = {}
     for path in without_leftovers(paths):
         if not is_sweep(path):
-            runs[path.resolve()] = open_run(path, with_arrays=False)
+            runs[path.resolve()] = open_run(path, is_light=True)
             continue
         sweep = load_sweep(path)
         for trial in sweep.trials:
             one = sweep.run_folder(trial)
             if (one / "records").is_dir():
-                runs[one.resolve()] = open_run(one, with_arrays=False)
+                runs[one.resolve()] = open_run(one, is_light=True)
             else:
                 click.echo(f"The trial {trial.name} has not run.", err=True)
     for run in runs.values():

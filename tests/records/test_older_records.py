@@ -16,7 +16,8 @@ from tfstiff_cli import main
 
 from tfstiff import load_run
 from tfstiff.errors import RecordCorrupt
-from tfstiff.records import read_record, scalar_row
+from tfstiff.records import open_run, read_record, scalar_row, write_record
+from tfstiff.records.run_folder import record_path
 
 CONTENT = gzip.decompress((Path(__file__).parent / "schema-2.npz.gz").read_bytes())
 
@@ -97,6 +98,24 @@ def test_without_arrays_the_scalars_are_the_same(record):
     assert light["train_val"].critical_length.status == whole["train_val"].critical_length.status
     assert whole.gram is not None
     assert light.gram is light["train_val"].sign.matrix is None
+
+
+def test_a_light_run_has_the_same_scalars_and_reads_its_pair_sets_again(tmp_path):
+    whole = write_run(tmp_path / "mine", [measurement(step, step / 10, step / 20) for step in (0, 10)])
+    light = open_run(whole.folder, is_light=True)
+    assert [scalar_row(m) for m in light.measurements] == [scalar_row(m) for m in whole.measurements]
+    assert [m.standard_errors().keys() for m in light.measurements] == [
+        m.standard_errors().keys() for m in whole.measurements
+    ]
+    last = light.measurements[-1]
+    assert list(last.pair_sets) == list(whole.measurements[-1].pair_sets)
+    assert last["train_val"].sign.matrix is None
+    assert "nothing" not in last.pair_sets
+    write_record(record_path(whole.folder, 10), measurement(10, 1.0, 0.9))  # another in its place
+    assert last["train_val"].sign.within == measurement(10, 1.0, 0.9)["train_val"].sign.within
+    record_path(whole.folder, 10).write_bytes(b"damaged")
+    with pytest.raises(RecordCorrupt):
+        last["train_val"]
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ import numpy as np
 
 from tfstiff.errors import RecordCorrupt, RunNotFound
 from tfstiff.records.claim import is_alive
+from tfstiff.records.light import read_light_record
 from tfstiff.records.measurement import Measurement
 from tfstiff.records.record import read_record
 
@@ -49,12 +50,12 @@ class RunFolder:
 
     Attributes:
         folder: Where it is.
-        with_arrays: Whether the measurements have their arrays; without them they are read in half the time and take
-            13 kB each, and all arrays are None.
+        is_light: Whether its measurements hold little, so that a thousand runs fit into memory: they are read without
+            arrays and layers, and what is of a pair set is read again when it is asked for.
     """
 
     folder: Path
-    with_arrays: bool = True
+    is_light: bool = False
 
     @cached_property
     def spec(self) -> dict[str, Any]:
@@ -140,7 +141,7 @@ class RunFolder:
         measurements, problems = [], []
         for path in sorted((self.folder / "records").glob("step-*.npz")):
             try:
-                measurements.append(read_record(path, with_arrays=self.with_arrays))
+                measurements.append(read_light_record(path) if self.is_light else read_record(path))
             except RecordCorrupt as problem:
                 problems.append(problem)
         return sorted(measurements, key=lambda measurement: measurement.step), problems
@@ -158,12 +159,12 @@ class RunFolder:
         return value
 
 
-def open_run(folder: str | Path, *, with_arrays: bool = True) -> RunFolder:
+def open_run(folder: str | Path, *, is_light: bool = False) -> RunFolder:
     """Opens a run folder for reading. Records are read when first asked for.
 
     Args:
         folder: What `tfstiff run` or `StiffnessCallback(log_dir=…)` wrote.
-        with_arrays: As in `RunFolder`.
+        is_light: As in `RunFolder`.
 
     Raises:
         RunNotFound: There is no such folder, or it holds no run.
@@ -175,4 +176,4 @@ def open_run(folder: str | Path, *, with_arrays: bool = True) -> RunFolder:
             expected="a folder with records/ in it, as `tfstiff run --out` or StiffnessCallback(log_dir=…) writes",
             remedy="Check the path." if path.is_dir() else "Check the path: there is no such folder.",
         )
-    return RunFolder(path, with_arrays)
+    return RunFolder(path, is_light)

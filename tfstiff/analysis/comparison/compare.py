@@ -121,14 +121,13 @@ def compare(
     quantities = default_quantities(runs) if quantities is None else quantities
     milestones = default_milestones(runs) if milestones is None else milestones
     groups, repeated = group_runs(runs)
-    observations = {
-        (quantity, milestone, index): {
-            seed: observe(run, quantity, milestone, extrapolate) for seed, run in group.runs.items()
-        }
-        for quantity in quantities
-        for milestone in milestones
-        for index, group in enumerate(groups)
-    }
+    places = [(q, milestone, index) for q in quantities for milestone in milestones for index in range(len(groups))]
+    observations: dict[tuple[str, Milestone, int], dict[int, Observation]] = {place: {} for place in places}
+    for index, group in enumerate(groups):  # run by run, so that what is read of a run need not be kept
+        for seed, run in group.runs.items():
+            for milestone in milestones:
+                for quantity in quantities:
+                    observations[quantity, milestone, index][seed] = observe(run, quantity, milestone, extrapolate)
     return Comparison(tuple(groups), tuple(milestones), tuple(quantities), observations, tuple(repeated))
 
 
