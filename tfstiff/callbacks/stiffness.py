@@ -50,8 +50,8 @@ class StiffnessCallback(Resumable):
             `tfstiff.callbacks.schedules` combined with `|`. With `steps_per_execution > 1` a measurement comes at the
             first opportunity after it falls due, and its record holds the step at which it was made.
         loss: As `compile(loss=…)` takes it; None means the compiled one.
-        log_dir: Folder to write records to; None keeps them in memory only. Deep copies of the callback, as tuners make
-            them for each trial, write to `log_dir`, `log_dir-2`, `log_dir-3`, …
+        log_dir: Folder of the run to write, as `tfstiff run --out` names it; None keeps records in memory only. Deep
+            copies of the callback, as tuners make them for each trial, write to `log_dir`, `log_dir-2`, `log_dir-3`, …
         publish: Names of the scalars that go into `logs`, or `"all"`. By default the within-class cosine, the
             between-class sign and the critical length of `train_val`.
         tensorboard: Whether to write TensorBoard events into `log_dir` too, or the folder to write them to: all

@@ -13,7 +13,10 @@ from tfstiff.errors import InvalidInput
 from tfstiff.runs.spec import RunSpec
 from tfstiff.sweeps.identity import spec_hash
 
-_SHORT = {"learning_rate": "lr"}
+# By setting: what it is called on the command line, where that is shorter.
+_SHORT = {
+    name: field.metadata["flag"] for name, field in RunSpec.__dataclass_fields__.items() if "flag" in field.metadata
+}
 _LONGEST_NAME = 80
 
 
