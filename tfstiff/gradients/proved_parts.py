@@ -82,8 +82,13 @@ class ProvedParts:
             if self._are_losses_checked or self._have_right_losses(x, y):
                 return
             self._call_in = as_called
-            self._unproved = set(range(len(self.weights)))
+            self.unsettle()
             self._build()
+
+    def unsettle(self) -> None:
+        """Has everything proved again, as of a model whose weights were drawn anew."""
+        self._unproved, self._zero = set(range(len(self.weights))), set()
+        self._are_losses_checked = False
 
     def _prove_gradients(self, x: Any, y: Any) -> None:
         while self._unproved:
