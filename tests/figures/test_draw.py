@@ -117,6 +117,15 @@ def test_options_reach_the_figures_that_have_them(make_run):
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_names_what_it_redraws(name):
     kind = FIGURES[name]
-    assert kind.redraws.startswith(("v1 ", "ICLR "))
+    assert kind.redraws.startswith(("v1 ", "ICLR ")) or not kind.redraws  # which no paper has
     assert kind.description.endswith(".")
     assert kind.takes in ("run", "runs", "nothing")
+
+
+def test_what_a_figure_takes_and_its_options_are_those_of_its_functions():
+    found = {name: (kind.takes, kind.options) for name, kind in FIGURES.items()}
+    assert found["curves"] == ("run", ())
+    assert found["class_groups"] == ("run", ("grouping",))
+    assert found["domain_size"] == ("runs", ("levels", "extrapolate"))
+    assert found["critical_length"] == ("runs", ("extrapolate",))
+    assert found["concept"] == ("nothing", ())
