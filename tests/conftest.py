@@ -1,5 +1,6 @@
 import gc
 import os
+import signal
 
 from hypothesis import settings
 
@@ -9,10 +10,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 for _threads in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(_threads, "1")
 
-# A change is judged by the same examples each time; whoever runs the suite by hand explores new ones.
-settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+# A shell's background job begins with Ctrl-C ignored, and what a test sends itself would be too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# No test is timed. A change is judged by the same examples each time; whoever runs the suite by hand explores new ones.
+settings.register_profile("by hand", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "by hand")
 
 
 def pytest_collection_finish():

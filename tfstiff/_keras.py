@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras.src import backend
 from keras.src.backend.common import global_state
 from keras.src.losses import LossFunctionWrapper
-from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_generator
+from keras.src.random.seed_generator import global_seed_generator
 
 
 def all_layers(model: keras.Model) -> list[keras.Layer]:
@@ -47,7 +47,7 @@ def set_path(weight: keras.Variable, path: str) -> None:
 
 def global_random_state() -> keras.Variable | None:
     """The state from which Keras draws where no seed is given; None as long as nothing was drawn."""
-    generator = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
+    generator = global_state.get_global_attribute("global_seed_generator")
     return None if generator is None else generator.state
 
 

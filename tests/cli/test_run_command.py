@@ -246,7 +246,7 @@ def test_sigterm_ends_a_run_orderly(monkeypatch, no_figures):
 
     def killed(self, batch, logs=None):
         told(self, batch, logs)
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(Reporter, "on_train_batch_end", killed)
     assert run("--out", "out").exit_code == 143
@@ -261,7 +261,7 @@ def kill_at(monkeypatch, step, number):
     def killed(self, batch, logs=None):
         told(self, batch, logs)
         if self.steps >= step and not sent:
-            sent.append(os.kill(os.getpid(), number))
+            sent.append(signal.raise_signal(number))
 
     monkeypatch.setattr(Reporter, "on_train_batch_end", killed)
 
@@ -313,7 +313,7 @@ def test_mistakes_in_going_on(monkeypatch, options, told):
     assert left_behind() == ["begun", "blank"]
 
 
-def test_a_run_that_diverges():
+def test_a_run_that_diverges(no_figures):
     result = run("--out", "out", "--lr", "1e30", "--schedule", "1")
     assert result.exit_code == 0, result.output
     assert load_run("out").status == "diverged"

@@ -230,13 +230,13 @@ def test_the_first_signal_is_noted_and_the_second_ends(number, error, code):
     told = []
     with Interruption(told.append) as interruption:
         assert interruption.requested is None
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
         assert interruption.requested == number
         assert len(told) == 1
         with pytest.raises(error) as raised:
             interruption.end()
         with pytest.raises(error):
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
     assert getattr(raised.value, "code", None) == code
     assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
 
@@ -245,7 +245,7 @@ def test_a_signal_that_is_ignored_stays_ignored():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with Interruption(pytest.fail) as interruption:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
             assert interruption.requested is None
     finally:
         signal.signal(signal.SIGINT, before)

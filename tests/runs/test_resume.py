@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-import os
 import signal
 import subprocess
 import sys
@@ -252,7 +251,7 @@ def test_a_run_that_stopped_early_stops_again(tmp_path, spec, kill_after):
     def interrupted(self, batch, logs=None):
         told(self, batch, logs)
         if self.model.stop_training:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Reporter, "on_train_batch_end", interrupted)

@@ -47,7 +47,7 @@ def classifier(shape=(6,), outputs=3, loss=SOFTMAX):
     return model
 
 
-def probe_of(sizes=(40, 30), shape=(6,), seed=0, targets=None):
+def probe_of(sizes=(24, 18), shape=(6,), seed=0, targets=None):
     rng = np.random.default_rng(seed)
     halves = []
     for size in sizes:
