@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 
 from tfstiff.errors import RecordCorrupt
 from tfstiff.records import read_record, write_record
+from tfstiff.records.record import SCHEMA
 
 ROUND_TRIP = settings(deadline=None, max_examples=50, suppress_health_check=list(HealthCheck))
 
@@ -42,7 +43,7 @@ def test_no_member_needs_pickle(tmp_path, measurement):
     write_record(path, measurement)
     with np.load(path, allow_pickle=False) as file:
         assert {file[name].dtype.kind for name in file.files} <= set("iufUS")
-        assert file["schema"] == 2
+        assert file["schema"] == SCHEMA
         np.testing.assert_array_equal(file["pair_sets/train_val/sign/matrix"], measurement["train_val"].sign.matrix)
 
 
