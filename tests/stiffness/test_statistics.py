@@ -1,10 +1,18 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from plain_sums import sums_of
+from synthetic_runs import measurement, write_run
+from tfstiff_cli import main
 
+from tfstiff import figures
 from tfstiff.errors import InvalidInput
+from tfstiff.export import schema, write_tidy
+from tfstiff.report import write_report
+from tfstiff.stiffness import statistics
 from tfstiff.stiffness.half_sums import HalfSums
 from tfstiff.stiffness.statistics import STATISTICS, half_statistics
 from tfstiff.stiffness.statistics.class_means import class_mean_gram
@@ -57,3 +65,27 @@ def test_nothing_to_measure_is_nan_without_a_warning(gradients, recwarn):
 def test_two_halves_have_none():
     with pytest.raises(InvalidInput, match="one half"):
         half_statistics(sums_of(GRADIENTS, CLASSES, GRADIENTS, CLASSES))
+
+
+def test_a_line_in_the_table_is_all_that_a_statistic_takes(tmp_path, monkeypatch):
+    """One is made up, put into the table, and found in record, show, figure, report, tables and data frame."""
+    made_up = statistics.Statistic("made_up", "number that was made up", "1", lambda half: 0.125 * len(half.classes))
+    monkeypatch.setattr(statistics, "STATISTICS", table := (*STATISTICS, made_up))
+    for module in ("tfstiff.figures.half_statistics", "tfstiff.report.tables", "tfstiff_cli.statistics_table"):
+        monkeypatch.setattr(f"{module}.STATISTICS", table)
+    monkeypatch.setattr("tfstiff.export.schema.STATISTICS", table)
+    monkeypatch.setattr("tfstiff.export.frames.TABLES", tables := schema._tables())
+    monkeypatch.setattr("tfstiff.export.tidy.TABLES", tables)
+    one = measurement(0, 0.0, 0.0, 4)
+    found = statistics.half_statistics(sums_of(GRADIENTS, CLASSES))
+    assert found["made_up"] == 2.5
+    sets = one.pair_sets | {"val_val": replace(one["val_val"], statistics=found)}
+    run = write_run(tmp_path / "mine", [replace(one, pair_sets=sets)])
+    assert run.measurements[0]["val_val"].statistics["made_up"] == 2.5
+    assert "made up" in CliRunner().invoke(main, ["show", str(run.folder)]).stdout
+    assert "made up" in [panel.get_title() for panel in figures.statistics(run).axes]
+    assert "made up" in write_report(run, interactive=False).read_text("utf-8")
+    paths = {path.stem: path.read_text("utf-8") for path in write_tidy([run], tmp_path / "out")}
+    assert "made_up" in paths["statistics"]
+    assert "number that was made up" in paths["columns"]
+    assert run.to_dataframe().made_up.dropna().tolist() == [2.5]

@@ -1,35 +1,29 @@
 """What the sums over one half of the probe tell besides its stiffness: a file a statistic, or a few that go together.
 
-A line in `STATISTICS` is all that it takes for one to be recorded, shown, drawn, reported and exported.
+A line in `_FILES` is all that it takes for one to be recorded, shown, drawn, reported and exported.
 """
 
+from importlib import import_module
+
 from tfstiff.stiffness.half_sums import HalfSums
-from tfstiff.stiffness.statistics import (
-    class_means,
-    coherence,
-    gradient_disparity,
-    in_class_alignment,
-    label_alignment,
-    m_coherence,
-    negative_pairs,
-    noise_scale,
-    participation_ratio,
-)
 from tfstiff.stiffness.statistics.statistic import Estimate, Statistic
 from tfstiff.stiffness.sums import PairSetSums
 
 __all__ = ["STATISTICS", "Estimate", "Statistic", "half_statistics"]
 
-STATISTICS: tuple[Statistic, ...] = (
-    *coherence.STATISTICS,
-    *m_coherence.STATISTICS,
-    *noise_scale.STATISTICS,
-    *negative_pairs.STATISTICS,
-    *participation_ratio.STATISTICS,
-    *in_class_alignment.STATISTICS,
-    *label_alignment.STATISTICS,
-    *class_means.STATISTICS,
-    *gradient_disparity.STATISTICS,
+_FILES = (  # in the order in which they are told
+    "coherence",
+    "m_coherence",
+    "noise_scale",
+    "negative_pairs",
+    "participation_ratio",
+    "in_class_alignment",
+    "label_alignment",
+    "class_means",
+    "gradient_disparity",
+)
+STATISTICS: tuple[Statistic, ...] = tuple(
+    statistic for name in _FILES for statistic in import_module(f"{__name__}.{name}").STATISTICS
 )
 
 
