@@ -240,6 +240,6 @@ def test_measuring_before_training_is_refused():
 
 def test_a_model_without_a_loss_of_single_examples():
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
-    model.compile("sgd", lambda y, prediction: keras.ops.mean(prediction))
+    model.compile("sgd", lambda y, prediction: keras.ops.mean(prediction) ** 2)
     with pytest.raises(UnsupportedModel, match="whole batch"):
         fit(model, StopAtTrainingLoss(X, Y, 0.1))

@@ -8,6 +8,7 @@ from oracles import float64_twin, reference_gram, relative_error
 from scaled_products import gradient_products
 from small_models import SOFTMAX, Weighted, dense_net, labelled, sequential
 
+from tfstiff.errors import UnsupportedModel
 from tfstiff.gradients import METHODS, gradient_gram, per_example_gradients
 
 layers = keras.layers
@@ -237,3 +238,79 @@ def test_losses_that_differ_in_a_setting_that_their_configuration_leaves_out():
     x, y = np.ones((4, 3), "float32"), 5 + np.arange(4.0)[:, None]
     found = [gradient_gram(model, x, y, loss=keras.losses.Huber(delta)) for delta in (0.5, 1.0)]
     np.testing.assert_allclose(4 * found[0], found[1], rtol=1e-5)  # far out its gradient is delta
+
+
+@pytest.mark.parametrize("reduce", [tf.reduce_mean, tf.reduce_sum])
+def test_a_loss_of_one_value_a_batch_is_measured_where_it_is_made_of_those_of_its_examples(reduce):
+    def squares(y, prediction):
+        return reduce(tf.reduce_mean((y - prediction) ** 2, -1))
+
+    x, _ = labelled((4,))
+    y = np.random.default_rng(5).normal(size=(6, 3))
+    compare(dense_net, x, y, squares, reference_loss=lambda y, p: tf.reduce_mean((tf.cast(y, p.dtype) - p) ** 2))
+
+
+def test_what_compares_every_target_with_every_prediction_is_refused_with_shapes():
+    class Squares(keras.losses.Loss):  # to which Keras gives targets as they are
+        def call(self, y, prediction):
+            return keras.ops.square(y - prediction)
+
+    model = sequential((4,), layers.Dense(1))
+    x, _ = labelled((4,))
+    y = np.arange(6.0)
+    with pytest.raises(UnsupportedModel, match="predictions of all") as error:
+        gradient_gram(model, x, y, loss=Squares())
+    assert "targets (None,) and predictions (None, 1)" in str(error.value)
+    aligned = gradient_gram(model, x, y[:, None], loss=Squares())
+    np.testing.assert_allclose(aligned, gradient_gram(model, x, y, loss="mse"), rtol=1e-5)
+
+
+@pytest.mark.parametrize("count", [3, 6])
+def test_a_sum_over_the_wrong_axis_is_refused(count):
+    def slip(y, prediction):
+        return keras.ops.sum((y - prediction) ** 2, axis=0)
+
+    with pytest.raises(UnsupportedModel, match="value for each example"):
+        gradient_gram(dense_net(), labelled((4,), count)[0], np.ones((count, 3)), loss=slip)
+
+
+def test_dice_of_whole_batches_is_refused_and_of_examples_is_not():
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(5, 6, 6, 1)).astype("float32")
+    masks = (images > 0).astype("float32")
+
+    def build():
+        return sequential(
+            (6, 6, 1), layers.Conv2D(3, 3, padding="same", activation="tanh"), layers.Conv2D(1, 1, activation="sigmoid")
+        )
+
+    with pytest.raises(UnsupportedModel, match="neither the mean nor the sum") as error:
+        gradient_gram(build(), images, masks, loss=keras.losses.Dice())
+    assert "axis=(1, 2, 3)" in str(error.value)
+
+    def dice(y, p):
+        y = tf.cast(y, p.dtype)
+        return 1 - (2 * tf.reduce_sum(y * p) + 1e-7) / (tf.reduce_sum(y) + tf.reduce_sum(p) + 1e-7)
+
+    compare(build, images, masks, keras.losses.Dice(axis=(1, 2, 3)), reference_loss=dice)
+
+
+def test_positions_without_a_target_do_not_count():
+    """A missing target is NaN; the loss gives 0 there, and the mean is over what is there."""
+
+    def build():
+        return sequential((5, 4), layers.Dense(3, activation="tanh"), layers.Dense(1), layers.Reshape((5,)))
+
+    def squares(y, prediction):
+        there = ~tf.math.is_nan(y)
+        return tf.where(there, (tf.where(there, y, 0) - prediction) ** 2, 0)
+
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(6, 5, 4)).astype("float32"), rng.normal(size=(6, 5))
+    y[0, 1:] = y[2, 3] = np.nan
+
+    def over_what_is_there(y, p):
+        there = ~tf.math.is_nan(y)
+        return tf.reduce_mean((tf.boolean_mask(tf.cast(y, p.dtype), there) - tf.boolean_mask(p, there)) ** 2)
+
+    compare(build, x, y, squares, reference_loss=over_what_is_there)

@@ -16,7 +16,7 @@ from tfstiff.callbacks.steps import num_updates, steps_done
 from tfstiff.callbacks.stiffness import StiffnessCallback
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.loss import predict, resolve_loss
-from tfstiff.gradients.objective import check_model
+from tfstiff.gradients.objective import check_model, check_separable
 from tfstiff.gradients.tracing import compiled
 
 EVENT = "training_loss_reached"
@@ -144,7 +144,9 @@ class StopAtTrainingLoss(Resumable):
                     "StopAtTrainingLoss comes before its StiffnessCallback, or that is not among the callbacks of fit.",
                     expected="callbacks=[stiffness, stop]",
                 )
-            check_model(self.model, self._chunks[0][0])
+            x, y = self._chunks[0]
+            check_model(self.model, x)
+            check_separable(self.model, self._loss, x, y)
             self._function = self._traced()
             self._evaluate()
         self._epoch_began, self._done = self._step, 0

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfstiff._keras import loss_of_function, loss_weights, mask_of
 from tfstiff.errors import UnsupportedModel
+from tfstiff.gradients.loss_kind import loss_kind
 
 _WANTED = "a loss that returns one value per example (or per example and position), as keras.losses.Loss.call does"
 
@@ -26,7 +28,7 @@ class ExampleLoss:
         output_names: Names of the model's outputs, where it has any.
 
     Attributes:
-        from_logits: Whether the (first) loss takes logits.
+        kind: What the (first) loss says of targets and predictions.
 
     Raises:
         UnsupportedModel: A loss is not known to Keras.
@@ -37,7 +39,7 @@ class ExampleLoss:
         self._weights = weights
         self._names = tuple(output_names)
         first = next((found for found in keras.tree.flatten(self._losses) if found is not None), None)
-        self.from_logits = bool(getattr(first, "from_logits", False))
+        self.kind = loss_kind(first)
 
     def __call__(self, y: Any, prediction: Any) -> tf.Tensor:
         """The sum of the weighted losses of all outputs, (n,).
@@ -95,6 +97,34 @@ class ExampleLoss:
                 f"Losses, targets and outputs do not match: {error}.", expected=f"one for each of: {', '.join(names)}"
             ) from error
 
+    def check_separable(self, y: Any, prediction: Any) -> None:
+        """Checks that losses which return one value a batch are means or sums of those of its examples.
+
+        Args:
+            y: Targets of a few examples.
+            prediction: The model's output for them.
+
+        Raises:
+            UnsupportedModel: One is neither, so that an example has no loss of its own.
+        """
+        for loss, _, target, output in self._matched(y, prediction):
+            if loss is None or target is None:
+                continue
+            target, output = _as_floats(loss, target, output)
+            whole = tf.convert_to_tensor(loss.call(target, output))
+            if whole.shape.rank != 0:
+                continue
+            alone = _one_by_one(loss, target, output).numpy()
+            if not any(np.isclose(whole, found, rtol=1e-3, atol=1e-6) for found in (alone.mean(), alone.sum())):
+                raise UnsupportedModel(
+                    "The loss returns one value for the whole batch, neither the mean nor the sum of the losses of its "
+                    "examples, so examples have no gradient of their own.",
+                    expected=_WANTED,
+                    received=f"{float(whole):.4g} for {len(alone)} examples of mean {alone.mean():.4g}, from {loss}",
+                    remedy="Reduce over the axes of one example alone, such as keras.losses.Dice(axis=(1, 2, 3)), or "
+                    "measure an objective=.",
+                )
+
 
 def _refuse_others(structure: Any, keys: Sequence[Any], names: Sequence[str]) -> None:
     """Sees that losses or weights are given for no output that there is not."""
@@ -128,7 +158,8 @@ def resolve_loss(model: keras.Model, loss: Any = None) -> ExampleLoss:
         return ExampleLoss(loss, None, names)
     if getattr(model, "loss", None) is None:
         raise UnsupportedModel(
-            "The model has no loss to take gradients of.", remedy="Compile it with a loss, or pass loss=."
+            "The model has no loss to take gradients of.",
+            remedy="Compile it with a loss, or pass loss=, or objective=, a function (model, x, y) -> (n,) losses.",
         )
     return ExampleLoss(model.loss, loss_weights(model), names)
 
@@ -149,28 +180,63 @@ def _one_loss(loss: keras.losses.Loss, y: Any, prediction: tf.Tensor) -> tf.Tens
 
     Targets and predictions are cast as `keras.losses.Loss.__call__` does, but never from double to single precision. A
     loss with more axes (per token, per pixel) is averaged over them; where Keras carries a mask on the prediction or on
-    the loss, over what is not masked. The loss's reduction is not applied.
+    the loss, or where a target is missing (NaN), over what is there. The loss's reduction is not applied.
     """
     masks = [mask_of(prediction)]
-    dtype = max(prediction.dtype, tf.as_dtype(loss.dtype), key=lambda dtype: dtype.size)
-    y, prediction = tf.nest.map_structure(lambda tensor: tf.cast(tensor, dtype), (y, prediction))
+    y, prediction = _as_floats(loss, y, prediction)
     values = tf.convert_to_tensor(loss.call(y, prediction))
     masks.append(mask_of(values))
     if values.shape.rank == 0:
-        raise UnsupportedModel(
-            "The loss returns one value for the whole batch, so examples have no gradient of their own.",
-            expected=_WANTED,
-            received=loss,
-            remedy="Leave the averaging over examples to Keras.",
-        )
+        return _one_by_one(loss, y, prediction)
+    _check_shape(loss, values, y, prediction)
     if values.shape.rank == 1:
         return values
     positions = list(range(1, values.shape.rank))
     kept = tf.ones_like(values)
+    masks += [~tf.math.is_nan(target) for target in tf.nest.flatten(y) if target.shape.rank == values.shape.rank]
     for mask in masks:
         if mask is not None and mask.shape.rank == values.shape.rank:
             kept *= tf.cast(mask, values.dtype)
     return tf.math.divide_no_nan(tf.reduce_sum(values * kept, positions), tf.reduce_sum(kept, positions))
+
+
+def _as_floats(loss: keras.losses.Loss, y: Any, prediction: tf.Tensor) -> tuple[Any, tf.Tensor]:
+    dtype = max(prediction.dtype, tf.as_dtype(loss.dtype), key=lambda dtype: dtype.size)
+    return tf.nest.map_structure(lambda tensor: tf.cast(tensor, dtype), (y, prediction))
+
+
+def _one_by_one(loss: keras.losses.Loss, y: Any, prediction: tf.Tensor) -> tf.Tensor:
+    """(n,) the loss of each example as a batch of one, of a loss of one value a batch; see `check_separable`."""
+
+    def one(example: tuple[Any, tf.Tensor]) -> tf.Tensor:
+        return loss.call(*tf.nest.map_structure(lambda tensor: tensor[None], example))
+
+    return tf.vectorized_map(one, (y, prediction))
+
+
+def _check_shape(loss: keras.losses.Loss, values: tf.Tensor, y: Any, prediction: tf.Tensor) -> None:
+    """Checks that the first axis of the values is the examples, and that no other is."""
+    shapes = f"targets {_shapes(y)} and predictions {tuple(prediction.shape)}"
+    received = f"shape {tuple(values.shape)} from {shapes}, {loss}"
+    if prediction.shape[0] is None and values.shape[0] is not None:
+        raise UnsupportedModel(
+            "The loss does not return a value for each example.",
+            expected=_WANTED,
+            received=received,
+            remedy="Reduce over the last axis (axis=-1), not over the examples (axis=0).",
+        )
+    known = all(tensor.shape[1:].is_fully_defined() for tensor in (prediction, *tf.nest.flatten(y)))
+    if known and not values.shape[1:].is_fully_defined():
+        raise UnsupportedModel(
+            "The loss compares the target of each example with the predictions of all.",
+            expected=_WANTED,
+            received=received,
+            remedy="Give the targets the shape of the predictions: y.reshape(-1, 1) for (n, 1).",
+        )
+
+
+def _shapes(structure: Any) -> str:
+    return ", ".join(str(tuple(tensor.shape)) for tensor in tf.nest.flatten(structure))
 
 
 def predict(model: keras.Model, x: Any) -> Any:

@@ -14,6 +14,8 @@ from tfstiff.gradients.loss import ExampleLoss, predict, resolve_loss
 
 _WANTED = "a function (model, x, y) -> (n,) losses of the n examples, or (losses, predictions)"
 
+_TRIED = 4  # examples on which a loss of whole batches is tried
+
 ObjectiveFunction = Callable[[Any, Any, Any], Any]
 
 
@@ -138,3 +140,20 @@ def check_model(model: Any, x: Any, y: Any = None, objective: Objective | None =
         raise UnsupportedModel(
             "The model has no trainable weights, so its loss has no gradient.", remedy="Unfreeze at least one layer."
         )
+
+
+def check_separable(model: keras.Model, loss: ExampleLoss | None, x: Any, y: Any) -> None:
+    """Checks on a few examples that a loss of one value a batch is made of the losses of its examples.
+
+    Args:
+        model: A built Keras model.
+        loss: Of its predictions; None where it is not known.
+        x: Inputs, first axis the examples.
+        y: Targets.
+
+    Raises:
+        UnsupportedModel: It is not.
+    """
+    if loss is not None:
+        x, y = tf.nest.map_structure(lambda array: tf.convert_to_tensor(array[:_TRIED]), (x, y))
+        loss.check_separable(y, predict(model, x))

@@ -12,8 +12,9 @@ from tfstiff._keras import loss_weights
 from tfstiff._options import part_of
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.gradient_plan import GradientPlan
-from tfstiff.gradients.objective import ObjectiveFunction, check_model, resolve_objective
+from tfstiff.gradients.objective import ObjectiveFunction, check_model, check_separable, resolve_objective
 from tfstiff.gradients.options import GradientOptions
+from tfstiff.gradients.unmeasured import left_out
 
 # By method: examples whose gradients are computed together, and the size of a tile of the Gram matrix. Larger chunks
 # need more memory at a time; smaller ones cost dispatch, and matrix products of them are slower. `vectorized` copies
@@ -69,6 +70,13 @@ def plan_for(
     for known_key, known_identifier, plan in plans:
         if known_key == key and (known_identifier is identifier or _same_loss(known_identifier, identifier)):
             return plan
+    check_separable(model, resolved.loss, x, y)
+    if given is None and (unmeasured := left_out(model, x)):
+        warnings.warn(
+            f"fit minimises more than the compiled loss, which alone is measured: {', '.join(unmeasured)}. To measure "
+            "the whole, pass objective=, a function (model, x, y) -> (n,) losses.",
+            stacklevel=2,
+        )
     plan = GradientPlan(model, resolved, signature, num_examples or max(counts), options)
     plans.append((key, identifier, plan))
     del plans[:-_MAX_PLANS]

@@ -10,20 +10,25 @@ import tensorflow as tf
 
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.loss import predict
+from tfstiff.gradients.loss_kind import LOGITS, MARGINS, PROBABILITIES, LossKind, kind_of_scores
+from tfstiff.gradients.objective import Objective
 from tfstiff.measuring.probe import Probe
 
 
-def check_labels(model: keras.Model, probe: Probe) -> None:
-    """Sees that every integer label has an output.
+def check_labels(model: keras.Model, probe: Probe, objective: Objective) -> None:
+    """Checks that every integer label has an output, where the loss is one of predictions.
 
     Args:
         model: A built Keras model.
         probe: The examples.
+        objective: What is measured.
 
     Raises:
         InvalidInput: A label is as large as the number of outputs, or larger.
     """
     labels = [half.y for half in (probe.train, probe.validation)]
+    if objective.loss is None or probe.num_classes is None:
+        return
     if any(not isinstance(y, np.ndarray) or y.dtype.kind not in "iu" or y.size != len(y) for y in labels):
         return
     outputs = _num_outputs(model, probe.train.x)
@@ -42,11 +47,36 @@ def _num_outputs(model: keras.Model, x: Any) -> int:
     return last if isinstance(last, int) else 0
 
 
-def accuracy(classes: np.ndarray | None, predictions: Any, from_logits: bool) -> float:
-    """Share of examples classified rightly; NaN where predictions are not one vector of scores per example."""
-    if classes is None or not isinstance(predictions, np.ndarray) or predictions.ndim > 2:
+def scores_of(model: keras.Model, objective: Objective, predictions: Any) -> str | None:
+    """What the predictions are: `logits`, `probabilities`, `margins`, or None where it cannot be told.
+
+    Args:
+        model: The model.
+        objective: What is measured.
+        predictions: Of some examples.
+    """
+    last = model.layers[-1] if model.layers else None
+    has_sigmoid = getattr(last, "activation", None) is keras.activations.sigmoid
+    kind = LossKind() if objective.loss is None else objective.loss.kind
+    return kind_of_scores(kind, predictions, has_sigmoid=has_sigmoid)
+
+
+def accuracy(outputs: np.ndarray | None, predictions: Any, scores: str | None) -> float:
+    """The share of examples classified rightly.
+
+    Args:
+        outputs: (n,) the output that stands for each example's class; None for regression targets.
+        predictions: (n, C) scores, of which the largest is chosen; or (n, 1) or (n,), where the second class is chosen
+            above 0 (logits and margins) or 1/2 (probabilities).
+        scores: What the predictions are, as `scores_of` tells.
+
+    Returns:
+        NaN where predictions are not one vector of scores an example, or where the threshold of one score is not known.
+    """
+    if outputs is None or not isinstance(predictions, np.ndarray) or predictions.ndim > 2:
         return float("nan")
-    scores = predictions.reshape(len(classes), -1)
-    threshold = 0.0 if from_logits else 0.5
-    chosen = scores[:, 0] > threshold if scores.shape[1] == 1 else scores.argmax(1)
-    return float((chosen == classes).mean())
+    values = predictions.reshape(len(outputs), -1)
+    if values.shape[1] > 1:
+        return float((values.argmax(1) == outputs).mean())
+    threshold = {LOGITS: 0.0, MARGINS: 0.0, PROBABILITIES: 0.5}.get(str(scores))
+    return float("nan") if threshold is None else float(((values[:, 0] > threshold) == outputs).mean())

@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
 import numpy as np
 
+from tfstiff.datasets.classes import Classes, check_readable, given_classes, read_classes
 from tfstiff.errors import InvalidInput
+from tfstiff.gradients.loss_kind import CLASSES, NUMBERS
+from tfstiff.measuring.arrays import Arrays, dense_inputs, padded_alike, targets
+from tfstiff.measuring.collecting import collect
 
-Arrays = Any  # an array, or arrays in a list, tuple or dict, as a model takes them
+DEFAULT_SIZE = 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,16 +45,37 @@ class Probe:
 
     Make one with `from_arrays` or `from_dataset`.
 
+    Args:
+        train: Examples of the training split.
+        validation: Examples of the validation split.
+        class_names: Names of the C classes; empty for regression targets.
+        outputs: (C,) the output of a classifier that stands for each class; None means 0 to C − 1.
+        labels_are: What the labels were read as, in words.
+        may_be_numbers: Whether the labels could be regression targets too: the loss decides, where they are measured.
+
     Attributes:
         train: Examples of the training split.
         validation: Examples of the validation split.
         class_names: Names of the C classes; empty for regression targets.
+        labels_are: What the labels were read as, in words.
     """
 
-    def __init__(self, train: ProbeHalf, validation: ProbeHalf, class_names: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        train: ProbeHalf,
+        validation: ProbeHalf,
+        class_names: Sequence[str] = (),
+        *,
+        outputs: Any = None,
+        labels_are: str = "",
+        may_be_numbers: bool = False,
+    ) -> None:
         self.train = train
         self.validation = validation
         self.class_names = tuple(class_names)
+        self.outputs = np.arange(len(self.class_names)) if outputs is None else np.asarray(outputs, np.int64)
+        self.labels_are = labels_are
+        self.may_be_numbers = may_be_numbers
 
     @classmethod
     def from_arrays(
@@ -59,57 +83,74 @@ class Probe:
         train: tuple[Arrays, Any],
         validation: tuple[Arrays, Any],
         *,
-        size: int | tuple[int, int] | None = 500,
+        size: int | tuple[int, int] | str | None = "auto",
         seed: int = 0,
         class_names: Sequence[str] = (),
-        classes: tuple[Any, Any] | None = None,
+        classes: Any = "auto",
         ids: tuple[Any, Any] | None = None,
     ) -> Probe:
         """Draws a probe from arrays.
 
-        Classes are read from the labels: integers or booleans of shape (n,) or (n, 1), or one-hot rows (n, C). Floating
-        labels that are not one-hot are regression targets, for which there are no class statistics, unless `classes`
-        says what the classes are. A class with fewer examples than its share is taken whole.
+        Labels are classes or numbers by one rule for both splits. Text, booleans and one-hot rows (n, C) are classes;
+        whole numbers, (n,) or (n, 1), are classes unless there are hundreds of one example each, and unless the loss
+        that is measured is one of numbers, such as the squared error; −1 and 1 are two classes; all else are numbers,
+        for which there are no class statistics. A class with fewer examples than its share is taken whole.
 
         Args:
             train: (inputs, labels) of the training split.
             validation: (inputs, labels) of the validation split.
-            size: Examples of each split, or (training, validation); None means everything.
+            size: Examples of each split, or (training, validation); None means everything, `"auto"` 500, or all where
+                there are fewer.
             seed: Of the draw. The same arrays, size and seed give the same probe.
-            class_names: Names of the classes, in label order; numbers where not given.
-            classes: Integer classes (n,) of each split, where they cannot be read from the labels.
+            class_names: Names of the classes, in label order; the labels themselves where not given.
+            classes: `"auto"` reads them from the labels; None says that the labels are numbers; (training, validation)
+                gives one whole number or text an example of each split.
             ids: Identity of each example of each split; their positions where not given.
 
         Raises:
-            InvalidInput: Lengths differ, a label is negative or has no name, or the size exceeds a split.
+            InvalidInput: Lengths differ, a label has no name, or the size exceeds a split.
         """
         sizes = size if isinstance(size, tuple) else (size, size)
-        splits = []
-        for position, (name, (x, y)) in enumerate((("train", train), ("validation", validation))):
-            x, y = keras.tree.map_structure(np.asarray, x), _targets(y)
-            given = _classes_of(y) if classes is None else np.asarray(classes[position]).astype(np.int64)
+        named = (("train", train), ("validation", validation))
+        inputs, labels = [], []
+        for name, pair in named:
+            x, y = _pair(name, pair)
+            inputs.append(dense_inputs(x))
+            labels.append(targets(y))
+        found = _classes(labels, classes, class_names)
+        whole = []
+        for place, (name, _) in enumerate(named):
+            x, y = inputs[place], labels[place]
+            of = None if found is None else found.of[place]
+            if isinstance(y, np.ndarray) and y.dtype.kind in "USO" and of is not None:
+                y = of  # text, which no loss takes
             first = keras.tree.flatten(y)[0]
             numbered = [f"{name}_{i:05d}" for i in range(len(first) if first.ndim else 0)]
-            names = np.asarray(numbered if ids is None else ids[position], np.str_)
-            _check_lengths(name, x, y, given, names)
-            splits.append((name, ProbeHalf(x, y, given, names), sizes[position]))
-        num_classes = _num_classes([half for _, half, _ in splits], class_names, classes is None)
-        streams = np.random.SeedSequence(seed).spawn(2)
+            names = np.asarray(numbered if ids is None else ids[place], np.str_)
+            _check_lengths(name, x, y, of, names)
+            whole.append(ProbeHalf(x, y, of, names))
         halves = []
-        for (name, half, wanted), stream in zip(splits, streams, strict=True):
-            halves.append(_draw(half, name, wanted, num_classes, np.random.default_rng(stream)))
-        if num_classes is not None and not class_names:
-            class_names = [str(label) for label in range(num_classes)]
-        return cls(halves[0], halves[1], class_names if num_classes is not None else ())
+        for place, x in enumerate(_as_wide(*inputs)):
+            random = np.random.default_rng(np.random.SeedSequence(seed).spawn(2)[place])
+            halves.append(_draw(replace(whole[place], x=x), named[place][0], sizes[place], random))
+        if found is None:
+            return cls(halves[0], halves[1], labels_are="numbers")
+        return cls(
+            *halves,
+            found.names,
+            outputs=found.outputs,
+            labels_are=f"{len(found.names)} classes, from {found.how}",
+            may_be_numbers=found.may_be_numbers,
+        )
 
     @classmethod
     def from_dataset(cls, train: Any, validation: Any, *, max_examples: int | None = None, **options: Any) -> Probe:
-        """Draws a probe from `tf.data.Dataset`s or `keras.utils.PyDataset`s of (inputs, labels), batched or not.
+        """Draws a probe from data sets of (inputs, labels), batched or not.
 
-        Each is read once, into memory.
+        Each is read once, into memory. Batches of unequal widths are padded with zeros to the widest, ragged rows too.
 
         Args:
-            train: The training split.
+            train: The training split: a `tf.data.Dataset`, a `keras.utils.PyDataset`, or batches in any iterable.
             validation: The validation split.
             max_examples: Examples to read of each, from the start; None means all.
             **options: As for `from_arrays`.
@@ -117,12 +158,33 @@ class Probe:
         Raises:
             InvalidInput: A data set has no end and `max_examples` is None, is empty, or its elements are no pairs.
         """
-        return cls.from_arrays(_read(train, max_examples), _read(validation, max_examples), **options)
+        return cls.from_arrays(collect(train, max_examples), collect(validation, max_examples), **options)
 
     @property
     def num_classes(self) -> int | None:
         """C, or None for regression targets."""
         return len(self.class_names) or None
+
+    def outputs_of(self, half: ProbeHalf) -> np.ndarray | None:
+        """(n,) the output that stands for the class of each example; None for regression targets."""
+        return None if half.classes is None else self.outputs[half.classes]
+
+    def read_for(self, targets: str | None) -> Probe:
+        """The same examples, their labels read as the loss takes them.
+
+        Args:
+            targets: `classes`, `numbers`, or None where the loss does not say.
+
+        Raises:
+            InvalidInput: The loss takes classes, and the labels were not read as such.
+        """
+        if targets == NUMBERS and self.may_be_numbers:
+            halves = (ProbeHalf(half.x, half.y, None, half.ids) for half in (self.train, self.validation))
+            return Probe(*halves, labels_are="numbers, as the loss takes them")
+        if targets == CLASSES and self.labels_are == "numbers":
+            labels = [half.y for half in (self.train, self.validation)]
+            check_readable(labels, None)
+        return self
 
     def members(self) -> dict[str, np.ndarray]:
         """What is saved with a run: ids and classes of both halves."""
@@ -140,48 +202,50 @@ class Probe:
         return digest.hexdigest()
 
 
-def _targets(y: Any) -> Arrays:
-    """Targets as arrays: one, or, for a model of several outputs, several in a dict or list."""
-    nested = isinstance(y, dict) or (
-        isinstance(y, list | tuple) and any(hasattr(part, "shape") and np.ndim(part) for part in y)
-    )
-    return keras.tree.map_structure(np.asarray, y) if nested else np.asarray(y)
-
-
-def _classes_of(y: Arrays) -> np.ndarray | None:
-    """Integer classes (n,) from labels; None for regression targets, and for targets of several outputs."""
-    if not isinstance(y, np.ndarray):
+def _classes(labels: Sequence[Arrays], classes: Any, class_names: Sequence[str]) -> Classes | None:
+    if classes is None:
         return None
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    if y.ndim == 1 and y.dtype.kind in "iub":
-        return y.astype(np.int64)
-    if y.ndim == 2 and len(y) and np.isin(y, (0, 1)).all() and (y.sum(1) == 1).all():
-        return y.argmax(1).astype(np.int64)
-    return None
-
-
-def _num_classes(halves: Sequence[ProbeHalf], class_names: Sequence[str], from_labels: bool) -> int | None:
-    classes = [half.classes for half in halves if half.classes is not None]
-    if len(classes) < len(halves):
+    if not isinstance(classes, str):
+        return given_classes(classes, class_names)
+    if classes != "auto":
+        raise InvalidInput("Unknown classes.", expected='"auto", None, or (training, validation)', received=classes)
+    if not all(isinstance(one, np.ndarray) for one in labels):  # of several outputs
         return None
-    labels = np.concatenate(classes)
-    if len(labels) and (labels.min() < 0 or (class_names and labels.max() >= len(class_names))):
+    return read_classes(labels, class_names)
+
+
+def _pair(name: str, pair: Any) -> tuple[Any, Any]:
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise InvalidInput(
-            "Labels are out of range.",
-            expected=f"0 to {len(class_names) - 1}" if class_names else "0 or more",
-            received=sorted({int(labels.min()), int(labels.max())}),
+            f"The {name} split is not a pair of inputs and labels.",
+            expected=f"{name}=(x, y)",
+            received=type(pair),
+            remedy="For a tf.data.Dataset or a keras.utils.PyDataset use Probe.from_dataset.",
         )
-    from_one_hot = [half.y.shape[1] for half in halves if from_labels and half.y.ndim == 2 and half.y.shape[1] > 1]
-    return len(class_names) or max([int(labels.max()) + 1, *from_one_hot]) if len(labels) else None
+    return pair[0], pair[1]
 
 
-def _draw(
-    half: ProbeHalf, name: str, wanted: int | None, num_classes: int | None, random: np.random.Generator
-) -> ProbeHalf:
+def _as_wide(first: Arrays, second: Arrays) -> tuple[Arrays, Arrays]:
+    """The inputs of both splits, their rows padded to the same widths."""
+    try:
+        keras.tree.assert_same_structure(first, second)
+        pairs = zip(keras.tree.flatten(first), keras.tree.flatten(second), strict=True)
+        padded = list(zip(*map(padded_alike, pairs), strict=True))
+    except (TypeError, ValueError) as error:
+        raise InvalidInput("The inputs of the two splits differ.", expected="examples alike", received=error) from error
+    return tuple(keras.tree.pack_sequence_as(first, leaves) for leaves in padded)  # type: ignore[return-value]
+
+
+def _draw(half: ProbeHalf, name: str, wanted: int | str | None, random: np.random.Generator) -> ProbeHalf:
     available = len(half)
+    if wanted == "auto":
+        wanted = DEFAULT_SIZE if available > DEFAULT_SIZE else None
     if wanted is None:
         return half
+    if not isinstance(wanted, int | np.integer):
+        raise InvalidInput(
+            "The size of a probe is a number of examples.", expected='500, None for all, or "auto"', received=wanted
+        )
     if not 1 <= wanted <= available:
         raise InvalidInput(
             f"The probe cannot take {wanted} examples of the {name} split.",
@@ -189,7 +253,7 @@ def _draw(
             received=wanted,
             remedy="Choose a smaller probe." if wanted > available else None,
         )
-    if half.classes is None or num_classes is None:
+    if half.classes is None:
         chosen = random.choice(available, wanted, replace=False)
     else:
         chosen = _stratified(half.classes, name, wanted, random)
@@ -227,64 +291,3 @@ def _check_lengths(name: str, x: Arrays, y: Arrays, classes: np.ndarray | None, 
             expected="the same number everywhere, at least 1",
             received=lengths,
         )
-
-
-def flattened(x: Arrays) -> np.ndarray:
-    """(n, d): all inputs of an example side by side."""
-    parts = [array.reshape(len(array), -1) for array in keras.tree.flatten(x)]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-
-
-def _read(dataset: Any, max_examples: int | None) -> tuple[Arrays, np.ndarray]:
-    if isinstance(dataset, keras.utils.PyDataset):
-        count = dataset.num_batches if max_examples is None else None
-        if count is None and max_examples is None:
-            raise _endless()
-        batches = (dataset[index] for index in range(dataset.num_batches or 2**62))
-        is_batched = True
-    else:
-        import tensorflow as tf
-
-        if not isinstance(dataset, tf.data.Dataset):
-            raise InvalidInput(
-                "A probe is drawn from arrays, a tf.data.Dataset or a keras.utils.PyDataset.", received=type(dataset)
-            )
-        if max_examples is None and dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
-            raise _endless()
-        is_batched = _is_batched(dataset)
-        batches = iter(dataset.as_numpy_iterator())
-    collected: list[Any] = []
-    read = 0
-    for element in batches:
-        if not isinstance(element, tuple | list) or len(element) < 2:
-            raise InvalidInput("The elements of the data set are not (inputs, labels).", received=type(element))
-        pair = keras.tree.map_structure(np.asarray, (element[0], element[1]))
-        collected.append(pair if is_batched else keras.tree.map_structure(lambda array: array[None], pair))
-        read += len(collected[-1][1])
-        if max_examples is not None and read >= max_examples:
-            break
-    if not collected:
-        raise InvalidInput("The data set is empty.", expected="at least one example of (inputs, labels)")
-    x, y = keras.tree.map_structure(lambda *parts: np.concatenate(parts)[:max_examples], *collected)
-    return x, y
-
-
-def _is_batched(dataset: Any) -> bool:
-    """Whether the elements of a `tf.data.Dataset` are batches: then inputs and labels have as many rows.
-
-    So may a single example, where it has as many rows as there are classes: then its label is one-hot.
-    """
-    first = list(islice(dataset.as_numpy_iterator(), 16))
-    if not first or any(not isinstance(element, tuple) or len(element) < 2 for element in first):
-        return True  # told to the user where the elements are read
-    shapes = [np.shape(array) for array in keras.tree.flatten(first[0][:2])]
-    if not all(shapes) or len({shape[0] for shape in shapes}) > 1:
-        return False
-    labels = [np.asarray(element[1]) for element in first]
-    has_fixed_size = dataset.element_spec[1].shape[:1].is_fully_defined()
-    is_one_hot = all(y.ndim == 1 and len(y) > 1 and np.isin(y, (0, 1)).all() and y.sum() == 1 for y in labels)
-    return not (has_fixed_size and is_one_hot)
-
-
-def _endless() -> InvalidInput:
-    return InvalidInput("The data set has no end.", remedy="Pass max_examples=, or take() a part of it.")

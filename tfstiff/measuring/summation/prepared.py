@@ -11,7 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfstiff.measuring.probe import Probe, flattened
+from tfstiff.measuring.arrays import flattened
+from tfstiff.measuring.probe import Probe
 from tfstiff.stiffness.batches import NUM_BATCHES, random_batches
 from tfstiff.stiffness.pairs import ComparedPairs, DistanceOptions, Points
 

@@ -8,7 +8,8 @@ import keras
 import numpy as np
 
 from tfstiff.errors import InvalidInput, UnsupportedModel
-from tfstiff.measuring.probe import Probe, flattened
+from tfstiff.measuring.arrays import flattened
+from tfstiff.measuring.probe import Probe
 
 INPUT, ALL = "input", "all"
 _BATCH_SIZE = 250
