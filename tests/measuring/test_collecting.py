@@ -171,6 +171,7 @@ def test_the_loss_decides_what_whole_numbers_are():
         "numbers, as the loss takes them",
     )
     assert numbers.sha256() == probe.sha256()
+    assert probe.read_for("numbers") is numbers
     one_hot = Probe.from_arrays((X[:12], np.eye(3)[KIND[:12]]), (X[12:], np.eye(3)[KIND[12:]]))
     assert one_hot.read_for("numbers") is one_hot
     prices = RANDOM.permutation(np.arange(10_000, 10_400))

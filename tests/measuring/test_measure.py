@@ -495,3 +495,99 @@ def test_critical_lengths_need_no_list_of_pairs(monkeypatch, method):
     found = grouped(critical_length_method=method)["train_val"].critical_length
     assert (found.method, found.interval) == (method, expected.interval)
     np.testing.assert_allclose([found.value, found.low, found.high], [expected.value, expected.low, expected.high])
+
+
+def two_scores(loss, activation=None):
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(8, "tanh"), keras.layers.Dense(1, activation)])
+    model.compile("adam", loss)
+    return model
+
+
+RANDOM = np.random.default_rng(8)
+FIVE = RANDOM.normal(size=(80, 5)).astype("float32")
+SIDE = (FIVE[:, 0] > 0.2).astype(int)
+
+
+def of(labels, **options):
+    return Probe.from_arrays((FIVE[:40], labels[:40]), (FIVE[40:], labels[40:]), **options)
+
+
+def focal_on_logits(y, prediction):
+    y = keras.ops.cast(keras.ops.reshape(y, (-1, 1)), prediction.dtype)
+    right = keras.ops.sigmoid(prediction) * y + keras.ops.sigmoid(-prediction) * (1 - y)
+    return keras.ops.mean(-((1 - right) ** 2) * keras.ops.log(right + 1e-7), axis=-1)
+
+
+@pytest.mark.parametrize(
+    ("loss", "activation", "labels", "threshold"),
+    [
+        (focal_on_logits, None, SIDE, 0),
+        (keras.losses.Hinge(), None, 2 * SIDE - 1, 0),
+        (keras.losses.Hinge(), None, (2 * SIDE - 1).astype("float32"), 0),
+        (keras.losses.BinaryCrossentropy(from_logits=True), None, SIDE.astype("float32"), 0),
+        ("binary_crossentropy", "sigmoid", SIDE[:, None], 0.5),
+    ],
+    ids=["focal on logits", "hinge", "hinge of floats", "logits of floats", "sigmoid"],
+)
+def test_accuracy_has_the_threshold_of_the_loss(loss, activation, labels, threshold):
+    model, probe = two_scores(loss, activation), of(labels)
+    m = measure(model, probe)
+    chosen = model(probe.train.x).numpy()[:, 0] > threshold
+    expected = float((chosen == (probe.train.y.reshape(-1) > 0)).mean())
+    assert m.train.accuracy == expected
+    assert m.class_names in (("0", "1"), ("-1", "1"))
+
+
+def test_a_loss_of_numbers_makes_whole_numbers_targets():
+    ages = RANDOM.integers(20, 60, 80)
+    for labels in (ages, SIDE.astype("float32"), RANDOM.permutation(np.arange(50_000, 50_080))):
+        m = measure(two_scores("mse"), of(labels))
+        assert m.class_names == ()
+        assert np.isnan(m.train.accuracy)
+        assert m["train_val"].cosine is None
+        assert np.isfinite(m["train_val"].mean_cosine)
+
+
+def test_a_loss_of_classes_refuses_prices_before_anything_is_computed():
+    probe = Probe.from_arrays((FIVE, np.arange(80) * 977), (FIVE, np.arange(80) * 977 + 5))
+    assert probe.num_classes is None
+    with pytest.raises(InvalidInput, match="different whole numbers"):
+        measure(two_scores(keras.losses.BinaryCrossentropy(from_logits=True)), probe)
+
+
+def test_scores_of_ones_own_logits():
+    import functools
+
+    y = RANDOM.integers(0, 3, 80)
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)])
+    expected = None
+    for loss in (
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        functools.partial(keras.losses.sparse_categorical_crossentropy, from_logits=True),
+        lambda y, p: keras.ops.sparse_categorical_crossentropy(y, p, from_logits=True),
+    ):
+        m = measure(model, of(y), loss=loss)
+        if expected is None:
+            logits = model(of(y).train.x).numpy().astype(float)
+            p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+            expected = np.linalg.norm(p - np.eye(3)[of(y).train.y], axis=1)
+        np.testing.assert_allclose(m.train.scores.el2n, expected, rtol=1e-5)
+
+
+def test_an_objective_is_measured_as_the_loss_that_it_is():
+    model, probe = two_scores(keras.losses.BinaryCrossentropy(from_logits=True)), of(SIDE)
+    expected = measure(model, probe)
+
+    def cross_entropy(model, x, y):
+        scores = model(x)
+        y = keras.ops.cast(keras.ops.reshape(y, (-1, 1)), scores.dtype)
+        return keras.ops.binary_crossentropy(y, scores, from_logits=True)[:, 0], scores
+
+    m = measure(model, probe, objective=cross_entropy)
+    np.testing.assert_allclose(m["train_val"].cosine.matrix, expected["train_val"].cosine.matrix, rtol=1e-4, atol=1e-6)
+    assert m.train.loss == pytest.approx(expected.train.loss, rel=1e-5)
+    assert m.train.accuracy == expected.train.accuracy
+    silent = measure(model, probe, objective=lambda model, x, y: cross_entropy(model, x, y)[0])
+    assert np.isnan(silent.train.accuracy)
+    assert silent.train.scores.el2n is None

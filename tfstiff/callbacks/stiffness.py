@@ -22,9 +22,8 @@ from tfstiff.callbacks.schedules import Moment, as_schedule
 from tfstiff.callbacks.steps import learning_rate, num_updates, steps_done
 from tfstiff.callbacks.strategies import check_strategy
 from tfstiff.errors import InvalidInput
-from tfstiff.gradients.loss import resolve_loss
-from tfstiff.gradients.objective import check_model
-from tfstiff.measuring.labels import check_labels
+from tfstiff.gradients.objective import ObjectiveFunction, check_model, resolve_objective
+from tfstiff.measuring.labels import as_read, check_labels
 from tfstiff.measuring.measure import check_suits, measure
 from tfstiff.measuring.options import MeasureOptions
 from tfstiff.measuring.probe import Probe
@@ -50,6 +49,7 @@ class StiffnessCallback(Resumable):
             `tfstiff.callbacks.schedules` combined with `|`. With `steps_per_execution > 1` a measurement comes at the
             first opportunity after it falls due, and its record holds the step at which it was made.
         loss: As `compile(loss=…)` takes it; None means the compiled one.
+        objective: In place of a loss, a function `(model, x, y) -> (n,)` losses; see `gradient_gram`.
         log_dir: Folder of the run to write, as `tfstiff run --out` names it; None keeps records in memory only. Deep
             copies of the callback, as tuners make them for each trial, write to `log_dir`, `log_dir-2`, `log_dir-3`, …
         publish: Names of the scalars that go into `logs`, or `"all"`. By default the within-class cosine, the
@@ -87,6 +87,7 @@ class StiffnessCallback(Resumable):
         schedule: Any = "epoch",
         *,
         loss: Any = None,
+        objective: ObjectiveFunction | None = None,
         log_dir: str | Path | None = None,
         publish: Sequence[str] | str | None = None,
         tensorboard: bool | str | Path = False,
@@ -97,11 +98,9 @@ class StiffnessCallback(Resumable):
         self.probe = probe
         self.schedule = as_schedule(schedule)
         self.log_dir = None if log_dir is None else Path(log_dir)
-        self.loss, self.options = loss, MeasureOptions(**options)
-        grouping = check_suits(self.options, probe)
-        has_classes, pair_sets = probe.num_classes is not None, self.options.pair_sets
-        self.scalars = scalar_names(has_classes, pair_sets, has_groups=grouping is not None)
-        self.publish = published_names(publish, self.scalars, has_classes, pair_sets)
+        self.loss, self.objective, self.options = loss, objective, MeasureOptions(**options)
+        self._chosen = publish
+        self._name_scalars(probe)
         self.tensorboard = tensorboard
         self.on_error = on_error
         self._recorder = Recorder(self.log_dir, tensorboard, on_error)
@@ -120,8 +119,9 @@ class StiffnessCallback(Resumable):
             self.probe,
             copy.deepcopy(self.schedule, memo),
             loss=self.loss,
+            objective=self.objective,
             log_dir=self.log_dir,
-            publish=self.publish,
+            publish=self._chosen,
             tensorboard=self.tensorboard,
             on_error=self.on_error,
             **vars(self.options),
@@ -134,16 +134,24 @@ class StiffnessCallback(Resumable):
         """What is pickled: a `fit` of the unpickled callback begins anew."""
         return {**self.__dict__, "_measured_model": None}
 
+    def _name_scalars(self, probe: Probe) -> None:
+        """Sets the names of what is measured and published, which depend on what the labels are read as."""
+        grouping = check_suits(self.options, probe)
+        has_classes, pair_sets = probe.num_classes is not None, self.options.pair_sets
+        self.scalars = scalar_names(has_classes, pair_sets, has_groups=grouping is not None)
+        self.publish = published_names(self._chosen, self.scalars, has_classes, pair_sets)
+
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Sees, before any training, that the loss is there and that the log folder can take records."""
         check_strategy(self.model)
-        resolve_loss(self.model, self.loss)
+        probe = as_read(self.probe, resolve_objective(self.model, self.loss, self.objective))
+        self._name_scalars(probe)
         self._steps_per_epoch = None
         if self._measured_model is not None and self._measured_model() is self.model:
             self._recorder.claim()
             self._begin_at = self._now  # a second fit of the same model continues the history
             return
-        self._recorder.begin(self.probe.members())
+        self._recorder.begin(probe.members())
         self._measured_model = weakref.ref(self.model)
         self._begin_at = self._now = _START
 
@@ -258,8 +266,9 @@ class StiffnessCallback(Resumable):
         self._recorder.note({"event": event, **self._now._asdict(), **details})
 
     def _begin_fit(self, epoch: int, begin_at: Moment) -> None:
-        check_model(self.model, self.probe.train.x)
-        check_labels(self.model, self.probe)
+        objective = resolve_objective(self.model, self.loss, self.objective)
+        check_model(self.model, self.probe.train.x, self.probe.train.y, objective)
+        check_labels(self.model, as_read(self.probe, objective), objective)
         check_space(self.model, self.options.space)
         steps = self.params.get("steps")
         if steps is None and self.schedule.needs_batches():
@@ -287,7 +296,7 @@ class StiffnessCallback(Resumable):
 
     def _measure(self) -> Measurement:
         start = time.perf_counter()
-        found = measure(self.model, self.probe, loss=self.loss, **vars(self.options))
+        found = measure(self.model, self.probe, loss=self.loss, objective=self.objective, **vars(self.options))
         step, epoch = self._now
         found = dataclasses.replace(
             found, step=step, epoch=epoch, updates=num_updates(self.model), learning_rate=learning_rate(self.model)

@@ -15,11 +15,11 @@ import tensorflow as tf
 from tfstiff._options import takes
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients import gradient_gram, per_example_gradients
-from tfstiff.gradients.loss import num_parameters, predict, resolve_loss
-from tfstiff.gradients.objective import check_model
+from tfstiff.gradients.loss import num_parameters
+from tfstiff.gradients.objective import Objective, ObjectiveFunction, check_model, resolve_objective
 from tfstiff.gradients.options import GradientOptions
 from tfstiff.gradients.tracing import coarsest_dtype, compiled, traceable
-from tfstiff.measuring.labels import check_labels
+from tfstiff.measuring.labels import as_read, check_labels
 from tfstiff.measuring.probe import Probe
 from tfstiff.records import PAIR_SETS
 
@@ -114,6 +114,7 @@ def finite_step_stiffness(
     pair_set: str = "train_val",
     normalized: bool = False,
     loss: Any = None,
+    objective: ObjectiveFunction | None = None,
     **options: Any,
 ) -> FiniteStepStiffness:
     """Takes the step `θ − ε g_i` for each example i and compares the losses of all examples j before and after.
@@ -132,6 +133,7 @@ def finite_step_stiffness(
         normalized: Whether steps go along `g_i / |g_i|`, so that ε is their length in weight space; an example without
             gradient moves nothing.
         loss: As `compile(loss=…)` takes it; None means the compiled one.
+        objective: In place of a loss, a function `(model, x, y) -> (n,)` losses; see `gradient_gram`.
         **options: Those of `GradientOptions`.
 
     Raises:
@@ -144,13 +146,14 @@ def finite_step_stiffness(
     if pair_set not in PAIR_SETS:
         raise InvalidInput("Unknown pair set.", expected=" | ".join(PAIR_SETS), received=pair_set)
     first, second = ({"train": probe.train, "val": probe.validation}[half] for half in pair_set.split("_"))
-    check_model(model, first.x)
-    check_labels(model, probe)
+    resolved = resolve_objective(model, loss, objective)
+    check_model(model, first.x, first.y, resolved)
+    check_labels(model, as_read(probe, resolved), resolved)
     precision = GradientOptions(**options).precision
-    options |= {"loss": loss}
+    options |= {"loss": loss, "objective": objective}
     products = np.asarray(gradient_gram(model, first.x, first.y, second.x, second.y, **options), np.float64)
     columns = np.asarray(gradient_gram(model, second.x, second.y, **options), np.float64)
-    losses = _loss_function(model, second.x, second.y, loss, precision)
+    losses = _loss_function(model, second.x, second.y, resolved, precision)
 
     lengths = np.zeros(len(first))
     changes = np.full((len(sizes), len(first), len(second)), np.nan)
@@ -204,14 +207,15 @@ def _step(model: keras.Model, weights: list[np.ndarray], gradient: np.ndarray | 
         variable.assign(value)
 
 
-def _loss_function(model: keras.Model, x: Any, y: Any, loss: Any, precision: str) -> Callable[[], np.ndarray]:
+def _loss_function(
+    model: keras.Model, x: Any, y: Any, objective: Objective, precision: str
+) -> Callable[[], np.ndarray]:
     """A function that evaluates the loss of each example, (m,) float64, with the weights of the moment."""
-    example_loss = resolve_loss(model, loss)
 
     @tf.function(reduce_retracing=True, autograph=False)
     def evaluate(x: Any, y: Any) -> tf.Tensor:
         with traceable(model, precision):
-            return example_loss(y, predict(model, x))
+            return objective(model, x, y)[0]
 
     count = len(keras.tree.flatten(x)[0])
     chunks = [

@@ -37,6 +37,15 @@ def check_labels(model: keras.Model, probe: Probe, objective: Objective) -> None
         raise InvalidInput("Labels are out of range for the model.", expected=f"0 to {outputs - 1}", received=largest)
 
 
+def as_read(probe: Probe, objective: Objective) -> Probe:
+    """The probe, its labels read as the loss takes them.
+
+    Raises:
+        InvalidInput: The loss takes classes, and the labels were not read as such.
+    """
+    return probe.read_for(None if objective.loss is None else objective.loss.kind.targets)
+
+
 def _num_outputs(model: keras.Model, x: Any) -> int:
     """Length of the last axis of the model's output; 0 where there is none, or several outputs."""
     shape: Any = getattr(model, "output_shape", None)  # subclassed models have none

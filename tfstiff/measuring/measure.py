@@ -10,11 +10,10 @@ import numpy as np
 
 from tfstiff._options import takes
 from tfstiff.datasets.groupings import Grouping, chosen_grouping, group_indices
-from tfstiff.gradients.loss import resolve_loss
 from tfstiff.gradients.memory import MemoryPlan
-from tfstiff.gradients.objective import check_model
+from tfstiff.gradients.objective import ObjectiveFunction, check_model, resolve_objective
 from tfstiff.gradients.plan import plan_for
-from tfstiff.measuring.labels import accuracy, check_labels
+from tfstiff.measuring.labels import accuracy, as_read, check_labels, scores_of
 from tfstiff.measuring.options import MeasureOptions
 from tfstiff.measuring.probe import Arrays, Probe, ProbeHalf
 from tfstiff.measuring.summation.parts import Part
@@ -31,7 +30,14 @@ _PROOF_EXAMPLES = 64  # of each half, from which the proof draws
 
 
 @takes(MeasureOptions)
-def measure(model: keras.Model, probe: Probe, *, loss: Any = None, **options: Any) -> Measurement:
+def measure(
+    model: keras.Model,
+    probe: Probe,
+    *,
+    loss: Any = None,
+    objective: ObjectiveFunction | None = None,
+    **options: Any,
+) -> Measurement:
     """Measures the stiffness of `model` on `probe`.
 
     One pass over both halves of the probe gives all pair sets. The products of the gradients are added up a tile at a
@@ -43,14 +49,15 @@ def measure(model: keras.Model, probe: Probe, *, loss: Any = None, **options: An
         model: A Keras model.
         probe: The examples.
         loss: As `compile(loss=…)` takes it; None means the compiled one.
+        objective: In place of a loss, a function `(model, x, y) -> (n,)` losses; see `gradient_gram`.
         **options: Those of `MeasureOptions`.
 
     Raises:
-        InvalidInput: An option is unknown or does not suit the probe, a label has no output, or the memory limit is too
-            small for this model.
+        InvalidInput: An option is unknown or does not suit the probe, both a loss and an objective are given, labels do
+            not suit the loss, a label has no output, or the memory limit is too small for this model.
         UnsupportedModel: No loss, no trainable weights, quantised layers, or examples that interact.
     """
-    return MeasurementTask(model, probe, MeasureOptions(**options), loss=loss).run()
+    return MeasurementTask(model, probe, MeasureOptions(**options), loss=loss, objective=objective).run()
 
 
 class MeasurementTask:
@@ -61,6 +68,7 @@ class MeasurementTask:
         probe: The examples.
         options: What is measured, and how.
         loss: As `compile(loss=…)` takes it; None means the compiled one.
+        objective: In place of a loss.
         memory: How gradients are held; None means as `memory_limit` says.
 
     Attributes:
@@ -80,16 +88,19 @@ class MeasurementTask:
         options: MeasureOptions,
         *,
         loss: Any = None,
+        objective: ObjectiveFunction | None = None,
         memory: MemoryPlan | None = None,
     ) -> None:
+        self._objective = resolve_objective(model, loss, objective)
+        probe = as_read(probe, self._objective)
         self._grouping = check_suits(options, probe)
         self._distances = DistanceOptions(options.distance, options.distance_pairs, options.distance_bins)
-        self._model, self._examples, self._options, self._loss = model, probe, options, loss
+        self._model, self._examples, self._options = model, probe, options
         self.pair_sets = options.pair_sets
-        check_model(model, probe.train.x)
-        check_labels(model, probe)
+        check_model(model, probe.train.x, probe.train.y, self._objective)
+        check_labels(model, probe, self._objective)
         count, sample = len(probe.train) + len(probe.validation), _sample(probe)
-        self._plan = plan_for(model, *sample, options, loss=loss, num_examples=count)
+        self._plan = plan_for(model, *sample, options, loss=loss, objective=objective, num_examples=count)
         self._plan.prove(*sample)
         self.memory = memory or self._plan.memory_for(count, options.memory_limit)
         self.blocks = prepared(probe, self.memory.block_size)
@@ -129,17 +140,17 @@ class MeasurementTask:
     def measurement(self, found: ProbeSums) -> Measurement:
         """The measurement, from its sums."""
         probe, options, grouping = self._examples, self._options, self._grouping
-        from_logits = resolve_loss(self._model, self._loss).from_logits
 
         def summary(half: ProbeHalf, place: int) -> HalfSummary:
             norms, losses, predictions = found.norms[place], found.losses[place], found.predictions[place]
+            outputs, kind = probe.outputs_of(half), scores_of(self._model, self._objective, predictions)
             return HalfSummary(
                 num_examples=len(half),
                 loss=float(losses.mean(dtype=np.float64)),
-                accuracy=accuracy(half.classes, predictions, from_logits),
+                accuracy=accuracy(outputs, predictions, kind),
                 num_zero_gradients=int((norms == 0).sum()),
                 num_nonfinite=int((~np.isfinite(norms)).sum()),
-                scores=example_scores(losses, norms, predictions, half.classes, from_logits=from_logits),
+                scores=example_scores(losses, norms, predictions, outputs, scores=kind),
             )
 
         groups = None if grouping is None else group_indices(grouping, probe.class_names)[0]

@@ -76,6 +76,7 @@ class Probe:
         self.outputs = np.arange(len(self.class_names)) if outputs is None else np.asarray(outputs, np.int64)
         self.labels_are = labels_are
         self.may_be_numbers = may_be_numbers
+        self._as_numbers: Probe | None = None
 
     @classmethod
     def from_arrays(
@@ -136,7 +137,8 @@ class Probe:
         if found is None:
             return cls(halves[0], halves[1], labels_are="numbers")
         return cls(
-            *halves,
+            halves[0],
+            halves[1],
             found.names,
             outputs=found.outputs,
             labels_are=f"{len(found.names)} classes, from {found.how}",
@@ -165,6 +167,14 @@ class Probe:
         """C, or None for regression targets."""
         return len(self.class_names) or None
 
+    def reading(self) -> dict[str, Any]:
+        """What the labels were read as: the keyword arguments of a probe like this one, JSON-able."""
+        return {
+            "outputs": self.outputs.tolist(),
+            "labels_are": self.labels_are,
+            "may_be_numbers": self.may_be_numbers,
+        }
+
     def outputs_of(self, half: ProbeHalf) -> np.ndarray | None:
         """(n,) the output that stands for the class of each example; None for regression targets."""
         return None if half.classes is None else self.outputs[half.classes]
@@ -179,8 +189,10 @@ class Probe:
             InvalidInput: The loss takes classes, and the labels were not read as such.
         """
         if targets == NUMBERS and self.may_be_numbers:
-            halves = (ProbeHalf(half.x, half.y, None, half.ids) for half in (self.train, self.validation))
-            return Probe(*halves, labels_are="numbers, as the loss takes them")
+            if self._as_numbers is None:  # one object, to which what is prepared of it belongs
+                train, validation = (replace(half, classes=None) for half in (self.train, self.validation))
+                self._as_numbers = Probe(train, validation, labels_are="numbers, as the loss takes them")
+            return self._as_numbers
         if targets == CLASSES and self.labels_are == "numbers":
             labels = [half.y for half in (self.train, self.validation)]
             check_readable(labels, None)
@@ -233,7 +245,7 @@ def _as_wide(first: Arrays, second: Arrays) -> tuple[Arrays, Arrays]:
         padded = list(zip(*map(padded_alike, pairs), strict=True))
     except (TypeError, ValueError) as error:
         raise InvalidInput("The inputs of the two splits differ.", expected="examples alike", received=error) from error
-    return tuple(keras.tree.pack_sequence_as(first, leaves) for leaves in padded)  # type: ignore[return-value]
+    return tuple(keras.tree.pack_sequence_as(first, leaves) for leaves in padded)
 
 
 def _draw(half: ProbeHalf, name: str, wanted: int | str | None, random: np.random.Generator) -> ProbeHalf:

@@ -95,7 +95,7 @@ def prepare_run(spec: RunSpec, folder: Path) -> PreparedRun:
     from tfstiff.callbacks.stop_at_loss import StopAtTrainingLoss
     from tfstiff.callbacks.stopping import StopWhenStiffnessDrops
     from tfstiff.callbacks.turning_points import OnsetEvents
-    from tfstiff.gradients.objective import check_model
+    from tfstiff.gradients.objective import check_model, resolve_objective
     from tfstiff.measuring.labels import check_labels
     from tfstiff.runs.strategies import strategy_scope
 
@@ -114,7 +114,7 @@ def prepare_run(spec: RunSpec, folder: Path) -> PreparedRun:
             steps_per_execution=_steps_per_execution(spec),
         )
     check_model(model, train.x)
-    check_labels(model, probe)
+    check_labels(model, probe, resolve_objective(model))
     steps_per_epoch = -(-len(train) // spec.batch_size)
     steps = spec.measured_steps(steps_per_epoch)
     stiffness = StiffnessCallback(

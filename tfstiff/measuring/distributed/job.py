@@ -87,7 +87,7 @@ class Job:
         paths = [self.folder / "arrays" / f"{place}.npy" for place in range(description["num"])]
         members = rebuilt(description["halves"], [np.load(path, mmap_mode="r") for path in paths])
         train, validation = (ProbeHalf(half["x"], half["y"], half.get("classes"), half["ids"]) for half in members)
-        return Probe(train, validation, description["class_names"])
+        return Probe(train, validation, description["class_names"], **description["labels"])
 
     def model(self) -> keras.Model:
         """The model, compiled with its loss alone."""
@@ -120,7 +120,12 @@ def write_job(
         np.save(folder / "arrays" / f"{place}.npy", array, allow_pickle=False)
     write_json(
         folder / "probe.json",
-        {"num": len(leaves), "halves": description_of(halves), "class_names": list(probe.class_names)},
+        {
+            "num": len(leaves),
+            "halves": description_of(halves),
+            "class_names": list(probe.class_names),
+            "labels": probe.reading(),
+        },
     )
     content = {
         "fingerprint": name,
