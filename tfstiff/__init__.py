@@ -28,6 +28,7 @@ _HOMES = {  # a name and its module must differ: an imported module takes the pl
     "InvalidInput": "errors",
     "UnsupportedModel": "errors",
 }
+_MODULES = {"schedules": "callbacks.schedules"}  # by the names that users know them by
 
 __all__ = sorted([*_HOMES, "__version__"])
 
@@ -37,6 +38,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("tfstiff")
+    if name in _MODULES:
+        return importlib.import_module(f"tfstiff.{_MODULES[name]}")
     if name not in _HOMES:
         raise AttributeError(f"module 'tfstiff' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"tfstiff.{_HOMES[name]}"), name)

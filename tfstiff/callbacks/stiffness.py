@@ -46,7 +46,7 @@ class StiffnessCallback(Resumable):
         probe: The examples to measure on.
         schedule: When: `"epoch"` (initialisation and every epoch), `"log"` (initialisation, log-spaced fractions of the
             first epoch from 0.01 on, then every epoch), a number of steps, a list of epochs, or
-            `tfstiff.callbacks.schedules` combined with `|`. With `steps_per_execution > 1` a measurement comes at the
+            `tfstiff.schedules` combined with `|`. With `steps_per_execution > 1` a measurement comes at the
             first opportunity after it falls due, and its record holds the step at which it was made.
         loss: As `compile(loss=…)` takes it; None means the compiled one.
         objective: In place of a loss, a function `(model, x, y) -> (n,)` losses; see `gradient_gram`.
