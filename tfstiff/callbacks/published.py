@@ -1,10 +1,14 @@
-"""Which values of a measurement go into Keras' logs."""
+"""The values that a measurement has, and which of them go into Keras' logs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from tfstiff.errors import InvalidInput
+from tfstiff.measuring.measure import check_suits
+from tfstiff.measuring.options import MeasureOptions
+from tfstiff.measuring.probe import Probe
+from tfstiff.records import scalar_names
 from tfstiff.records.words import default_pair_set
 
 _PUBLISHED = {  # by whether there are classes
@@ -13,25 +17,27 @@ _PUBLISHED = {  # by whether there are classes
 }
 
 
-def published_names(
-    publish: Sequence[str] | str | None, known: tuple[str, ...], has_classes: bool, pair_sets: tuple[str, ...]
-) -> tuple[str, ...]:
-    """The scalars that go into Keras' logs.
+def names_of_values(
+    options: MeasureOptions, probe: Probe, publish: Sequence[str] | str | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The scalars of each measurement, and those of them that go into Keras' logs.
 
     Args:
-        publish: Their names, `all`, or None for the most telling ones.
-        known: Those that each measurement has.
-        has_classes: Whether the labels are classes.
-        pair_sets: That are measured.
+        options: What is measured.
+        probe: On which; its labels, as they were read, decide what there is.
+        publish: Names, `all`, or None for the most telling ones.
 
     Raises:
-        InvalidInput: A name is not known.
+        InvalidInput: The options do not suit the probe, or a name is not known.
     """
+    grouping = check_suits(options, probe)
+    has_classes = probe.num_classes is not None
+    known = scalar_names(has_classes, options.pair_sets, has_groups=grouping is not None)
     if publish is None:
-        pair_set = default_pair_set(pair_sets)
-        return tuple(f"stiffness_{name}_{pair_set}" for name in _PUBLISHED[has_classes])
+        pair_set = default_pair_set(options.pair_sets)
+        return known, tuple(f"stiffness_{name}_{pair_set}" for name in _PUBLISHED[has_classes])
     names = known if publish == "all" else (publish,) if isinstance(publish, str) else tuple(publish)
     for name in names:
         if name not in known:
             raise InvalidInput("Unknown scalar to publish.", expected=", ".join(known), received=name)
-    return names
+    return known, names

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 
 from tfstiff._options import takes
-from tfstiff.callbacks.published import published_names
+from tfstiff.callbacks.published import names_of_values
 from tfstiff.callbacks.recorder import Recorder
 from tfstiff.callbacks.resumable import Resumable
 from tfstiff.callbacks.schedules import Moment, as_schedule
@@ -24,11 +24,11 @@ from tfstiff.callbacks.strategies import check_strategy
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.objective import ObjectiveFunction, check_model, resolve_objective
 from tfstiff.measuring.labels import as_read, check_labels
-from tfstiff.measuring.measure import check_suits, measure
+from tfstiff.measuring.measure import measure
 from tfstiff.measuring.options import MeasureOptions
 from tfstiff.measuring.probe import Probe
 from tfstiff.measuring.summation.representations import check_space
-from tfstiff.records import Measurement, scalar_names
+from tfstiff.records import Measurement
 
 _START = Moment(0, 0.0)
 
@@ -100,7 +100,7 @@ class StiffnessCallback(Resumable):
         self.log_dir = None if log_dir is None else Path(log_dir)
         self.loss, self.objective, self.options = loss, objective, MeasureOptions(**options)
         self._chosen = publish
-        self._name_scalars(probe)
+        self.scalars, self.publish = names_of_values(self.options, probe, publish)
         self.tensorboard = tensorboard
         self.on_error = on_error
         self._recorder = Recorder(self.log_dir, tensorboard, on_error)
@@ -134,18 +134,11 @@ class StiffnessCallback(Resumable):
         """What is pickled: a `fit` of the unpickled callback begins anew."""
         return {**self.__dict__, "_measured_model": None}
 
-    def _name_scalars(self, probe: Probe) -> None:
-        """Sets the names of what is measured and published, which depend on what the labels are read as."""
-        grouping = check_suits(self.options, probe)
-        has_classes, pair_sets = probe.num_classes is not None, self.options.pair_sets
-        self.scalars = scalar_names(has_classes, pair_sets, has_groups=grouping is not None)
-        self.publish = published_names(self._chosen, self.scalars, has_classes, pair_sets)
-
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Sees, before any training, that the loss is there and that the log folder can take records."""
         check_strategy(self.model)
         probe = as_read(self.probe, resolve_objective(self.model, self.loss, self.objective))
-        self._name_scalars(probe)
+        self.scalars, self.publish = names_of_values(self.options, probe, self._chosen)
         self._steps_per_epoch = None
         if self._measured_model is not None and self._measured_model() is self.model:
             self._recorder.claim()
