@@ -105,6 +105,12 @@ def test_own_model(names):
     assert names["m"].train.loss == pytest.approx((np.maximum(1 - margins, 0) ** 2).mean(), rel=1e-4)
 
 
+def test_objectives(names):
+    follow("docs/how-to/objectives.md", names)
+    assert names["m"]["train_val"].cosine is None  # the last one: without classes
+    assert np.isfinite(names["m"]["train_val"].mean_cosine)
+
+
 def test_own_data(names):
     outputs = follow("docs/how-to/own-data.md", names)
     assert names["probe"].train.x.shape == (100, 12)
