@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
+from keras.src import backend
 from oracles import float64_twin, relative_error, take
 from small_models import SOFTMAX
 
-from tfstiff.gradients import gradient_gram, per_example_gradients
+from tfstiff.errors import UnsupportedModel
+from tfstiff.gradients import METHODS, gradient_gram, per_example_gradients
 from tfstiff.gradients.plan import plan_for
 from tfstiff.gradients.tracing import traceable
 
@@ -228,16 +230,50 @@ def test_padded_texts(recurrent, then):
 
 
 def test_a_cell_that_looks_at_more_than_its_inputs():
-    """It cannot be applied to all times at once, so the generic path takes its weights, and says so."""
+    """It cannot be applied to all times at once: a few steps are unrolled."""
+    assert_exact(builder(lambda x: Looking()(x), 7, False), *examples(7, False))
 
-    def build():
-        x = keras.Input((7, FEATURES))
-        return keras.Model(x, layers.Dense(3)(Looking()(x)))
 
-    model, (x, y) = build(), examples(7, False)
+def test_many_steps_of_such_a_cell():
+    """The generic path takes its weights, and says so."""
+    build = builder(lambda x: Looking()(x), 70, False)
+    model, (x, y) = build(), examples(70, False, 3)
     _, expected = expected_of(build, model, x, y)
-    with pytest.warns(UserWarning, match="glimpse/kernel"):
+    with pytest.warns(UserWarning, match="slower path .*glimpse"):
         assert relative_error(per_example_gradients(model, x, y, loss=SOFTMAX), expected) < 3e-6
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method(method):
+    build = builder(lambda x: pooled(both(layers.GRU(3, return_sequences=True))(x)), 7, True)
+    model, (x, y) = build(), examples(7, True)
+    _, expected = expected_of(build, model, x, y)
+    assert relative_error(per_example_gradients(model, x, y, loss=SOFTMAX, method=method), expected) < 3e-6
+
+
+@pytest.mark.parametrize(("precision", "within"), [("float64", 1e-12), ("policy", 3e-2)])
+def test_precisions(precision, within):
+    build = builder(lambda x: pooled(both(layers.LSTM(3, return_sequences=True))(x)), 7, True)
+    policy = "mixed_bfloat16" if precision == "policy" else "float32"
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = build()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    x, y = examples(7, True)
+    _, expected = expected_of(build, model, x, y)
+    found = per_example_gradients(model, x, y, loss=SOFTMAX, method="structured", precision=precision)
+    assert relative_error(found, expected) < within
+
+
+def test_layers_are_as_they_were():
+    """Layers that unroll themselves, or not, do so after being measured, and Keras' loops are Keras' own."""
+    x = keras.Input((3, FEATURES))
+    model = keras.Model(x, layers.LSTM(2)(layers.GRU(2, unroll=True, return_sequences=True)(x)))
+    before, loops = model.get_config(), (backend.rnn, backend.core.scan)
+    gradient_gram(model, np.ones((4, 3, FEATURES), "float32"), np.ones((4, 2)), loss="mse")
+    assert model.get_config() == before
+    assert (backend.rnn, backend.core.scan) == loops
 
 
 class LinearRecurrence(layers.Layer):
@@ -272,6 +308,62 @@ def test_scan(reverse, every_time):
     assert_exact(builder(lambda x: LinearRecurrence(reverse, every_time)(x), 7, False), *examples(7, False))
 
 
+class Loop(layers.Layer):
+    """`function(x, weight)` of a sequence."""
+
+    def __init__(self, function, **options):
+        super().__init__(**options)
+        self.function = function
+
+    def build(self, shape):
+        self.weight = self.add_weight(name="weight", shape=(shape[-1], shape[-1]), initializer="orthogonal")
+
+    def call(self, x):
+        return self.function(x, tf.convert_to_tensor(self.weight))
+
+    def compute_output_shape(self, shape):
+        return shape[0], shape[-1]
+
+
+def decaying(x, weight):
+    """`keras.ops.scan` over the inputs and numbers of the times, which are nobody's."""
+
+    def step(carry, now):
+        state, rate = carry
+        x, time = now
+        state = keras.ops.tanh(keras.ops.matmul(state, weight) / (1 + time) + rate * x)
+        return (state, rate * 0.9), (state, rate)
+
+    times = keras.ops.arange(x.shape[1], dtype=x.dtype)
+    start = (keras.ops.zeros_like(x[:, 0]), keras.ops.ones((), x.dtype))
+    return keras.ops.scan(step, start, (keras.ops.transpose(x, (1, 0, 2)), times))[0][0]
+
+
+def while_loop(x, weight):
+    def body(time, state):
+        return time + 1, tf.tanh(state @ weight + tf.gather(x, time, axis=1))
+
+    return tf.while_loop(lambda time, _: time < x.shape[1], body, [0, tf.zeros_like(x[:, 0])])[1]
+
+
+def tf_scan(x, weight):
+    return tf.scan(lambda state, now: tf.tanh(state @ weight + now), tf.transpose(x, [1, 0, 2]), x[:, 0] * 0)[-1]
+
+
+def test_scan_of_what_is_not_rows():
+    assert_exact(builder(lambda x: Loop(decaying)(x), 7, False), *examples(7, False))
+
+
+@pytest.mark.parametrize(("function", "length"), [(while_loop, 7), (tf_scan, 7)])
+def test_other_loops(function, length):
+    """Weights in a loop that is nobody's known one take the generic path, which says so, to the right value."""
+    build = builder(lambda x: Loop(function)(x), length, False)
+    model, (x, y) = build(), examples(length, False, 3)
+    _, expected = expected_of(build, model, x, y)
+    with pytest.warns(UserWarning, match="slower path .*loop"):
+        assert relative_error(per_example_gradients(model, x, y, loss=SOFTMAX), expected) < 3e-6
+
+
 def test_cudnn_writes_zeros_under_a_mask(monkeypatch):
     """On a GPU an LSTM holds no output under a mask. Here one is pretended."""
 
@@ -296,3 +388,9 @@ def test_cudnn_writes_zeros_under_a_mask(monkeypatch):
     assert relative_error(traced(x).numpy(), expected) < 1e-6
     assert not model.layers[2].zero_output_for_mask
     assert model.layers[2].use_cudnn == "auto"
+
+
+def test_stateful_layers_are_refused():
+    model = keras.Sequential([keras.Input(batch_shape=(6, 5, 2)), layers.LSTM(3, stateful=True), layers.Dense(1)])
+    with pytest.raises(UnsupportedModel, match="stateful"):
+        gradient_gram(model, np.ones((6, 5, 2), "float32"), np.ones((6, 1), "float32"), loss="mse")

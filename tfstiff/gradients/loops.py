@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfstiff._keras import loops_over_time
-from tfstiff.gradients.recurrence import NotByRows, Tensors, held, kept, replay, swapped
+from tfstiff.gradients.recurrence import NotByRows, Tensors, held, kept, over_time, swapped
 
 
 @contextmanager
@@ -50,23 +50,23 @@ def rnn(  # noqa: PLR0913 (the parameters are those of the function that it repl
 
     Raises:
         NotByRows: The layer is to be unrolled, its number of steps is not known while tracing, or its cell is not one
-            that `replay` takes.
+            that `over_time` takes.
     """
     initial = tuple(initial_states)
     if unroll or tf.is_tensor(input_length) or not initial or (mask is not None and mask.shape.rank > 3):
         raise NotByRows
-    if time_major:
-        inputs = keras.tree.map_structure(swapped, inputs)
-        mask = None if mask is None else swapped(mask)
     sequences = keras.tree.flatten(inputs)
-    length = sequences[0].shape[1]
+    length = sequences[0].shape[0 if time_major else 1]
     if not length:
         raise NotByRows
     if mask is not None:
-        mask = tf.cast(tf.reshape(mask, [-1, length]), tf.bool)
+        mask = tf.cast(mask if mask.shape.rank == 2 else mask[..., 0], tf.bool)
+    if not time_major:
+        sequences = [swapped(sequence) for sequence in sequences]
+        mask = None if mask is None else swapped(mask)
     if go_backwards:
-        sequences = [tf.reverse(sequence, [1]) for sequence in sequences]
-        mask = None if mask is None else tf.reverse(mask, [1])
+        sequences = [tf.reverse(sequence, [0]) for sequence in sequences]
+        mask = None if mask is None else tf.reverse(mask, [0])
     structure: list[Any] = []
 
     def step(row_inputs: Tensors, row_states: Tensors, row_constants: Tensors) -> tuple[Tensors, Tensors]:
@@ -75,12 +75,14 @@ def rnn(  # noqa: PLR0913 (the parameters are those of the function that it repl
         structure[:] = [output]
         return keras.tree.flatten(output), keras.tree.flatten(new)
 
-    found, final = replay(step, sequences, keras.tree.flatten(initial), length, mask=mask, constants=constants or ())
+    states = keras.tree.flatten(initial)
+    found, final = over_time(step, sequences, states, length, mask=mask, constants=constants or ())
+    outputs = [swapped(values) for values in found]
     if mask is not None:
-        hold = kept if zero_output_for_mask else held
-        found = [hold(values, mask) for values in found]
-    last = [values[:, -1] for values in found]
-    outputs = found if return_all_outputs else [values[:, None] for values in last]
+        outputs = [(kept if zero_output_for_mask else held)(values, swapped(mask)) for values in outputs]
+    last = [values[:, -1] for values in outputs]
+    if not return_all_outputs:
+        outputs = [values[:, None] for values in last]
     if time_major:
         outputs = [swapped(values) for values in outputs]
     last, outputs = (keras.tree.pack_sequence_as(structure[0], values) for values in (last, outputs))
@@ -95,16 +97,16 @@ def scan(
     reverse: bool = False,
     unroll: int | bool = 1,
 ) -> tuple[Any, Any]:
-    """As `keras.ops.scan`, for a carry and inputs that have the examples on the first axis (`xs` behind the time).
+    """As `keras.ops.scan`.
 
     Raises:
-        NotByRows: They have not, or `f` does not treat every example alone.
+        NotByRows: There are many steps, of which the number is not known while tracing; or `f` takes more than a carry
+            and inputs that have the examples on their first axis, or does not treat every example alone.
     """
     initial = [tf.convert_to_tensor(state) for state in keras.tree.flatten(init)]
-    by_time = [tf.convert_to_tensor(sequence) for sequence in keras.tree.flatten(xs)] if xs is not None else []
-    steps = length if length is not None else by_time[0].shape[0]
-    count = initial[0].shape[0] if initial and initial[0].shape.rank else 0
-    if not steps or any(sequence.shape.rank < 2 or sequence.shape[1] != count for sequence in by_time):
+    sequences = [tf.convert_to_tensor(sequence) for sequence in keras.tree.flatten(xs)] if xs is not None else []
+    steps = length if length is not None else sequences[0].shape[0]
+    if not steps or not initial:
         raise NotByRows
     order = [0] if reverse else []
 
@@ -117,7 +119,6 @@ def scan(
         outputs = [tf.zeros_like(state) for state in row_states] if output is None else keras.tree.flatten(output)
         return outputs, keras.tree.flatten(carry)
 
-    sequences = [swapped(tf.reverse(sequence, order)) for sequence in by_time]
-    found, final = replay(step, sequences, initial, steps)
-    outputs = [tf.reverse(swapped(values), order) for values in found]
+    found, final = over_time(step, [tf.reverse(sequence, order) for sequence in sequences], initial, steps)
+    outputs = [tf.reverse(values, order) for values in found]
     return keras.tree.pack_sequence_as(init, final), keras.tree.pack_sequence_as(init, outputs)

@@ -21,15 +21,18 @@ from typing import Any
 import tensorflow as tf
 
 Tensors = Sequence[tf.Tensor]
-# (inputs, states, constants) -> outputs, new states. The first axis of each is that of the rows, each treated alone.
+# (inputs, states, constants) -> outputs, new states
 Step = Callable[[Tensors, Tensors, Tensors], tuple[Tensors, Tensors]]
+
+_FEW = 4  # steps that are traced no slower, and run faster, one after the other
+_MANY = 64  # steps that are too many to be traced one after the other: the trace takes seconds for each ten
 
 
 class NotByRows(Exception):
-    """A step cannot be applied to the rows of all times at once."""
+    """A step cannot be applied to the rows of all times at once, and there are too many steps to unroll."""
 
 
-def replay(
+def over_time(
     step: Step,
     sequences: Tensors,
     initial: Tensors,
@@ -38,32 +41,51 @@ def replay(
     mask: tf.Tensor | None = None,
     constants: Tensors = (),
 ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-    """Applies `step` `length` times.
+    """Applies `step` `length` times, each time to the states that it returned the time before.
 
     Args:
-        step: What is done at one time.
-        sequences: Its inputs, (n, T, ...) each.
+        step: What is done at one time, to every example alone: the first axis of what it takes and returns is theirs.
+        sequences: Its inputs, (T, n, ...) each.
         initial: The states before the first step, (n, ...) each.
         length: T.
-        mask: (n, T), boolean: False where the states stay as they are. The outputs there are those of the step.
+        mask: (T, n), boolean: False where the states stay as they are. The outputs there are those of the step.
         constants: What it is given at all times alike, (n, ...) each.
 
     Returns:
-        The outputs, (n, T, ...) each, and the states after the last step.
+        The outputs, (T, n, ...) each, and the states after the last step.
 
     Raises:
-        NotByRows: Not all outputs and states are floating-point numbers with the examples on their first axis, or the
-            step takes more from the examples than it is given.
+        NotByRows: There are many steps, and not all outputs and states are floating-point numbers with the examples on
+            their first axis, or the step takes more from the examples than it is given.
     """
-    count = initial[0].shape[0]
+    if length > _FEW:
+        try:
+            return _by_rows(step, sequences, initial, length, mask, constants)
+        except NotByRows:
+            if length > _MANY:
+                raise
+    found: list[Tensors] = []
+    states = list(initial)
+    for time in range(length):
+        outputs, new = step([sequence[time] for sequence in sequences], states, constants)
+        found.append(outputs)
+        states = list(new) if mask is None else _where_stepped(mask[time], new, states)
+    return [tf.stack(parts) for parts in zip(*found, strict=True)], states
+
+
+def _by_rows(
+    step: Step, sequences: Tensors, initial: Tensors, length: int, mask: tf.Tensor | None, constants: Tensors
+) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    """As `over_time`, with one application of the step to all rows."""
+    count = initial[0].shape[0] if initial[0].shape.rank else 0
     _check_rows(initial, count)
-    by_time = [swapped(sequence) for sequence in sequences]
-    mask = None if mask is None else swapped(mask)
-    single = _SingleStep(step, by_time, initial, constants)
-    before, final = _forwards(single, by_time, initial, length, mask)
+    if any(sequence.shape.rank < 2 or sequence.shape[1] != count for sequence in sequences):
+        raise NotByRows
+    single = _SingleStep(step, sequences, initial, constants)
+    before, final = _forwards(single, sequences, initial, length, mask)
     outputs, new = step(
         [_rows(sequence) for sequence in sequences],
-        [_rows(swapped(states)) for states in before],
+        [_rows(states) for states in before],
         [tf.repeat(constant, length, 0) for constant in constants],
     )
     _check_rows((*outputs, *new), None if count is None else count * length)
@@ -74,13 +96,13 @@ def replay(
     def through_time(*tensors: tf.Tensor) -> tuple[list[tf.Tensor], Callable[..., list[tf.Tensor | None]]]:
         def gradient(*received: tf.Tensor) -> list[tf.Tensor | None]:
             of_outputs, of_final = received[:num_outputs], received[num_outputs:]
-            of_new, of_initial = _backwards(single, by_time, before, of_outputs, of_final, mask)
+            of_new, of_initial = _backwards(single, sequences, before, of_outputs, of_final, mask)
             return [*of_outputs, *of_new, *of_initial, *([None] * len(final))]
 
         return [tf.identity(tensor) for tensor in (*tensors[:num_outputs], *tensors[-len(final) :])], gradient
 
     found = through_time(*outputs, *new, *initial, *final)
-    return found[:num_outputs], found[num_outputs:]
+    return [swapped(values) for values in found[:num_outputs]], found[num_outputs:]
 
 
 def kept(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
@@ -109,7 +131,7 @@ class _SingleStep:
         NotByRows: The step takes more from the examples than it is given, or what it returns are not rows.
     """
 
-    def __init__(self, step: Step, by_time: Tensors, initial: Tensors, constants: Tensors) -> None:
+    def __init__(self, step: Step, sequences: Tensors, initial: Tensors, constants: Tensors) -> None:
         def forwards(inputs: Tensors, states: Tensors) -> tuple[Tensors, Tensors]:
             return step(inputs, states, constants)
 
@@ -118,7 +140,7 @@ class _SingleStep:
             zero = tf.UnconnectedGradients.ZERO
             return tf.gradients([*outputs, *new], states, [*of_outputs, *of_new], unconnected_gradients=zero)
 
-        inputs = [tf.TensorSpec(sequence.shape[1:], sequence.dtype) for sequence in by_time]
+        inputs = [tf.TensorSpec(sequence.shape[1:], sequence.dtype) for sequence in sequences]
         states = [tf.TensorSpec(state.shape, state.dtype) for state in initial]
         self.forwards = tf.function(forwards, autograph=False).get_concrete_function(inputs, states)
         given = {id(constant) for constant in constants}
@@ -135,10 +157,10 @@ class _SingleStep:
 
 
 def _forwards(
-    single: _SingleStep, by_time: Tensors, initial: Tensors, length: int, mask: tf.Tensor | None
+    single: _SingleStep, sequences: Tensors, initial: Tensors, length: int, mask: tf.Tensor | None
 ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
     """The states before each step, (T, n, ...) each, and those after the last. No gradient passes through them."""
-    reads = [_array(sequence) for sequence in by_time]
+    reads = [_array(sequence) for sequence in sequences]
     read_mask = None if mask is None else _array(mask)
     written = [tf.TensorArray(state.dtype, length, element_shape=state.shape) for state in initial]
 
@@ -146,8 +168,7 @@ def _forwards(
         written = [array.write(time, state) for array, state in zip(written, states, strict=True)]
         _, new = single.forwards([read.read(time) for read in reads], states)
         if read_mask is not None:
-            steps = read_mask.read(time)
-            new = [tf.where(_like(steps, state), state, old) for state, old in zip(new, states, strict=True)]
+            new = _where_stepped(read_mask.read(time), new, states)
         return time + 1, written, list(new)
 
     _, written, final = tf.while_loop(
@@ -158,7 +179,7 @@ def _forwards(
 
 def _backwards(
     single: _SingleStep,
-    by_time: Tensors,
+    sequences: Tensors,
     before: Tensors,
     of_outputs: Tensors,
     of_final: Tensors,
@@ -171,7 +192,7 @@ def _backwards(
     """
     length = before[0].shape[0]
     read_inputs, read_states, read_outputs = (
-        [_array(tensor) for tensor in tensors] for tensors in (by_time, before, map(swapped, of_outputs))
+        [_array(tensor) for tensor in tensors] for tensors in (sequences, before, map(swapped, of_outputs))
     )
     read_mask = None if mask is None else _array(mask)
     written = [tf.TensorArray(part.dtype, length, element_shape=part.shape) for part in of_final]
@@ -203,13 +224,17 @@ def _check_rows(tensors: Tensors, count: int | None) -> None:
         raise NotByRows
 
 
+def _where_stepped(mask: tf.Tensor, new: Tensors, old: Tensors) -> list[tf.Tensor]:
+    return [tf.where(_like(mask, state), state, before) for state, before in zip(new, old, strict=True)]
+
+
 def _array(tensor: tf.Tensor) -> tf.TensorArray:
     return tf.TensorArray(tensor.dtype, tensor.shape[0], element_shape=tensor.shape[1:]).unstack(tensor)
 
 
-def _rows(sequence: tf.Tensor) -> tf.Tensor:
-    """From (n, T, ...) to (n · T, ...)."""
-    return tf.reshape(sequence, [-1, *sequence.shape[2:]])
+def _rows(by_time: tf.Tensor) -> tf.Tensor:
+    """From (T, n, ...) to (n · T, ...): the times of an example lie side by side."""
+    return tf.reshape(swapped(by_time), [-1, *by_time.shape[2:]])
 
 
 def swapped(tensor: tf.Tensor) -> tf.Tensor:

@@ -36,7 +36,7 @@ def as_called(model: keras.Model, precision: str = "float32") -> Iterator[keras.
       same random numbers. The scope that is returned tells what was assigned.
 
     Raises:
-        UnsupportedModel: A layer is quantised, so its weights have no gradient.
+        UnsupportedModel: A layer is quantised, so its weights have no gradient; or a recurrent layer is stateful.
     """
     changed: list[tuple[Any, Any]] = []
     try:
@@ -46,6 +46,12 @@ def as_called(model: keras.Model, precision: str = "float32") -> Iterator[keras.
                     f"The layer {layer.path} is quantised, so its weights have no gradient.",
                     received=layer.dtype_policy.name,
                     remedy="Measure the model before it is quantised.",
+                )
+            if isinstance(layer, keras.layers.RNN) and layer.stateful:
+                raise UnsupportedModel(
+                    f"The layer {layer.path} is stateful: an example's loss depends on the batches before, and on its "
+                    "place in the batch.",
+                    remedy="Measure a copy of the model whose recurrent layers have stateful=False.",
                 )
             if precision != "policy" and tf.as_dtype(layer.compute_dtype).size < tf.as_dtype(precision).size:
                 changed.append((layer, layer.dtype_policy))
