@@ -41,7 +41,7 @@ KINDS = {
         lambda: sequential((6, 6, 2), layers.Conv2D(3, 3, activation="tanh"), layers.Flatten(), layers.Dense(3)),
         lambda: labelled((6, 6, 2), 12),
     ),
-    "ResourceGather": (
+    "GatherV2": (
         lambda: sequential((5,), layers.Embedding(9, 4), layers.Flatten(), layers.Dense(3)),
         tokens,
     ),
