@@ -591,3 +591,40 @@ def test_an_objective_is_measured_as_the_loss_that_it_is():
     silent = measure(model, probe, objective=lambda model, x, y: cross_entropy(model, x, y)[0])
     assert np.isnan(silent.train.accuracy)
     assert silent.train.scores.el2n is None
+
+
+def texts(count, seed):
+    rng = np.random.default_rng(seed)
+    words = np.array(["good", "bad", "fine", "poor", "nice", "awful", "film", "plot"])
+    rows = np.array([" ".join(rng.choice(words, rng.integers(3, 9))) for _ in range(count)])
+    return rows[:, None], (np.char.count(rows, "good") > 0).astype(int)
+
+
+def test_texts_are_measured_and_have_distances_in_the_space_of_a_layer():
+    train, validation = texts(30, 0), texts(30, 1)
+    vectorize = keras.layers.TextVectorization(max_tokens=20, output_sequence_length=8)
+    vectorize.adapt(train[0])
+    keras.utils.set_random_seed(0)
+
+    def network(inputs, tokens):
+        embedded = keras.layers.Embedding(20, 8, mask_zero=True)(tokens)
+        pooled = keras.layers.GlobalAveragePooling1D(name="pooled")(embedded)
+        built = keras.Model(inputs, keras.layers.Dense(1)(pooled))
+        built.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True))
+        return built
+
+    texts_in, tokens_in = keras.Input((1,), dtype="string"), keras.Input((8,), dtype="int64")
+    model, as_tokens = network(texts_in, vectorize(texts_in)), network(tokens_in, tokens_in)
+    as_tokens.set_weights(model.get_weights())
+    probe = Probe.from_arrays(train, validation)
+    with pytest.warns(UserWarning, match="inputs are no numbers") as told:
+        m = measure(model, probe)
+    assert len(told) == 1
+    assert m["train_val"].critical_length.status == "unavailable"
+    assert np.isfinite(m["train_val"].cosine.within)
+    numbers = Probe.from_arrays(*((vectorize(x).numpy(), y) for x, y in (train, validation)))
+    expected = measure(as_tokens, numbers, space="pooled")
+    found = measure(model, probe, space="pooled")
+    np.testing.assert_allclose(found["train_val"].cosine.matrix, expected["train_val"].cosine.matrix, rtol=1e-5)
+    assert found["train_val"].critical_length.num_pairs == expected["train_val"].critical_length.num_pairs > 0
+    assert found["train_val"].critical_length.status == expected["train_val"].critical_length.status

@@ -90,8 +90,11 @@ def padded_alike(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def flattened(x: Arrays) -> np.ndarray:
-    """(n, d): all inputs of an example side by side."""
-    parts = [array.reshape(len(array), -1) for array in keras.tree.flatten(x)]
+    """(n, d): all inputs of an example that are numbers, side by side; d is 0 where none is."""
+    arrays = keras.tree.flatten(x)
+    parts = [array.reshape(len(array), -1) for array in arrays if array.dtype.kind in "biuf"]
+    if not parts:
+        return np.zeros((len(arrays[0]), 0))
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -13,6 +15,7 @@ from tfstiff.datasets.groupings import Grouping, chosen_grouping, group_indices
 from tfstiff.gradients.memory import MemoryPlan
 from tfstiff.gradients.objective import ObjectiveFunction, check_model, resolve_objective
 from tfstiff.gradients.plan import plan_for
+from tfstiff.measuring.arrays import flattened
 from tfstiff.measuring.labels import accuracy, as_read, check_labels, scores_of
 from tfstiff.measuring.options import MeasureOptions
 from tfstiff.measuring.probe import Arrays, Probe, ProbeHalf
@@ -20,8 +23,8 @@ from tfstiff.measuring.summation.parts import Part
 from tfstiff.measuring.summation.prepared import prepared
 from tfstiff.measuring.summation.probe_pass import ProbePass
 from tfstiff.measuring.summation.probe_sums import WHOLE, ProbeSums, ProbeTotals, probe_sums
-from tfstiff.measuring.summation.representations import representations
-from tfstiff.records import HalfSummary, Measurement
+from tfstiff.measuring.summation.representations import INPUT, representations
+from tfstiff.records import HalfSummary, Measurement, PairSetStiffness
 from tfstiff.stiffness import pair_set_stiffness
 from tfstiff.stiffness.example_scores import example_scores
 from tfstiff.stiffness.pairs import ComparedPairs, DistanceOptions
@@ -105,6 +108,13 @@ class MeasurementTask:
         self.memory = memory or self._plan.memory_for(count, options.memory_limit)
         self.blocks = prepared(probe, self.memory.block_size)
         self._spaces = representations(model, probe, options.space)
+        self._has_distances = flattened(keras.tree.map_structure(lambda array: array[:1], probe.train.x)).shape[1] > 0
+        if not self._has_distances and options.space == INPUT:
+            warnings.warn(
+                "The inputs are no numbers, so that there are no distances between them and no ξ; choose the space of "
+                'a layer, such as space="embedding".',
+                stacklevel=3,
+            )
 
     def run(self) -> Measurement:
         """Makes the measurement."""
@@ -156,11 +166,13 @@ class MeasurementTask:
         groups = None if grouping is None else group_indices(grouping, probe.class_names)[0]
         stiffness = {
             layer: {
-                name: pair_set_stiffness(
-                    sums,
-                    has_classes=probe.num_classes is not None,
-                    groups=groups,
-                    rule=options.critical_length_rule(),
+                name: self._told(
+                    pair_set_stiffness(
+                        sums,
+                        has_classes=probe.num_classes is not None,
+                        groups=groups,
+                        rule=options.critical_length_rule(),
+                    )
                 )
                 for name, sums in sets.items()
             }
@@ -176,6 +188,14 @@ class MeasurementTask:
             gram=found.gram,
             groups={name: tuple(classes) for name, classes in (grouping or {}).items()},
         )
+
+    def _told(self, found: PairSetStiffness) -> PairSetStiffness:
+        """The same, with the reason where there is no ξ since inputs have no distances."""
+        if self._has_distances or INPUT not in found.spaces:
+            return found
+        space = found.spaces[INPUT]
+        length = replace(space.critical_length, status="unavailable")
+        return replace(found, spaces={**found.spaces, INPUT: replace(space, critical_length=length)})
 
     def _pass(self, compared: Mapping[str, Mapping[str, ComparedPairs]], **rest: Any) -> ProbePass:
         rest["per_layer"] = self._options.per_layer

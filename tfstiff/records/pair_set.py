@@ -12,8 +12,8 @@ METRICS = ("sign", "cosine")
 # distance, but not past the largest possible (of unbounded distances: not past twice the largest observed). `beyond`:
 # past that; of methods without a line, past the largest observed. `all_nonpositive`: below the smallest observed
 # distance. `no_decay`: the line does not fall significantly (the 95 % interval of its slope reaches 0), so that there
-# is no zero to speak of. `too_few_pairs`: nothing can be fitted. `unavailable`: the method needs every pair, and only
-# sums over pairs were kept.
+# is no zero to speak of. `too_few_pairs`: nothing can be fitted. `unavailable`: inputs that are no numbers have no
+# distances, or the record holds none.
 CRITICAL_LENGTH_STATUSES = (
     "ok",
     "extrapolated",

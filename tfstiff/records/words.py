@@ -68,7 +68,7 @@ LENGTH_STATUSES = {
     "all_nonpositive": LengthStatus("<", "ξ lies below the smallest distance observed"),
     "no_decay": LengthStatus("=", "no ξ: stiffness does not fall significantly with distance", False),
     "too_few_pairs": LengthStatus("?", "no ξ: too few pairs", False),
-    "unavailable": LengthStatus("?", "no ξ: its method needs every pair, which the record does not hold", False),
+    "unavailable": LengthStatus("?", "no ξ: inputs that are no numbers have no distances, or none were kept", False),
 }
 
 

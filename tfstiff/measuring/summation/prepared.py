@@ -118,14 +118,10 @@ class PreparedProbe:
     ) -> ComparedPairs:
         """The same of some tiles alone; in bins of given edges (B + 1,), or None: in those of these pairs."""
         first, second = HALVES[pair_set]
-        points = [
-            Points(
-                flattened(self._halves[half].x) if vectors is None else vectors[half],
-                self.classes[half],
-                np.ones(len(self.classes[half]), bool),
-            )
-            for half in (first, second)
-        ]
+        points = []
+        for half in (first, second):
+            found = flattened(self._halves[half].x) if vectors is None else vectors[half]
+            points.append(Points(found, self.classes[half], np.full(len(found), found.shape[1] > 0)))
         indices = [(self.blocks[i].indices, self.blocks[j].indices) for i, j in tiles]
         columns = None if first == second else points[1]
         return ComparedPairs(points[0], columns, self.num_classes, indices, options, edges)
