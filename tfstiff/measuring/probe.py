@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +15,7 @@ from tfstiff.errors import InvalidInput
 from tfstiff.gradients.loss_kind import CLASSES, NUMBERS
 from tfstiff.measuring.arrays import Arrays, dense_inputs, padded_alike, targets
 from tfstiff.measuring.collecting import collect
+from tfstiff.measuring.stratified import stratified
 
 DEFAULT_SIZE = 500
 
@@ -268,30 +268,10 @@ def _draw(half: ProbeHalf, name: str, wanted: int | str | None, random: np.rando
     if half.classes is None:
         chosen = random.choice(available, wanted, replace=False)
     else:
-        chosen = _stratified(half.classes, name, wanted, random)
+        chosen = stratified(half.classes, name, wanted, random)
     chosen = np.sort(chosen)
     x, y = keras.tree.map_structure(lambda array: array[chosen], (half.x, half.y))
     return ProbeHalf(x, y, None if half.classes is None else half.classes[chosen], half.ids[chosen])
-
-
-def _stratified(classes: np.ndarray, name: str, wanted: int, random: np.random.Generator) -> np.ndarray:
-    present = np.unique(classes)
-    share, extra = divmod(wanted, len(present))
-    favoured = set(random.permutation(present)[:extra].tolist())
-    chosen, short = [], []
-    for label in present.tolist():
-        members = random.permutation(np.flatnonzero(classes == label))
-        target = share + (label in favoured)
-        if len(members) < target:
-            short.append(f"class {label} has {len(members)} of {target}")
-        chosen.append(members[:target])
-    if short:
-        warnings.warn(
-            f"The {name} split is short of examples for an even probe, so these classes are taken whole: "
-            f"{', '.join(short)}.",
-            stacklevel=4,
-        )
-    return np.concatenate(chosen)
 
 
 def _check_lengths(name: str, x: Arrays, y: Arrays, classes: np.ndarray | None, ids: np.ndarray) -> None:
