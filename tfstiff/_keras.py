@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras.src import backend
 from keras.src.backend.common import global_state
 from keras.src.losses import LossFunctionWrapper
 from keras.src.random.seed_generator import global_seed_generator
+from tensorflow.python.eager.polymorphic_function.atomic_function import from_func_graph
+from tensorflow.python.framework import ops
 
 
 def all_layers(model: keras.Model) -> list[keras.Layer]:
@@ -87,3 +90,30 @@ def uses_cudnn(layer: keras.Layer) -> bool:
         getattr(cell, "reset_after", None),
     )
     return bool(backend.cudnn_ok(*choices))
+
+
+def evaluate_while_tracing(
+    graph: Any, fed: Sequence[tuple[tf.Tensor, Any]], outputs: Sequence[tf.Tensor]
+) -> list[np.ndarray]:
+    """The values of tensors of a function that is still being traced.
+
+    Args:
+        graph: The function's graph.
+        fed: The function's arguments with their values.
+        outputs: What is computed.
+
+    Raises:
+        tf.errors.OpError: An operation failed.
+    """
+    kept = graph.inputs, graph.outputs
+    captured = graph.captures
+    try:
+        graph.inputs = [tensor for tensor, _ in fed] + [inner for _, inner in captured]
+        graph.outputs = list(outputs)
+        function = from_func_graph(f"{graph.name}_so_far_{ops.uid()}", graph, {})
+    finally:
+        graph.inputs, graph.outputs = kept
+    with tf.init_scope():
+        arguments = [tf.convert_to_tensor(value) for _, value in fed] + [outer for outer, _ in captured]
+        values = function.call_flat(*arguments)
+        return [value.numpy() for value in values]

@@ -11,8 +11,8 @@ from small_models import SOFTMAX, Rows, Weighted, labelled, sequential
 
 from tfstiff.errors import InvalidInput, UnsupportedModel
 from tfstiff.gradients import gradient_gram, operations, per_example_gradients, structured
+from tfstiff.gradients.owners import Place
 from tfstiff.gradients.plan import plan_for
-from tfstiff.gradients.uses import Place
 
 layers = keras.layers
 
@@ -476,8 +476,7 @@ def test_dilation_and_strides_of_the_operation_itself(padding):
         never_run = tf.raw_ops.Conv2D(
             input=x, filter=tf.constant(kernel), strides=[1] * 4, padding=padding, dilations=[1, 2, 3, 1]
         )
-        places = {tensor.name: Place(0) for tensor in (x, never_run)}
-        return operations.apply_rule(operations.Use(never_run.op, 1, upstream, tf.shape(x)[0], kernel.shape, places))
+        return operations.apply_rule(operations.Use(never_run.op, 1, upstream, tf.shape(x)[0], kernel.shape, Place(0)))
 
     weight = tf.Variable(kernel)
     expected = []

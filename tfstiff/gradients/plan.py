@@ -78,7 +78,7 @@ def plan_for(
             "the whole, pass objective=, a function (model, x, y) -> (n,) losses.",
             stacklevel=2,
         )
-    plan = GradientPlan(model, resolved, signature, num_examples or max(counts), options)
+    plan = GradientPlan(model, resolved, signature, num_examples or max(counts), (x, y), options)
     plans.append((key, identifier, plan))
     del plans[:-_MAX_PLANS]
     return plan

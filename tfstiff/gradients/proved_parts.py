@@ -18,6 +18,7 @@ from tfstiff.gradients.loss_checks import Call, Outcome, depends_on_place, inter
 from tfstiff.gradients.model_checks import refuse_assigned, refuse_outputs_by_batch, warn_of_untracked
 from tfstiff.gradients.objective import Objective
 from tfstiff.gradients.options import GradientOptions
+from tfstiff.gradients.owners import few
 from tfstiff.gradients.proof import Proof, Verdict, drawn
 from tfstiff.gradients.reference import Jacobian, Loop, Reference, Vectorized, differing_rows
 from tfstiff.gradients.structured import Forward, Structured
@@ -38,6 +39,7 @@ class ProvedParts:
         objective: The loss of each example.
         signature: Structure of `tf.TensorSpec` of (x, y).
         num_examples: Size of the Gram matrices to come.
+        sample: Examples (x, y), by some of which it is told while tracing which example owns each row.
         options: How gradients are computed.
 
     Attributes:
@@ -50,6 +52,7 @@ class ProvedParts:
         objective: Objective,
         signature: Any,
         num_examples: int,
+        sample: Any,
         options: GradientOptions,
     ) -> None:
         self.method, precision = options.method, options.precision
@@ -57,6 +60,8 @@ class ProvedParts:
         self._model, self._objective = weakref.ref(model), objective
         self._precision, self._signature = precision, signature
         self._num_examples = num_examples
+        self._sample = few(sample)
+        self._measured_again: set[int] = set()
         self._coarsest = coarsest_dtype(model) if precision == "policy" else tf.float64
         self._call_in: _CallIn = traceable
         self._are_losses_checked = False
@@ -108,7 +113,16 @@ class ProvedParts:
                 wrong |= verdict.wrong
             if not wrong:
                 return
-            self._lay_out(self._generic | wrong)
+            self._lay_out(self._generic | self._after_measuring_again(wrong, x, y))
+
+    def _after_measuring_again(self, wrong: dict[int, str], x: Any, y: Any) -> dict[int, str]:
+        """What is wrong of `wrong` even so; the owners of rows whose gradients were zero can be measured now."""
+        first = self.parts[0]
+        again = wrong.keys() & (first.unmeasured if isinstance(first, Structured) else set()) - self._measured_again
+        if again:
+            self._measured_again |= again
+            self._sample = few((x, y))
+        return {weight: reason for weight, reason in wrong.items() if weight not in again}
 
     def _verdict(self, part: Structured | Reference, x: Any, y: Any) -> Verdict:
         if isinstance(part, Structured):
@@ -201,7 +215,7 @@ class ProvedParts:
             return
         structured: Structured | None = None
         try:
-            structured = Structured(*self._arguments, self._num_examples, exclude=generic)
+            structured = Structured(*self._arguments, self._num_examples, self._sample, exclude=generic)
             generic = generic | structured.missing
         except UnsupportedModel:
             raise

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tfstiff.gradients.uses import made_again
+from tfstiff.gradients.uses import SIZES, made_again
 from tfstiff.gradients.vectorizing import vectorized_map
 
 # Operations whose output entries depend on the entries of the inputs in the same place.
@@ -85,11 +85,11 @@ class PullBack:
         return found, missing
 
     def _vectorized(self, group: Sequence[tuple[Derived, _Copy]]) -> dict[int, tf.Tensor]:
-        tensors = [copy.tensor for _, copy in group]
+        tensors, shapes = [copy.tensor for _, copy in group], [item.tensor.shape for item, _ in group]
         reads = [read for _, copy in group for read in copy.reads.values()]
 
         def one(cotangents: list[tf.Tensor]) -> dict[int, tf.Tensor]:
-            cotangents = [tf.reshape(part, tensor.shape) for part, tensor in zip(cotangents, tensors, strict=True)]
+            cotangents = [tf.reshape(part, shape) for part, shape in zip(cotangents, shapes, strict=True)]
             gradients = iter(tf.gradients(tensors, reads, cotangents))
             pulled: dict[int, list[tf.Tensor]] = defaultdict(list)
             for _, copy in group:
@@ -152,7 +152,7 @@ def _in_order(last: tf.Operation) -> list[tf.Operation]:
             ordered.setdefault(operation.name, operation)
         elif operation.name not in ordered:
             waiting.append((operation, True))
-            if operation.type != "ReadVariableOp":
+            if operation.type != "ReadVariableOp" and operation.type not in SIZES:
                 waiting += [(tensor.op, False) for tensor in operation.inputs]
     return list(ordered.values())
 

@@ -22,6 +22,7 @@ from tfstiff.gradients.costs import Cost, cost_of, cost_of_forming, peak_row_byt
 from tfstiff.gradients.factors import Factor, formed_sum, in_precision, merge
 from tfstiff.gradients.gradient_factors import GradientFactors, Layout, inverse_scales, no_gradients, squared_norms
 from tfstiff.gradients.operations import NoRule, Use, apply_rule
+from tfstiff.gradients.owners import Place, Sample
 from tfstiff.gradients.pulling_back import Derived, PullBack
 from tfstiff.gradients.uses import UseSite, VariableDependence, find_uses, is_view, recipe
 
@@ -54,12 +55,14 @@ class Structured:
         weights: The weights to differentiate with respect to.
         signature: Structure of `tf.TensorSpec` of (x, y), first axis unknown, all others known.
         num_examples: Size of the Gram matrices to come; only the choice of the cheaper form depends on it.
+        sample: A few examples (x, y), on which it is measured which example owns each row.
         exclude: Indices of weights to leave out.
 
     Attributes:
         layout: Where each weight is in the factors.
         missing: By weight index, why its per-example gradients cannot be had in this way.
         costs: What is computed for each weight, or for several together.
+        unmeasured: Weights of which the sample did not show who owns the rows, its gradients being zero.
         groups: For each tensor of `Trace.formed`: the indices of its weights.
         differentiated: For each tensor of `Trace.batch`: the index of its weight.
     """
@@ -70,13 +73,16 @@ class Structured:
         weights: Sequence[keras.Variable],
         signature: Any,
         num_examples: int,
+        sample: Any,
         exclude: Collection[int] = (),
     ) -> None:
         self.signature = signature
         self.missing: dict[int, str] = {}
         self.costs: list[Cost] = []
         self._uses: dict[int, list[tuple[str, int]]] = {}  # by weight: operations, and multiply-adds of forming
+        self.unmeasured: set[int] = set()
         self._weights = weights
+        self._sample = sample
         self._num_examples = num_examples
         self._exclude = frozenset(exclude)
         self._forward = forward
@@ -87,6 +93,7 @@ class Structured:
         self._trace = tf.function(
             self._traced, input_signature=(*signature, tf.TensorSpec([None], tf.float64)), autograph=False
         )
+        self._trace.get_concrete_function()
         self.compute = tf.function(self._computed, input_signature=signature, autograph=False)
         self.compute.get_concrete_function()
 
@@ -126,7 +133,9 @@ class Structured:
         outputs = [output for output in tf.nest.flatten(predictions) if output.dtype.is_floating]
         scales = inverse_scales(_largest(tf.gradients(losses, outputs), losses))
         upstream = scales * tf.cast(coefficients, losses.dtype)
-        found, batch = self._gradients(tf.nest.flatten((x, y)), losses, upstream)
+        examples = tf.nest.flatten((x, y))
+        sample = Sample([*examples, coefficients], tf.nest.flatten(self._sample))
+        found, batch = self._gradients(examples, losses, upstream, sample)
         apart = {weights: in_precision(factor, losses.dtype) for weights, factor in found.items()}
         outers = {weights: factor for weights, factor in apart.items() if not tf.is_tensor(factor)}
         formed = _side_by_side({weights: factor for weights, factor in apart.items() if tf.is_tensor(factor)})
@@ -157,7 +166,7 @@ class Structured:
         return [graph.capture(variable_of(weight).handle) for weight in self._weights]
 
     def _gradients(
-        self, examples: Sequence[tf.Tensor], losses: tf.Tensor, upstream: tf.Tensor
+        self, examples: Sequence[tf.Tensor], losses: tf.Tensor, upstream: tf.Tensor, sample: Sample
     ) -> tuple[dict[tuple[int, ...], Factor], dict[int, tf.Tensor]]:
         """By weights (of one factor) their per-example gradients, and by weight the gradient of the batch.
 
@@ -167,14 +176,28 @@ class Structured:
             examples: Tensors that hold example data.
             losses: (n,).
             upstream: (n,) what each loss is multiplied by.
+            sample: On which it is measured what the trace leaves open.
         """
         graph = losses.graph
         handles = self._handles(graph)
-        sites = [site for site in find_uses(graph, examples, handles, losses) if not site.weights <= self._exclude]
+        sites = []
+        for site in find_uses(graph, examples, handles, losses, sample):
+            if site.weights <= self._exclude:
+                continue
+            if len(site.operation.outputs) == 1:
+                sites.append(site)
+            else:
+                self.missing.update(dict.fromkeys(site.weights, f"{site.operation.type} has several outputs"))
         outputs = [site.operation.outputs[0] for site in sites]
         wanted = [index for index in range(len(handles)) if index not in self._exclude]
         gradients = tf.gradients(losses, [*outputs, *(handles[index] for index in wanted)], upstream)
-        deltas, totals = gradients[: len(outputs)], gradients[len(outputs) :]
+        totals = gradients[len(outputs) :]
+        reached = [
+            (site, tf.convert_to_tensor(delta))
+            for site, delta in zip(sites, gradients[: len(outputs)], strict=True)
+            if delta is not None  # else the losses do not change with this output
+        ]
+        places = sample.places([delta for _, delta in reached])
         factors: dict[int, list[Factor]] = defaultdict(list)
         # By recipe: an unrolled layer computes the same tensor from its weights again at every step.
         derived: dict[str, tuple[tf.Tensor, frozenset[int], list[Factor]]] = {}
@@ -182,11 +205,9 @@ class Structured:
         received: dict[int, list[tuple[str, str]]] = defaultdict(list)
         recipes: dict[str, str] = {}
         self._uses = defaultdict(list)
-        for site, delta in zip(sites, deltas, strict=True):
-            if delta is None and len(site.operation.outputs) == 1:  # the losses do not change with this output
-                continue
+        for (site, delta), place in zip(reached, places, strict=True):
             try:
-                factor = self._factor(site, delta, tf.shape(examples[0])[0])
+                factor = self._factor(site, delta, place, tf.shape(examples[0])[0])
             except NoRule as reason:
                 self.missing.update(dict.fromkeys(site.weights, str(reason)))
                 continue
@@ -224,9 +245,11 @@ class Structured:
         }
         return with_biases(merged, received, [tuple(weight.shape) for weight in self._weights]), batch
 
-    def _factor(self, site: UseSite, delta: tf.Tensor | tf.IndexedSlices, num_examples: tf.Tensor) -> Factor:
-        if len(site.operation.outputs) != 1:
-            raise NoRule(f"{site.operation.type} has several outputs")
+    def _factor(self, site: UseSite, delta: tf.Tensor, place: Place | None, num_examples: tf.Tensor) -> Factor:
+        if place is None:
+            raise NoRule(f"the rows of a {site.operation.type} are not each of one example")
+        if not place.is_measured:
+            self.unmeasured |= site.weights
         operand = site.operation.inputs[site.operand]
         if operand.dtype == tf.resource:
             shape = self._weights[next(iter(site.weights))].shape
@@ -234,9 +257,8 @@ class Structured:
             shape = tuple(operand.shape)
         else:
             raise NoRule(f"{site.operation.type} of a weight whose shape is not known while tracing")
-        delta = tf.convert_to_tensor(delta)
-        use = Use(site.operation, site.operand, delta, num_examples, shape, site.places)
-        return apply_rule(use)
+        delta.set_shape(site.operation.outputs[0].shape)
+        return apply_rule(Use(site.operation, site.operand, delta, num_examples, shape, place))
 
 
 def _side_by_side(blocks: dict[tuple[int, ...], tf.Tensor]) -> dict[tuple[int, ...], tf.Tensor]:

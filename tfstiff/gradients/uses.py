@@ -9,32 +9,15 @@ depends on examples. The trace must have the example axis unknown and every othe
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
+from tfstiff.gradients.owners import Sample, is_ambiguous
 
-@dataclass(frozen=True)
-class Place:
-    """Where the example axis of a tensor is: dimension `axis` has size `before · n · after`, in this order.
-
-    Most tensors have (0, 1, 1). Time steps merged into the first axis make `after` larger; the blocks of a dilated
-    convolution, and time-major layouts merged, make `before` larger.
-
-    Attributes:
-        axis: The dimension that holds the examples.
-        before: Entries of it that run slower than the examples.
-        after: Entries of it that run faster than the examples; None where only `inner` is known.
-        inner: Entries of the whole tensor that run faster than the examples; None where not needed.
-    """
-
-    axis: int
-    before: int = 1
-    after: int | None = 1
-    inner: int | None = None
+SIZES = frozenset({"Shape", "ShapeN", "Size", "Rank"})  # operations that look at the sizes of a tensor alone
 
 
 @dataclass(frozen=True)
@@ -45,17 +28,15 @@ class UseSite:
         operation: The operation.
         operand: The batch-free input's index.
         weights: Indices of the weights from which that input is computed.
-        places: By tensor name, where the examples are in the operation's inputs and outputs that hold any.
     """
 
     operation: tf.Operation
     operand: int
     weights: frozenset[int]
-    places: dict[str, Place]
 
 
 def find_uses(
-    graph: tf.Graph, examples: Sequence[tf.Tensor], weights: Sequence[tf.Tensor], target: tf.Tensor
+    graph: tf.Graph, examples: Sequence[tf.Tensor], weights: Sequence[tf.Tensor], target: tf.Tensor, sample: Sample
 ) -> list[UseSite]:
     """Finds every use of every weight on the way to `target`.
 
@@ -64,33 +45,68 @@ def find_uses(
         examples: Tensors that hold example data, first axis the examples.
         weights: The weights' resource handles as they stand in this graph.
         target: The per-example losses.
+        sample: On which it is tried what the trace leaves open. Tensors are given the sizes found.
 
     Returns:
         The uses in the order of the graph.
     """
     relevant, reached = _ancestors(target), _ancestors(target, by_gradients=True)
+    operations = [operation for operation in graph.get_operations() if operation.name in relevant]
+    ambiguous = [tensor for operation in operations for tensor in operation.outputs if is_ambiguous(tensor)]
+    ambiguous = [tensor for tensor in ambiguous if any(user.type != "MatMul" for user in tensor.consumers())]
+    if ambiguous:
+        sample.settle_shapes(ambiguous)
+    known: dict[str, bool] = {}  # by the name of a tensor that was in doubt: whether it depends on no example
+    while True:
+        free = frozenset(name for name, is_free in known.items() if is_free)
+        uses, doubtful = _walk(operations, examples, weights, free)
+        doubtful = [tensor for tensor in doubtful if tensor.name not in known]
+        if not doubtful:
+            break
+        known.update(zip((tensor.name for tensor in doubtful), sample.are_the_same(doubtful), strict=True))
+    uses = [use for use in uses if use.operation.name in reached]
+    operands = [use.operation.inputs[use.operand] for use in uses]
+    open_ = [tensor for tensor in operands if tensor.dtype != tf.resource and not tensor.shape.is_fully_defined()]
+    if open_:
+        sample.settle_shapes(open_)
+    return uses
+
+
+def _walk(
+    operations: Sequence[tf.Operation],
+    examples: Sequence[tf.Tensor],
+    weights: Sequence[tf.Tensor],
+    free: frozenset[str],
+) -> tuple[list[UseSite], list[tf.Tensor]]:
+    """The uses; and tensors made of weights and of sizes, of which it is not known whether n is among these.
+
+    Args:
+        operations: In the order of the graph.
+        examples: As for `find_uses`.
+        weights: As for `find_uses`.
+        free: Names of tensors that depend on no example, whatever they are made of.
+    """
     made_of = {handle.name: frozenset([index]) for index, handle in enumerate(weights)}
-    # The tensors that depend on examples, with the place of the examples where it is known.
-    dependent: dict[str, Place | None] = {tensor.name: Place(0) for tensor in examples}
+    dependent = {tensor.name for tensor in examples}
+    sizes: set[str] = set()  # the tensors that depend on the number of examples alone, perhaps
     uses: list[UseSite] = []
-    for operation in graph.get_operations():
-        if operation.name not in relevant or operation.type == "Placeholder":
+    doubtful: list[tf.Tensor] = []
+    for operation in operations:
+        if operation.type == "Placeholder":
             continue
         sources = [made_of.get(tensor.name, frozenset()) for tensor in operation.inputs]
-        if _is_static_size(operation) or not any(tensor.name in dependent for tensor in operation.inputs):
-            made_of.update((output.name, frozenset().union(*sources)) for output in operation.outputs)
+        held = [tensor.name for tensor in operation.inputs if tensor.name in dependent]
+        names = [output.name for output in operation.outputs]
+        if _is_static_size(operation) or not held or free.issuperset(names):
+            made_of.update(dict.fromkeys(names, frozenset().union(*sources)))
             continue
-        for output in operation.outputs:
-            dependent[output.name] = _place(operation, output, dependent)
-        if operation.name not in reached:
-            continue
-        places = {
-            tensor.name: place
-            for tensor in (*operation.inputs, *operation.outputs)
-            if (place := dependent.get(tensor.name)) is not None
-        }
-        uses += [UseSite(operation, operand, source, places) for operand, source in enumerate(sources) if source]
-    return uses
+        dependent.update(names)
+        if operation.type in SIZES or sizes.issuperset(held):
+            sizes.update(names)
+            if any(sources):
+                doubtful += operation.outputs
+        uses += [UseSite(operation, operand, source) for operand, source in enumerate(sources) if source]
+    return uses, doubtful
 
 
 def is_view(tensor: tf.Tensor, handle: tf.Tensor) -> bool:
@@ -133,7 +149,7 @@ def recipe(tensor: tf.Tensor, known: dict[str, str]) -> str:
     """
     if tensor.name not in known:
         operation = tensor.op
-        if operation.type == "Placeholder":
+        if operation.type == "Placeholder" or operation.type in SIZES:
             known[tensor.name] = tensor.name
         else:
             inputs = [recipe(source, known) for source in operation.inputs]
@@ -178,51 +194,3 @@ def _is_static_size(operation: tf.Operation) -> bool:
     if operation.get_attr("begin_mask") or operation.get_attr("end_mask"):
         return False
     return bool((sizes[slice(int(index[0][0]), int(index[1][0]) or None, int(index[2][0]))] >= 0).all())
-
-
-def _place(operation: tf.Operation, output: tf.Tensor, dependent: dict[str, Place | None]) -> Place | None:
-    """Where the examples are in `output`.
-
-    Most operations leave the examples on the one axis of unknown size. What is assumed here is proved later.
-    """
-    known = [(tensor, place) for tensor in operation.inputs if (place := dependent.get(tensor.name)) is not None]
-    if output.shape.rank is None:
-        return None
-    unknown = [axis for axis, size in enumerate(output.shape) if size is None]
-    if not known:  # made from the number of examples alone, such as zeros of shape (n, units)
-        return Place(unknown[0]) if len(unknown) == 1 else None
-    source, place = known[0]
-    if operation.type == "Reshape":
-        return _reshaped(source, place, output, unknown)
-    if operation.type in ("SpaceToBatchND", "BatchToSpaceND"):
-        blocks = tf.get_static_value(operation.inputs[1])
-        if blocks is None or place.axis != 0:
-            return None
-        count = int(np.prod(blocks))
-        before = place.before * count if operation.type == "SpaceToBatchND" else place.before // count
-        return Place(0, before, place.after)
-    if operation.type == "MatMul" and place.after is None and place.inner is not None:
-        width = operation.inputs[1].shape[0]
-        place = Place(0, place.before, place.inner // width) if width else place
-    if len(unknown) == 1:
-        return Place(unknown[0], place.before, place.after)
-    return place if place.axis in unknown and output.shape.rank == source.shape.rank else None
-
-
-def _reshaped(source: tf.Tensor, place: Place, output: tf.Tensor, unknown: list[int]) -> Place | None:
-    """The place of the examples after a reshape, which keeps the order of all entries."""
-    slower, faster = source.shape[: place.axis], source.shape[place.axis + 1 :]
-    if _has_unknown(slower) or _has_unknown(faster) or place.after is None:
-        return None
-    outer, inner = math.prod(slower) * place.before, place.after * math.prod(faster)
-    if len(unknown) != 1:  # tf.tensordot reshapes to (rows, columns), neither known
-        return Place(0, outer, None, inner) if unknown == [0, 1] and output.shape.rank == 2 else None
-    axis = unknown[0]
-    slower_now, faster_now = math.prod(output.shape[:axis]), math.prod(output.shape[axis + 1 :])
-    if not slower_now or not faster_now or outer % slower_now or inner % faster_now:
-        return None
-    return Place(axis, outer // slower_now, inner // faster_now)
-
-
-def _has_unknown(dimensions: Iterable[int | None]) -> bool:
-    return any(dimension is None for dimension in dimensions)

@@ -12,7 +12,6 @@ one-example gradients when the model is first measured; a rule need only raise `
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,7 +19,7 @@ import tensorflow as tf
 
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.factors import Factor
-from tfstiff.gradients.uses import Place
+from tfstiff.gradients.owners import Place
 
 
 class NoRule(Exception):
@@ -37,7 +36,7 @@ class Use:
         output_gradient: Gradient of the summed losses with respect to the operation's output.
         num_examples: Scalar int32 tensor: n.
         weight_shape: Shape of the weight; of the variable itself where the operand is its handle.
-        places: By tensor name, where the examples are in the operation's inputs and output.
+        place: Where the examples are in the output.
     """
 
     operation: tf.Operation
@@ -45,7 +44,7 @@ class Use:
     output_gradient: tf.Tensor
     num_examples: tf.Tensor
     weight_shape: tuple[int, ...]
-    places: dict[str, Place]
+    place: Place
 
     @property
     def weight(self) -> tf.Tensor:
@@ -64,47 +63,36 @@ class Use:
         """The operation's output."""
         return self.operation.outputs[0]
 
-    def place(self, tensor: tf.Tensor) -> Place:
-        """Where the examples are in one of the operation's tensors.
-
-        Raises:
-            NoRule: That is not known.
-        """
-        place = self.places.get(tensor.name)
-        if place is None:
-            raise NoRule(f"{self.operation.type} with examples on an axis that cannot be told")
-        return place
-
-    def by_example(self, values: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-        """Brings the example axis to the front: (n, T, ...), T the entries that shared an axis with the examples or
-        stood before it, and behind them the axes that stood after it.
+    def by_example(self, values: tf.Tensor, axis: int | None = None) -> tf.Tensor:
+        """Brings the example axis to the front: (n, *before, T, *behind), T the entries that share it with them.
 
         Args:
-            values: Laid out as `like` is.
-            like: One of the operation's tensors.
+            values: Has the examples as the output has them.
+            axis: On which axis; None means that of the output.
 
         Raises:
             NoRule: A size is not known while tracing.
         """
-        place = self.place(like)
-        sizes = like.shape.as_list()
-        slower, faster = sizes[: place.axis], sizes[place.axis + 1 :]
-        if None in slower or None in faster or place.after is None:
+        axis = self.place.axis if axis is None else axis
+        sizes = values.shape.as_list()
+        before, behind = sizes[:axis], sizes[axis + 1 :]
+        if None in before or None in behind:
             raise NoRule(f"{self.operation.type} of a shape that is not known while tracing")
-        outer = math.prod(slower) * place.before
-        if outer > 1:
-            values = tf.reshape(values, [outer, self.num_examples, place.after, *faster])
-            values = tf.transpose(values, [1, 0, *range(2, 3 + len(faster))])
-        return tf.reshape(values, [self.num_examples, outer * place.after, *faster])
+        slower, faster = self.place.before, self.place.after
+        if axis > 0 or slower > 1:
+            values = tf.reshape(values, [*before, slower, self.num_examples, faster, *behind])
+            order = [axis + 1, *range(axis + 1), *range(axis + 2, len(sizes) + 2)]
+            values = tf.transpose(values, order)
+        return tf.reshape(values, [self.num_examples, *before, slower * faster, *behind])
 
-    def sum_over_rows(self, gradients: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-        """From gradients of single rows, (rows, ...), the examples being among the rows of `like`, to (n, ...).
+    def sum_over_rows(self, gradients: tf.Tensor) -> tf.Tensor:
+        """From gradients of single rows of the first axis, (rows, ...), to (n, ...).
 
         Raises:
             NoRule: The examples are on another axis.
         """
-        place = self.place(like)
-        if place.axis != 0 or place.after is None:
+        place = self.place
+        if place.axis != 0:
             raise NoRule(f"{self.operation.type} with the examples on another axis than the first")
         if place.before == place.after == 1:
             return gradients

@@ -19,7 +19,7 @@ from tfstiff.gradients.operations.windows import Window
 def convolution(use: Use) -> tf.Tensor:
     """The gradients of the kernel (*kernel, channels in / groups, channels out), flat."""
     *kernel, channels_in, _ = use.weight_shape
-    return _kernel_gradients(use, use.data, use.output_gradient, use.output, tuple(kernel), channels_in)
+    return _kernel_gradients(use, use.data, use.output_gradient, tuple(kernel), channels_in)
 
 
 @register("Conv2DBackpropInput", "Conv3DBackpropInputV2")
@@ -27,18 +27,18 @@ def transposed_convolution(use: Use) -> tf.Tensor:
     """A transposed convolution is the backward pass of a plain one, in which input and output change places."""
     *kernel, channels_in, _ = use.weight_shape
     data = use.operation.inputs[2]
-    return _kernel_gradients(use, use.output_gradient, data, use.output, tuple(kernel), channels_in)
+    return _kernel_gradients(use, use.output_gradient, data, tuple(kernel), channels_in)
 
 
 @register("DepthwiseConv2dNative")
 def depthwise_convolution(use: Use) -> tf.Tensor:
     """(n, kernel height × kernel width × channels × multiplier): each channel is a group."""
     *kernel, _, _ = use.weight_shape
-    return _kernel_gradients(use, use.data, use.output_gradient, use.output, tuple(kernel), 1)
+    return _kernel_gradients(use, use.data, use.output_gradient, tuple(kernel), 1)
 
 
 def _kernel_gradients(
-    use: Use, image: tf.Tensor, gradient: tf.Tensor, like: tf.Tensor, kernel: tuple[int, ...], channels_in: int
+    use: Use, image: tf.Tensor, gradient: tf.Tensor, kernel: tuple[int, ...], channels_in: int
 ) -> tf.Tensor:
     """Per-example gradients of the kernel of the convolution that takes `image` to the shape of `gradient`, flat.
 
@@ -46,7 +46,6 @@ def _kernel_gradients(
         use: The use.
         image: What the kernel's window moves over.
         gradient: What comes out of it.
-        like: Whichever of the operation's tensors says where the examples are.
         kernel: Spatial size.
         channels_in: Channels that one output channel sees.
     """
@@ -56,10 +55,7 @@ def _kernel_gradients(
     if None in image.shape[1:] or None in gradient.shape[1:]:
         raise NoRule(f"a {use.operation.type} of a size that is not known while tracing")
     formed = _traced_once(_formed, Window.of(use.operation, kernel), channels_in, image, gradient)
-    place = use.place(like)
-    if (place.axis, place.before, place.after) == (0, 1, 1):
-        return formed
-    return use.sum_over_rows(formed, like)
+    return use.sum_over_rows(formed)
 
 
 def _channels_last(use: Use, tensor: tf.Tensor) -> tf.Tensor:

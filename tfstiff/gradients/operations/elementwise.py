@@ -11,9 +11,11 @@ from tfstiff.gradients.uses import made_again
 @register("BiasAdd")
 def bias_add(use: Use) -> tf.Tensor:
     """(n, channels): the output gradient summed over all positions."""
-    gradient = use.by_example(use.output_gradient, use.output)
-    channel = 2 if use.operation.get_attr("data_format") == b"NCHW" else gradient.shape.rank - 1
-    return tf.reduce_sum(gradient, [axis for axis in range(1, gradient.shape.rank) if axis != channel])
+    gradient = use.by_example(use.output_gradient)
+    channel = 1 if use.operation.get_attr("data_format") == b"NCHW" else use.output.shape.rank - 1
+    if channel == use.place.axis:
+        raise NoRule("a BiasAdd with the examples among the channels")
+    return tf.reduce_sum(gradient, [axis for axis in range(1, gradient.shape.rank) if axis != channel + 1])
 
 
 @register("Add", "AddV2")
@@ -53,15 +55,12 @@ def elementwise(use: Use) -> tf.Tensor:
 
 def _sum_over_repeated(gradient: tf.Tensor, use: Use) -> tf.Tensor:
     """Sums `gradient`, of the output's shape, down to (n, *weight.shape)."""
-    weight_shape = use.weight_shape
-    place, rank = use.place(use.output), use.output.shape.rank
+    weight_shape, rank = use.weight_shape, use.output.shape.rank
     if rank is None or None in weight_shape:
         raise NoRule(f"{use.operation.type} of a shape that is not known while tracing")
     aligned = [*[1] * (rank - len(weight_shape)), *weight_shape]
-    if any(size != 1 for size in aligned[: place.axis + 1]):
-        raise NoRule(f"{use.operation.type} of a weight with entries along the examples' axis, or before it")
-    by_example = use.by_example(gradient, use.output)  # (n, T, axes behind the examples')
-    behind = aligned[place.axis + 1 :]
-    repeated = [axis for axis, size in enumerate(behind, 2) if size == 1 and by_example.shape[axis] != 1]
-    summed = tf.reduce_sum(by_example, [1, *repeated])
-    return tf.reshape(summed, [use.num_examples, *weight_shape])
+    if aligned[use.place.axis] != 1:
+        raise NoRule(f"{use.operation.type} of a weight with entries along the examples' axis")
+    by_example = use.by_example(gradient)
+    repeated = [axis for axis, size in enumerate(aligned, 1) if size == 1 and by_example.shape[axis] != 1]
+    return tf.reshape(tf.reduce_sum(by_example, repeated), [use.num_examples, *weight_shape])

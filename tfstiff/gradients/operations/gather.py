@@ -18,8 +18,9 @@ def gather(use: Use) -> Lookup:
         raise NoRule("a GatherV2 along another axis than the first")
     indices = operation.inputs[1]
     width = use.output.shape[indices.shape.rank :].num_elements()
-    rows = use.by_example(indices, indices)
-    columns = use.by_example(use.output_gradient, use.output)
+    if use.place.axis >= indices.shape.rank:
+        raise NoRule(f"a {operation.type} with the examples among the entries of a row")
+    rows, columns = use.by_example(indices), use.by_example(use.output_gradient)
     count = rows.shape[1:].num_elements()
     rows = tf.cast(tf.reshape(rows, [use.num_examples, count]), tf.int32)  # inputs of several types may share a table
     return Lookup(rows, tf.reshape(columns, [use.num_examples, count, width]), use.weight_shape[0])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from string import ascii_letters
+
 import tensorflow as tf
 
-from tfstiff.gradients.factors import Outer
+from tfstiff.gradients.factors import Factor, Outer
 from tfstiff.gradients.operations import NoRule, Use, register
 
 
@@ -16,31 +18,55 @@ def matrix_product(use: Use) -> Outer:
     transpose_weight = operation.get_attr("transpose_b" if use.operand == 1 else "transpose_a")
     if use.operand != 1 or transpose_data:
         raise NoRule("a MatMul with the weight on the left, or with transposed data")
+    if use.place.axis != 0:
+        raise NoRule("a MatMul with the examples among the columns")
     width_in, width_out = use.weight_shape[::-1] if transpose_weight else use.weight_shape
-    gradients = use.by_example(use.output_gradient, use.output)
-    positions = gradients.shape[1]
-    inputs = _rows(use, width_in, positions)
-    return _outer(inputs, tf.reshape(gradients, [use.num_examples, positions, width_out]), transpose_weight)
+    # In front of a tensordot, neither size of the data is known while tracing.
+    inputs = use.by_example(tf.reshape(use.data, [-1, width_in]))
+    gradients = use.by_example(tf.reshape(use.output_gradient, [-1, width_out]))
+    return _outer(inputs, gradients, transpose_weight)
 
 
 @register("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3")
-def batch_matrix_product(use: Use) -> Outer:
-    """`y = x W` or `y = W x` for every leading index of x, with one matrix W for all of them."""
-    operation = use.operation
-    if any(size != 1 for size in use.weight_shape[:-2]):
-        raise NoRule(f"a {operation.type} with several matrices of weights")
-    inputs, gradients = use.by_example(use.data, use.data), use.by_example(use.output_gradient, use.output)
-    if use.place(use.data).axis > use.data.shape.rank - (2 if use.operand == 1 else 3):
-        raise NoRule(f"a {operation.type} with the examples on a contracted axis")
-    flipped_data = operation.get_attr("adj_x" if use.operand == 1 else "adj_y")
-    flipped_weight = operation.get_attr("adj_y" if use.operand == 1 else "adj_x")
+def batch_matrix_product(use: Use) -> Factor:
+    """`y = x W` or `y = W x` for every leading index of x, with one matrix W for all of them or for some."""
+    operation, rank = use.operation, use.output.shape.rank
+    axis = use.place.axis - rank  # from behind, where data and output are aligned
+    is_last = use.operand == 1
+    if axis == (-1 if is_last else -2) or -axis > use.data.shape.rank:
+        raise NoRule(f"a {operation.type} with the examples on an axis of the weight")
+    flipped_data = operation.get_attr("adj_x" if is_last else "adj_y")
+    flipped_weight = operation.get_attr("adj_y" if is_last else "adj_x")
+    data_axis = axis if axis < -2 or not flipped_data else -3 - axis
+    inputs = use.by_example(use.data, use.data.shape.rank + data_axis)
+    gradients = use.by_example(use.output_gradient)
     # Everything is brought to y = x W, with the contracted axis last; y = W x is yᵀ = xᵀ Wᵀ.
-    if flipped_data == (use.operand == 1):
+    if flipped_data == is_last:
         inputs = tf.linalg.matrix_transpose(inputs)
-    if use.operand == 0:
+    if not is_last:
         gradients = tf.linalg.matrix_transpose(gradients)
-    inputs, gradients = _flat_positions(inputs), _flat_positions(gradients)
-    return _outer(inputs, gradients, flipped_weight == (use.operand == 1))
+    is_transposed = flipped_weight == is_last
+    if all(size == 1 for size in use.weight_shape[:-2]):
+        return _outer(_flat_positions(inputs), _flat_positions(gradients), is_transposed)
+    return _several_matrices(use, inputs, gradients, is_transposed)
+
+
+def _several_matrices(use: Use, inputs: tf.Tensor, gradients: tf.Tensor, is_transposed: bool) -> tf.Tensor:
+    """(n, *weight.shape), formed, from (n, ..., p) and (n, ..., q)."""
+    letters = ascii_letters[: gradients.shape.rank - 1]  # the examples', and those of the axes before the contracted
+    example, leading = letters[0], letters[1:-1]
+    own = [example, *letters[len(letters) + 2 - inputs.shape.rank :]]
+    alone = [
+        place for place, size in enumerate(inputs.shape[:-1]) if size == 1 != gradients.shape[letters.index(own[place])]
+    ]
+    if alone:  # along which the data are the same for all matrices
+        inputs = tf.squeeze(inputs, alone)
+        own = [letter for place, letter in enumerate(own) if place not in alone]
+    aligned = zip(leading[::-1], use.weight_shape[-3::-1], strict=False)
+    kept = [letter for letter, size in aligned if size != 1][::-1]
+    sides = "QP" if is_transposed else "PQ"
+    equation = f"{''.join(own)}P,{letters}Q->{example}{''.join(kept)}{sides}"
+    return tf.reshape(tf.einsum(equation, inputs, gradients), [use.num_examples, *use.weight_shape])
 
 
 @register("Einsum")
@@ -52,26 +78,16 @@ def einsum(use: Use) -> tf.Tensor:
     if len(letters) != 2 or "." in equation or any(len(set(part)) < len(part) for part in (*letters, output)):
         raise NoRule(f"the Einsum {equation}")
     weight, data = letters[use.operand], letters[1 - use.operand]
-    place = use.place(use.output)
-    example = output[place.axis]
-    if (place.before, place.after) != (1, 1) or example in weight or data.find(example) != use.place(use.data).axis:
-        raise NoRule(f"the Einsum {equation} with examples among other entries of an axis")
+    example = output[use.place.axis]
+    if example in weight or example not in data:
+        raise NoRule(f"the Einsum {equation} with the examples on an axis of the weight")
     summed = [letter for letter in weight if letter not in data and letter not in output]
     if summed:
         raise NoRule(f"the Einsum {equation}, which sums the weight alone")
-    return tf.einsum(f"{data},{output}->{example}{weight}", use.data, use.output_gradient)
-
-
-def _rows(use: Use, width: int, positions: int) -> tf.Tensor:
-    """The data of a MatMul, (n, T, width); in front of a tensordot neither of its sizes is known while tracing."""
-    place = use.place(use.data)
-    if place.axis != 0:
-        raise NoRule("a MatMul with the examples among the columns")
-    data = use.data
-    if place.before > 1:
-        data = tf.reshape(data, [place.before, use.num_examples, positions // place.before, width])
-        data = tf.transpose(data, [1, 0, 2, 3])
-    return tf.reshape(data, [use.num_examples, positions, width])
+    # The examples' axis, in by_example, is theirs and one of the other entries on it.
+    inputs, gradients = use.by_example(use.data, data.index(example)), use.by_example(use.output_gradient)
+    first = next(letter for letter in ascii_letters if letter not in equation)
+    return tf.einsum(f"{first}{data},{first}{output}->{first}{weight}", inputs, gradients)
 
 
 def _flat_positions(tensor: tf.Tensor) -> tf.Tensor:

@@ -20,14 +20,13 @@ def tile(use: Use) -> tf.Tensor:
 
 
 def _summed(use: Use, added: int) -> tf.Tensor:
-    place = use.place(use.output)
+    axis = use.place.axis
     aligned = [*[1] * added, *use.weight_shape]
-    gradient = use.by_example(use.output_gradient, use.output)
-    if use.operand != 0 or None in aligned or any(size != 1 for size in aligned[: place.axis + 1]):
-        raise NoRule(f"a {use.operation.type} of a weight with entries along the examples' axis, or before it")
-    behind = aligned[place.axis + 1 :]
-    parts = [use.num_examples, gradient.shape[1]]  # each axis as (copies, entries)
-    for size, repeated in zip(behind, gradient.shape[2:], strict=True):
+    gradient = use.by_example(use.output_gradient)
+    if use.operand != 0 or None in aligned or aligned[axis] != 1:
+        raise NoRule(f"a {use.operation.type} of a weight with entries along the examples' axis")
+    parts = [use.num_examples]  # each axis as (copies, entries)
+    for size, repeated in zip(aligned, gradient.shape[1:], strict=True):
         parts += [repeated // size, size]
-    summed = tf.reduce_sum(tf.reshape(gradient, parts), [1, *range(2, len(parts), 2)])
+    summed = tf.reduce_sum(tf.reshape(gradient, parts), range(1, len(parts), 2))
     return tf.reshape(summed, [use.num_examples, *use.weight_shape])
