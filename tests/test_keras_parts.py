@@ -5,6 +5,7 @@ from importlib import import_module
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfstiff import _keras
 
@@ -73,3 +74,17 @@ def test_cudnn_is_asked_as_the_layers_ask(monkeypatch):
 
 def handed_over(*_, **__):
     raise Looped("cuDNN")
+
+
+def test_values_of_a_function_that_is_still_being_traced():
+    weight = tf.Variable(3.0)
+    seen = []
+
+    @tf.function(input_signature=[tf.TensorSpec([None]), tf.TensorSpec([None])], autograph=False)
+    def traced(x, y):
+        halfway = x * weight
+        seen.extend(_keras.evaluate_while_tracing(halfway.graph, [(x, [1.0, 2.0]), (y, [0.0])], [halfway, y + 1]))
+        return halfway + y
+
+    assert traced(np.float32([5]), np.float32([1])).numpy().tolist() == [16]  # and the function is whole
+    assert [value.tolist() for value in seen] == [[3, 6], [1]]

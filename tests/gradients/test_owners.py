@@ -9,6 +9,7 @@ from oracles import float64_twin, reference_gradients, relative_error
 from small_models import SOFTMAX, Rows, Weighted, labelled, sequential
 
 from tfstiff.gradients import gradient_gram, owners, per_example_gradients
+from tfstiff.gradients.options import GradientOptions
 from tfstiff.gradients.owners import Place
 from tfstiff.gradients.plan import plan_for
 
@@ -74,7 +75,7 @@ def relative_bias(x, table):
     places = tf.range(length)
     bias = tf.transpose(tf.gather(table, places[:, None] - places + length - 1), [2, 0, 1])
     scores = tf.matmul(x, x, transpose_b=True)[:, None] + bias
-    return tf.einsum("bhqk,bkd->bhqd", tf.nn.softmax(scores), x)
+    return tf.reduce_mean(tf.einsum("bhqk,bkd->bhqd", tf.nn.softmax(scores), x), 2)
 
 
 def experts(x, w):  # (tokens of all examples, d) through experts (e, d, f), of which a gate takes shares
@@ -138,6 +139,12 @@ CASES = {  # shape, layers
         (3, 4),
         [lambda: Weighted(steps_first(lambda x, w: x * tf.broadcast_to(w, tf.shape(x))), (3, 1, 1))]),
     "two passes as one batch": ((4,), [lambda: Weighted(twice, (4, 5))]),
+    "rows doubled": ((4,), [lambda: Weighted(lambda x, w: (tf.concat([x, x], 0) * w)[: tf.shape(x)[0]], (4,))]),
+    "sizes that the trace leaves open": (
+        (4, 3),
+        [lambda: Weighted(
+            lambda x, w: tf.reduce_sum(
+                tf.nn.bias_add(tf.raw_ops.PlaceholderWithDefault(input=x, shape=[None, None, 3]), w) ** 2, 1), (3,))]),
 }  # fmt: skip
 
 
@@ -197,6 +204,20 @@ def test_rows_without_gradient_have_no_owner_yet():
     opened = per_example_gradients(model, x, y, loss=SOFTMAX, method="structured")
     expected = per_example_gradients(model, x, y, loss=SOFTMAX, method="loop")
     assert relative_error(opened, expected) < 1e-5
+
+
+def test_owners_are_measured_again_once_there_is_a_gradient():
+    """The likeliest layout is not that of nodes first; when the gate opens, the proof finds it out."""
+    nodes = Around(layers.Dense(2, use_bias=False), nodes_first, nodes_last, (None, 3, 4))
+    gate = Weighted(lambda x, w: x * w, (), "zeros")
+    model = sequential((3, 5, 4), nodes, gate, layers.Flatten(), layers.Dense(3))
+    x, y = labelled((3, 5, 4))
+    gradient_gram(model, x, y, loss=SOFTMAX, method="structured")
+    assert plan_for(model, x, y, GradientOptions(method="structured"), loss=SOFTMAX).parts[0].unmeasured == {0}
+    model.trainable_weights[1].assign(0.7)
+    found = per_example_gradients(model, x, y, loss=SOFTMAX, method="structured")
+    expected = per_example_gradients(model, x, y, loss=SOFTMAX, method="loop")
+    assert relative_error(found, expected) < 1e-5
 
 
 def marked(shape, owner_of_row, axis, zeros=()):

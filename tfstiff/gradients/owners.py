@@ -105,8 +105,8 @@ class Sample:
         except tf.errors.OpError:
             plain = marked = [np.zeros([size or _COUNT for size in gradient.shape]) for gradient in gradients]
         return [
-            _place(gradient.shape, one.astype(np.float64), other.astype(np.float64), _TOLERANCE.get(gradient.dtype, 0))
-            for gradient, one, other in zip(gradients, plain, marked, strict=True)
+            _place(gradient.shape, *(_doubled(values) for values in pair), _TOLERANCE[gradient.dtype.real_dtype])
+            for gradient, *pair in zip(gradients, plain, marked, strict=True)
         ]
 
 
@@ -127,6 +127,11 @@ def _place(shape: tf.TensorShape, plain: np.ndarray, marked: np.ndarray, toleran
             if not is_measured or np.linalg.norm(marked - marks * plain) <= tolerance * size:
                 return Place(axis, per_example // after, after, is_measured)
     return None
+
+
+def _doubled(values: np.ndarray) -> np.ndarray:
+    """In double precision."""
+    return values.astype(np.complex128 if np.iscomplexobj(values) else np.float64)
 
 
 def few(examples: Any) -> Any:
