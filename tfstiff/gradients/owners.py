@@ -105,8 +105,8 @@ class Sample:
         except tf.errors.OpError:
             plain = marked = [np.zeros([size or _COUNT for size in gradient.shape]) for gradient in gradients]
         return [
-            _place(gradient.shape, *(_doubled(values) for values in pair), _TOLERANCE[gradient.dtype.real_dtype])
-            for gradient, *pair in zip(gradients, plain, marked, strict=True)
+            _place(gradient.shape, _doubled(one), _doubled(other), _TOLERANCE[gradient.dtype.real_dtype])
+            for gradient, one, other in zip(gradients, plain, marked, strict=True)
         ]
 
 
