@@ -424,7 +424,8 @@ NO_RULE = {
             maximum_iterations=3)[1], (4,)),
         "While has several outputs"),
     "rows in another order": (
-        (4,), lambda: Weighted(lambda x, w: tf.reverse(tf.reverse(x, [0]) @ w, [0]), (4, 5)), "not each of one"),
+        (4,), lambda: Weighted(lambda x, w: tf.reverse(tf.reverse(x, [0]) @ w, [0]), (4, 5)),
+        "not each example's own|do not sum"),
 }  # fmt: skip
 
 

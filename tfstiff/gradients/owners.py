@@ -33,7 +33,7 @@ class Place:
         axis: The dimension that holds the examples.
         before: Entries of it that run slower than the examples.
         after: Entries of it that run faster than the examples.
-        is_measured: Whether this was measured; not where all gradients of the sample are zero.
+        is_measured: Whether this was measured; not where all gradients of the sample are zero, or rows are mixed.
     """
 
     axis: int
@@ -93,7 +93,7 @@ class Sample:
         return [np.array_equal(first, second) for first, second in zip(fewer, more, strict=True)]
 
     def places(self, gradients: Sequence[tf.Tensor]) -> list[Place | None]:
-        """Where the examples are in tensors; None where the gradient of a row depends on several.
+        """Where the examples are in tensors; None where no axis can hold them.
 
         Args:
             gradients: Of the losses, each multiplied by its coefficient, with respect to the tensors.
@@ -111,9 +111,8 @@ class Sample:
 
 
 def _place(shape: tf.TensorShape, plain: np.ndarray, marked: np.ndarray, tolerance: float) -> Place | None:
-    """The place by which `marked` is `plain` times the marks; the likeliest where all is zero."""
-    size = np.linalg.norm(plain)
-    is_measured = bool(0 < size < np.inf)
+    """The place by which `marked` is `plain` times the marks; where none is, the likeliest, for the proof to judge."""
+    size, likeliest = np.linalg.norm(plain), None
     for axis, known in enumerate(shape):
         length = plain.shape[axis]
         if known is not None or length % _COUNT:
@@ -124,9 +123,10 @@ def _place(shape: tf.TensorShape, plain: np.ndarray, marked: np.ndarray, toleran
                 continue
             owners = np.arange(length) // after % _COUNT
             marks = np.expand_dims(_MARKS[owners], [other for other in range(plain.ndim) if other != axis])
-            if not is_measured or np.linalg.norm(marked - marks * plain) <= tolerance * size:
-                return Place(axis, per_example // after, after, is_measured)
-    return None
+            likeliest = likeliest or Place(axis, per_example // after, after, is_measured=False)
+            if 0 < size < np.inf and np.linalg.norm(marked - marks * plain) <= tolerance * size:
+                return Place(axis, per_example // after, after)
+    return likeliest
 
 
 def _doubled(values: np.ndarray) -> np.ndarray:

@@ -247,7 +247,7 @@ class Structured:
 
     def _factor(self, site: UseSite, delta: tf.Tensor, place: Place | None, num_examples: tf.Tensor) -> Factor:
         if place is None:
-            raise NoRule(f"the rows of a {site.operation.type} are not each of one example")
+            raise NoRule(f"no axis of a {site.operation.type} can hold the examples")
         if not place.is_measured:
             self.unmeasured |= site.weights
         operand = site.operation.inputs[site.operand]
