@@ -425,7 +425,7 @@ def test_copies_write_beside_each_other(tmp_path):
 
 
 def test_unknown_options_are_refused():
-    with pytest.raises(InvalidInput, match="Unknown options"):
+    with pytest.raises(InvalidInput, match="has no such option"):
         StiffnessCallback(PROBE, methode="loop")
     with pytest.raises(InvalidInput, match="Unknown method"):
         StiffnessCallback(PROBE, method="lopo")

@@ -82,7 +82,7 @@ def test_a_wrong_rule_is_refused_where_no_other_path_is_wanted(rule, register):
     x, y = labelled((4,), 12)
     for _ in range(2):  # the second call must not use what the first refused
         with pytest.raises(UnsupportedModel, match="kernel"):
-            gradient_gram(model, x, y, loss=SOFTMAX, options=GradientOptions(method="structured"))
+            gradient_gram(model, x, y, loss=SOFTMAX, method="structured")
 
 
 def test_rows_that_do_not_fit_send_their_own_weight_alone_to_the_generic_path(register):
@@ -270,7 +270,7 @@ def test_products_that_are_not_those_of_the_gradients(monkeypatch):
     x, y = labelled((30,), 12)
     monkeypatch.setattr(proof, "products", wrong_products)
     with pytest.raises(UnsupportedModel, match=r"kernel.*products differ from those of the gradients"):
-        gradient_gram(model, x, y, loss=SOFTMAX, options=GradientOptions(method="structured"))
+        gradient_gram(model, x, y, loss=SOFTMAX, method="structured")
 
 
 @pytest.mark.filterwarnings("error")
@@ -280,7 +280,7 @@ def test_squared_lengths_that_are_not_those_of_the_gradients(monkeypatch):
     model = wide_net()
     x, y = labelled((30,), 12)
     with pytest.raises(UnsupportedModel, match="squared lengths differ"):
-        gradient_gram(model, x, y, loss=SOFTMAX, options=GradientOptions(method="structured"))
+        gradient_gram(model, x, y, loss=SOFTMAX, method="structured")
 
 
 @pytest.mark.parametrize("form", ["formed", "outers"])

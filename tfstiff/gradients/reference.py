@@ -161,3 +161,11 @@ def differing_rows(candidate: Reference, loop: Loop, x: Any, y: Any) -> dict[int
         if not difference <= relative * np.linalg.norm(right) + noise * whole and np.isfinite(right).all():
             wrong[index] = f"gradients differ from those of single examples (by {difference:.2g})"
     return wrong
+
+
+def still_differing(kind: type[Reference], arguments: tuple[Any, ...], x: Any, y: Any) -> dict[int, str] | None:
+    """As `differing_rows` of two references made of `arguments`; None where the model cannot compute so."""
+    try:
+        return differing_rows(kind(*arguments), Loop(*arguments), x, y)
+    except (TypeError, ValueError, tf.errors.OpError):
+        return None

@@ -27,8 +27,11 @@ def left_out(model: keras.Model, x: Any) -> list[str]:
         method = getattr(type(model), name)
         if method is not getattr(keras.Model, name) and not str(method.__module__).startswith("keras"):
             found.append(f"the {name} that {method.__qualname__.rpartition('.')[0]} defines")
-    with keras.StatelessScope(collect_losses=True) as scope:
-        predict(model, tf.nest.map_structure(lambda array: tf.convert_to_tensor(array[:1]), x))
+    try:
+        with keras.StatelessScope(collect_losses=True) as scope:
+            predict(model, tf.nest.map_structure(lambda array: tf.convert_to_tensor(array[:1]), x))
+    except (ValueError, TypeError, tf.errors.OpError):  # not of one example; what is wrong is told where it is traced
+        return found
     if scope.losses:
         count = len(scope.losses)
         found.append(f"{count} term{'s' if count > 1 else ''} of add_loss or of activity regularisers")
