@@ -5,12 +5,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := setup.cfg pyproject.toml
 
-.PHONY: run test lint format docs clean
+.PHONY: run test test-random lint format docs clean
 
 run: $(VENV)/installed
 	$(BIN)/tfstiff run
 
 test: $(VENV)/installed-test
+	$(BIN)/python -m pytest -n 2 --dist worksteal -p no:randomly
+
+test-random: $(VENV)/installed-test  # in another order each time
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/installed-test
