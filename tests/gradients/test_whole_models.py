@@ -16,7 +16,8 @@ from scaled_products import gradient_products
 from small_models import SOFTMAX, Weighted, dense_net, labelled, sequential
 
 from tfstiff.errors import UnsupportedModel
-from tfstiff.gradients import METHODS, gradient_gram, per_example_gradients, tracing
+from tfstiff.gradients import METHODS, gradient_gram, per_example_gradients
+from tfstiff.gradients.options import PRECISIONS
 from tfstiff.gradients.plan import plan_for
 
 layers = keras.layers
@@ -409,7 +410,7 @@ def state(model):
     )
 
 
-@pytest.mark.parametrize("precision", tracing.PRECISIONS)
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("method", ["auto", "loop"])
 def test_the_model_is_left_as_it_was(method, precision):
     keras.config.set_dtype_policy("mixed_bfloat16")

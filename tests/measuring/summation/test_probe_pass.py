@@ -14,7 +14,7 @@ from tfstiff.gradients import gradient_gram
 from tfstiff.gradients.memory import MemoryPlan
 from tfstiff.gradients.options import GradientOptions
 from tfstiff.gradients.plan import plan_for
-from tfstiff.measuring.probe import flattened
+from tfstiff.measuring.arrays import flattened
 from tfstiff.measuring.summation.prepared import HALVES, prepared
 from tfstiff.measuring.summation.probe_pass import ProbePass
 from tfstiff.measuring.summation.probe_sums import WHOLE
