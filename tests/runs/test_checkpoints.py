@@ -221,10 +221,23 @@ def test_the_state_of_another_model_is_refused():
         training_state.put_back(other, plain, arrays)
 
 
+@pytest.fixture
+def heard():
+    """Signals as an interactive shell leaves them; `nohup` and background jobs have some ignored."""
+    kept = {
+        one: signal.signal(one, signal.default_int_handler if one is signal.SIGINT else signal.SIG_DFL)
+        for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    yield
+    for one, handler in kept.items():
+        signal.signal(one, handler)
+
+
 @pytest.mark.parametrize(
     ("number", "error", "code"),
     [(signal.SIGINT, KeyboardInterrupt, None), (signal.SIGTERM, SystemExit, 143), (signal.SIGHUP, SystemExit, 129)],
 )
+@pytest.mark.usefixtures("heard")
 def test_the_first_signal_is_noted_and_the_second_ends(number, error, code):
     before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     told = []
