@@ -99,7 +99,7 @@ _PRIVATE = re.compile(
 
 def test_no_other_file_touches_a_private_part():
     package = Path(tfstiff.__file__).parent
-    own = {"copied._is_copy = True"}
+    own = {"copied._recorder = Recorder(self.log_dir, self.tensorboard, self.on_error, is_copy=True)"}
     for path in set(package.rglob("*.py")) - {Path(_keras.__file__)}:
         code = [line.split("#")[0].strip() for line in path.read_text().splitlines()]
         touching = {line for line in code if _PRIVATE.search(line) and not line.startswith(("from tfstiff", "import "))}

@@ -72,7 +72,10 @@ def test_no_line_where_none_was_fitted():
         (critical_length(-0.5, -1.0), "ξ = −0.50 (−0.60 to −0.30), below the smallest distance observed (0.05)"),
         (critical_length(0.5, 0.2), "no ξ: stiffness does not fall significantly with distance"),
         (no_line(), "no ξ: too few pairs"),
-        (replace(no_line(), status="unavailable"), "no ξ: its method needs every pair, which the record does not hold"),
+        (
+            replace(no_line(), status="unavailable"),
+            "no ξ: inputs that are no numbers have no distances, or none were kept",
+        ),
         (replace(no_line(), status="beyond", distance_max=0.9), "ξ lies beyond the largest distance observed (0.90)"),
         (
             replace(no_line(), status="all_nonpositive", distance_min=0.1),

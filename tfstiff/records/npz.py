@@ -37,8 +37,11 @@ def read_members(content: bytes, is_wanted: Callable[[str], bool] | None = None)
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, content: bytes) -> bytes:
     if info.compress_type != zipfile.ZIP_STORED:
         return archive.read(info)
-    lengths = content[info.header_offset + 26 : info.header_offset + _LOCAL_HEADER]  # of name and extra field
-    start = info.header_offset + _LOCAL_HEADER + sum(int.from_bytes(lengths[at : at + 2], "little") for at in (0, 2))
+    named = info.header_offset + _LOCAL_HEADER
+    of_name, of_extra = (int.from_bytes(content[named - back : named - back + 2], "little") for back in (4, 2))
+    if content[named : named + of_name] != info.orig_filename.encode():  # both names are alike but for damage
+        raise zipfile.BadZipFile(f"the archive and member {info.orig_filename} differ in its name")
+    start = named + of_name + of_extra
     data = content[start : start + info.file_size]
     if zlib.crc32(data) != info.CRC:
         raise zipfile.BadZipFile(f"bad CRC-32 for member {info.filename}")
