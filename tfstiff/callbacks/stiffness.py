@@ -50,7 +50,7 @@ class StiffnessCallback(Resumable):
             first opportunity after it falls due, and its record holds the step at which it was made.
         loss: As `compile(loss=…)` takes it; None means the compiled one.
         objective: In place of a loss, a function `(model, x, y) -> (n,)` losses; see `gradient_gram`.
-        log_dir: Folder of the run to write, as `tfstiff run --out` names it; None keeps records in memory only. Deep
+        log_dir: Folder of the run to write, like `--out` of `tfstiff run`; None keeps records in memory only. Deep
             copies of the callback, as tuners make them for each trial, write to `log_dir`, `log_dir-2`, `log_dir-3`, …
         publish: Names of the scalars that go into `logs`, or `"all"`. By default the within-class cosine, the
             between-class sign and the critical length of `train_val`.
