@@ -86,7 +86,7 @@ def test_the_tables_on_the_page_are_those_of_its_commands(outputs):
     assert "ξ" in run[1]
     assert [line.split()[:2] for line in run[2:4]] == [["0", "0"], ["0.00958", "3"]]
     compared = of(outputs, "tfstiff compare")
-    assert "sign between train val" in compared
+    assert "sign between classes, train–validation pairs" in compared
     assert "learning rate 0.0032" in compared
 
 
