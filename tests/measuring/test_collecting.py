@@ -184,6 +184,7 @@ def test_the_loss_decides_what_whole_numbers_are():
 def test_classes_can_be_said():
     none = Probe.from_arrays((X[:12], KIND[:12]), (X[12:], KIND[12:]), classes=None)
     assert none.num_classes is None
+    assert none.read_for("classes") is none  # who says so is not told otherwise
     given = Probe.from_arrays((X[:12], AGE[:12]), (X[12:], AGE[12:]), classes=(KIND[:12], KIND[12:]))
     assert given.num_classes == 3
     assert given.read_for("numbers") is given

@@ -135,7 +135,9 @@ class Probe:
             random = np.random.default_rng(np.random.SeedSequence(seed).spawn(2)[place])
             halves.append(_draw(replace(whole[place], x=x), named[place][0], sizes[place], random))
         if found is None:
-            return cls(halves[0], halves[1], labels_are="numbers")
+            return cls(
+                halves[0], halves[1], labels_are="numbers" if classes is not None else "numbers, as they are given"
+            )
         return cls(
             halves[0],
             halves[1],
