@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+from typing import Any
 
 import click
 
 from tfstiff.errors import TfstiffError
 from tfstiff.runs.interruption import end_on_signals
+
+from .encoding import write_in_any_encoding
 
 # Command name -> module of this package that defines `command`, and its one-line help. The help stands here too so that
 # `tfstiff --help` imports none of them.
@@ -40,6 +44,11 @@ class _LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        write_in_any_encoding()
+        os.environ.pop("MPLBACKEND", None)  # of a notebook, say: commands draw files alone
+        return super().main(*args, **options)
 
     def invoke(self, ctx: click.Context) -> object:
         end_on_signals()

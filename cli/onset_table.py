@@ -23,7 +23,7 @@ def print_onsets(run: RunFolder | Source, file: IO[str] | None = None) -> None:
     found = _found(run)
     if found is None:
         return
-    table = plain_table("", "epoch", "step", "", "sure at epoch")
+    table = plain_table("", "epoch", "step", "", "sure at\nepoch")
     for rule, onset in found.rules.items():
         details = onset_details(onset, run.measurements)
         cells = (details["onset_epoch"], details["onset_step"], onset.status, details["confirmed_epoch"])

@@ -12,11 +12,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from tfstiff.analysis.measured_rows import with_half_width
 from tfstiff.analysis.readings import reading_of_pairs
 from tfstiff.records import METRICS, CriticalLength, Measurement
 from tfstiff.records.words import ABSENT, default_pair_set, status_of_length
-
-from .tables import with_half_width
 
 _BLOCKS, _ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
 _SHORTEST, _LONGEST = 8, 40  # characters

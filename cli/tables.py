@@ -4,60 +4,50 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import IO, Any
 
 from rich.console import Console
 from rich.measure import Measurement as Extent
+from rich.padding import PaddingDimensions
 from rich.table import Table
 
-from tfstiff.analysis.readings import Reading, reading_of_blocks, reading_of_pairs
+from tfstiff.analysis.measured_rows import (
+    NARROW,
+    main_pair_set,
+    measurement_columns,
+    status_legend,
+    with_half_width,
+)
+from tfstiff.analysis.readings import reading_of_blocks
 from tfstiff.records import METRICS, Measurement, PairSetStiffness
-from tfstiff.records.words import ABSENT, LENGTH_STATUSES, default_pair_set, number, status_of_length
+from tfstiff.records.words import ABSENT, number
 from tfstiff.runs.progress import describe_event
 
+from .encoding import writable
+
+_CLOSE = (0, 0, 0, 1)  # the padding of a table on a narrow terminal
 _number = partial(number, minus="-")  # as other programs read it
 
 
 def measurement_table(
-    measurements: Sequence[Measurement], pair_set: str = "train_val", metrics: Sequence[str] = METRICS
+    measurements: Sequence[Measurement],
+    pair_set: str = "train_val",
+    metrics: Sequence[str] = METRICS,
+    *,
+    is_narrow: bool = False,
 ) -> Table:
-    """A row a measurement: when, losses, accuracy, stiffness of one pair set, ξ with a mark for its status.
-
-    Behind ± is half the width of the 95 % interval over the draw of the probe's examples.
-
-    Targets without classes have mean stiffness in place of within and between, and no accuracy.
-
-    Args:
-        measurements: In order of time; may be empty.
-        pair_set: `train_train`, `train_val` or `val_val`.
-        metrics: Which of `sign` and `cosine`.
-    """
-    has_classes = not any(s.sign is None for m in measurements for s in m.pair_sets.values())
-    kinds = [(metric, kind) for metric in metrics for kind in (("within", "between") if has_classes else ("mean",))]
-    table = Table(box=None, pad_edge=False, padding=(0, 1))
-    headers = ["epoch", "step", "train\nloss", "val\nloss", *["val\nacc."] * has_classes]
-    for header in [*headers, *(f"{metric}\n{kind}" for metric, kind in kinds), "ξ"]:
-        table.add_column(header, justify="right", no_wrap=True, vertical="bottom")
-    table.add_column("", no_wrap=True)
-    for m in measurements:
-        stiffness = m.pair_sets.get(pair_set)
-        cells = [f"{m.epoch:.3g}" if math.isfinite(m.epoch) else ABSENT, str(m.step) if m.step >= 0 else ABSENT]
-        cells += [_number(m.train.loss, 4), _number(m.validation.loss, 4)]
-        if has_classes:
-            cells.append(_number(m.validation.accuracy))
-        cells += [with_half_width(reading_of_pairs(stiffness, f"{metric}_{kind}")) for metric, kind in kinds]
-        length = stiffness.critical_length if stiffness else None
-        cells += [_number(length.value if length else math.nan), status_of_length(length.status).mark if length else ""]
+    """A row a measurement, as `measurement_columns` makes them; the narrow form has no step, and shorter losses."""
+    columns = measurement_columns(measurements, pair_set, metrics, digits=3 if is_narrow else 4)
+    if is_narrow:
+        columns = {name: cells for name, cells in columns.items() if name not in NARROW}
+    table = Table(box=None, pad_edge=False, padding=_CLOSE if is_narrow else (0, 1))
+    for header in columns:
+        table.add_column(header, justify="right" if header else "left", no_wrap=True, vertical="bottom")
+    for cells in zip(*columns.values(), strict=True):
         table.add_row(*cells)
     return table
-
-
-def status_legend(measurements: Sequence[Measurement], pair_set: str = "train_val") -> list[str]:
-    """A line for each mark that the table of these measurements has."""
-    occurring = {m[pair_set].critical_length.status for m in measurements if pair_set in m.pair_sets}
-    return [f"{one.mark:<2} {one.words}" for status, one in LENGTH_STATUSES.items() if status in occurring and one.mark]
 
 
 def print_measurements(
@@ -74,9 +64,13 @@ def print_measurements(
         file: Standard output where None.
         metrics: Which of `sign` and `cosine`.
     """
-    pair_set = pair_set or default_pair_set(measurements[0].pair_sets if measurements else ())
-    notes = (*status_legend(measurements, pair_set), *gradient_notes(measurements, pair_set))
-    print_whole(measurement_table(measurements, pair_set, metrics), notes, file)
+    pair_set = pair_set or main_pair_set(measurements)
+    notes = [*status_legend(measurements, pair_set), *gradient_notes(measurements, pair_set)]
+    table = measurement_table(measurements, pair_set, metrics)
+    has_epochs = all(math.isfinite(m.epoch) for m in measurements)
+    if has_epochs and _width(table) > Console(file=file or sys.stdout).width:
+        table = measurement_table(measurements, pair_set, metrics, is_narrow=True)
+    print_whole(table, notes, file)
 
 
 def plain_table(first: str, *others: str) -> Table:
@@ -91,22 +85,69 @@ def plain_table(first: str, *others: str) -> Table:
 def print_whole(
     table: Table, notes: Sequence[str] = (), file: IO[str] | None = None, *, title: str | None = None
 ) -> None:
-    """Prints a table, never truncated, and a line for each note below it.
+    """Prints a table and a line for each note below it. Nothing is cut off or wrapped.
+
+    Where the terminal is narrower than the table (80 columns where there is no terminal, or what COLUMNS says), the
+    columns that have no room come below, behind the first one again.
 
     Args:
-        table: May be wider than the terminal.
+        table: Its first column says what a row is of.
         notes: Lines of text.
         file: Standard output where None.
         title: A line above it, with an empty one before.
     """
-    console = Console(file=file or sys.stdout, highlight=False)
-    widest = Extent.get(console, console.options.update(max_width=10_000), table).maximum
-    console.width = max(widest, console.width)
+    console = Console(file=file or sys.stdout, highlight=False, markup=False)
+    encoding = getattr(console.file, "encoding", None)  # substitutes may be longer than what they stand for
+    written = _with_columns(table, range(len(table.columns)), change=lambda text: writable(text, encoding))
+    parts = fitting(written, console.width)
+    console.width = max(console.width, *(_width(part) for part in parts))  # a first column may be wider than all
     if title is not None:
-        console.print(f"\n{title}", markup=False)
-    console.print(table)
+        console.print(f"\n{title}")
+    for index, part in enumerate(parts):
+        if index:
+            console.print()
+        console.print(part)
     for line in notes:
         console.print(line, markup=False, soft_wrap=True)
+
+
+def fitting(table: Table, width: int) -> list[Table]:
+    """The table; where it is too wide, closer together; else several, each with the first column and some others."""
+    if _width(table) <= width:
+        return [table]
+    table = _with_columns(table, range(len(table.columns)), padding=_CLOSE)
+    if _width(table) <= width:
+        return [table]
+    parts, chosen = [], [0]
+    for index in range(1, len(table.columns)):
+        if len(chosen) > 1 and _width(_with_columns(table, [*chosen, index])) > width:
+            parts.append(_with_columns(table, chosen))
+            chosen = [0]
+        chosen.append(index)
+    return [*parts, _with_columns(table, chosen)]
+
+
+def _with_columns(
+    table: Table,
+    chosen: Iterable[int],
+    *,
+    padding: PaddingDimensions | None = None,
+    change: Callable[[str], str] = str,
+) -> Table:
+    """The table with some of its columns, and each text changed."""
+    part = Table(box=table.box, pad_edge=table.pad_edge, padding=padding or table.padding)
+    columns = [table.columns[index] for index in chosen]
+    for one in columns:
+        part.add_column(change(str(one.header)), justify=one.justify, no_wrap=one.no_wrap, vertical=one.vertical)
+    for row in zip(*(one.cells for one in columns), strict=True):
+        part.add_row(*(change(str(cell)) for cell in row))
+    return part
+
+
+def _width(table: Table) -> int:
+    """What a table needs."""
+    console = Console(width=10_000, markup=False)
+    return Extent.get(console, console.options, table).maximum
 
 
 def print_blocks(
@@ -123,7 +164,7 @@ def print_blocks(
         metrics: Which of `sign` and `cosine`.
         file: Standard output where None.
     """
-    pair_set = pair_set or default_pair_set(measurements[0].pair_sets if measurements else ())
+    pair_set = pair_set or main_pair_set(measurements)
     grouped = [m for m in measurements if m.groups and pair_set in m.pair_sets]
     if not grouped:
         return
@@ -174,12 +215,3 @@ def _worth_telling(stiffness: PairSetStiffness | None) -> int:
         return 0
     count = stiffness.num_uncertain_signs
     return count if 100 * count > stiffness.pair_counts.sum() else 0
-
-
-def with_half_width(found: Reading | None) -> str:
-    """`0.741±.024`: a mean and half the width of its 95 % interval; the mean alone where that is not known."""
-    if found is None:
-        return ABSENT
-    if math.isnan(found.value) or math.isnan(found.half_width):
-        return _number(found.value)
-    return f"{_number(found.value)}±{_number(found.half_width).removeprefix('0')}"

@@ -11,10 +11,11 @@ import numpy as np
 from tfstiff.analysis.from_gram import whole_gram
 from tfstiff.errors import InvalidInput
 from tfstiff.records import Measurement
+from tfstiff.records.shown import Brief
 
 
-@dataclass(frozen=True)
-class Influence:
+@dataclass(frozen=True, repr=False)
+class Influence(Brief):
     """Influence of the probe's training examples, summed over measurements.
 
     Attributes:

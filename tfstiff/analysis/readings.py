@@ -12,6 +12,7 @@ import numpy as np
 
 from tfstiff.errors import InvalidInput
 from tfstiff.records import BlockStiffness, CriticalLength, HalfSummary, Measurement, PairSetStiffness, scalar_row
+from tfstiff.records.shown import Brief
 from tfstiff.records.words import status_of_length
 from tfstiff.stiffness.intervals import interval
 
@@ -20,8 +21,8 @@ _LENGTH = "critical_length"
 _NAN = math.nan
 
 
-@dataclass(frozen=True)
-class Reading:
+@dataclass(frozen=True, repr=False)
+class Reading(Brief):
     """One scalar of a measurement, with what is known of its error.
 
     Attributes:

@@ -9,11 +9,12 @@ from typing import Any
 
 from tfstiff.errors import RecordCorrupt
 from tfstiff.records import METRICS, PAIR_SETS, Measurement, RunFolder
+from tfstiff.records.shown import Brief
 from tfstiff.records.words import default_pair_set
 
 
-@dataclass(frozen=True)
-class Source:
+@dataclass(frozen=True, repr=False)
+class Source(Brief):
     """A run as it is shown.
 
     Attributes:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tfstiff.callbacks.history import History
 from tfstiff.errors import InvalidInput
 from tfstiff.export import EVENT_FILE, EventWriter
 from tfstiff.records import Measurement, RunWriter, open_run
@@ -43,7 +44,7 @@ class Recorder:
     ) -> None:
         if on_error not in ON_ERROR:
             raise InvalidInput("Unknown on_error.", expected=" or ".join(ON_ERROR), received=on_error)
-        self.history: list[Measurement] = []
+        self.history = History()
         self.seconds: list[float] = []
         self.events: list[dict[str, Any]] = []
         self._folder = folder
@@ -77,7 +78,7 @@ class Recorder:
             self._writer = RunWriter(folder)
             self._writer.write_probe(**probe)
         self._begin_events()
-        self.history, self.seconds, self.events = [], [], []
+        self.history, self.seconds, self.events = History(), [], []
 
     def state(self) -> dict[str, Any]:
         """What `go_on` takes, as JSON can hold it; the measurements themselves are in the folder."""
@@ -95,7 +96,7 @@ class Recorder:
         self._writer = RunWriter(self._folder)
         self._begin_events(goes_on=True)
         seconds = dict(zip(state["steps"], state["seconds"], strict=True))
-        self.history = [one for one in open_run(self._folder).measurements if one.step in seconds]
+        self.history = History(one for one in open_run(self._folder).measurements if one.step in seconds)
         self.seconds = [seconds[one.step] for one in self.history]
         self.events = [*state["events"]]
 

@@ -15,6 +15,8 @@ from typing import Any
 import keras
 
 from tfstiff._options import takes
+from tfstiff.analysis.showings import of_measurements
+from tfstiff.callbacks.history import History
 from tfstiff.callbacks.published import names_of_values
 from tfstiff.callbacks.recorder import Recorder
 from tfstiff.callbacks.resumable import Resumable
@@ -29,12 +31,13 @@ from tfstiff.measuring.options import MeasureOptions
 from tfstiff.measuring.probe import Probe
 from tfstiff.measuring.summation.representations import check_space
 from tfstiff.records import Measurement
+from tfstiff.records.shown import Showing, Shown
 
 _START = Moment(0, 0.0)
 
 
 @takes(MeasureOptions)
-class StiffnessCallback(Resumable):
+class StiffnessCallback(Shown, Resumable):
     """Measures stiffness on a fixed probe while `model.fit` trains, and changes nothing of the training.
 
     At every epoch's end the latest values are put into `logs` as Python floats, under the names of
@@ -197,8 +200,8 @@ class StiffnessCallback(Resumable):
         self._measured_model = weakref.ref(self.model)
 
     @property
-    def history(self) -> list[Measurement]:
-        """The measurements so far, in order.
+    def history(self) -> History:
+        """The measurements so far, in order: a list, with `to_dataframe()`, that prints as a table.
 
         A second `fit` of the same model continues it, that of another model begins anew.
         """
@@ -257,6 +260,13 @@ class StiffnessCallback(Resumable):
             **details: More to keep with it; JSON-able.
         """
         self._recorder.note({"event": event, **self._now._asdict(), **details})
+
+    def _line(self) -> str:
+        where = "" if self.log_dir is None else f", in {str(self.log_dir)!r}"
+        return f"{self.history._line()}{where}"
+
+    def _showing(self) -> Showing:
+        return of_measurements(self._line(), self.history)
 
     def _begin_fit(self, epoch: int, begin_at: Moment) -> None:
         objective = resolve_objective(self.model, self.loss, self.objective)

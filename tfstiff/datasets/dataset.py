@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from tfstiff.errors import InvalidInput
+from tfstiff.records.shown import Brief
 
 
-@dataclass(frozen=True, eq=False)
-class Examples:
+@dataclass(frozen=True, eq=False, repr=False)
+class Examples(Brief):
     """The examples of one split.
 
     Attributes:
@@ -62,8 +63,8 @@ class Examples:
         return digest.hexdigest()
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset:
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset(Brief):
     """A data set with a training and a validation split.
 
     Attributes:

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from tfstiff.errors import InvalidInput
+from tfstiff.records.shown import Brief
 
 Centering = Literal["global", "channel", "pixel"]
 CENTERINGS: tuple[str, ...] = get_args(Centering)
@@ -22,8 +23,8 @@ CENTERINGS: tuple[str, ...] = get_args(Centering)
 _CHUNK_BYTES = 32 * 2**20
 
 
-@dataclass(frozen=True, eq=False)
-class Preprocessing:
+@dataclass(frozen=True, eq=False, repr=False)
+class Preprocessing(Brief):
     """A fitted transformation of inputs. Make one with `Preprocessing.fit`.
 
     Attributes:

@@ -22,14 +22,15 @@ from tfstiff.gradients.tracing import coarsest_dtype, compiled, traceable
 from tfstiff.measuring.labels import as_read, check_labels
 from tfstiff.measuring.probe import Probe
 from tfstiff.records import PAIR_SETS
+from tfstiff.records.shown import Brief
 
 _GRADIENT_BYTES = 2**28  # of per-example gradients held at a time
 _CHUNK = 250  # examples whose losses are evaluated in one call
 _ROUNDING = 8  # units in the last place that a loss may be off
 
 
-@dataclass(frozen=True)
-class FiniteStepStiffness:
+@dataclass(frozen=True, repr=False)
+class FiniteStepStiffness(Brief):
     """Changes of losses by steps on single examples, beside what their gradients predict.
 
     Attributes:

@@ -16,12 +16,13 @@ from tfstiff.gradients.loss_kind import CLASSES, NUMBERS
 from tfstiff.measuring.arrays import Arrays, dense_inputs, padded_alike, targets
 from tfstiff.measuring.collecting import collect
 from tfstiff.measuring.stratified import stratified
+from tfstiff.records.shown import Brief, Showing, Shown
 
 DEFAULT_SIZE = 500
 
 
-@dataclass(frozen=True, eq=False)
-class ProbeHalf:
+@dataclass(frozen=True, eq=False, repr=False)
+class ProbeHalf(Brief):
     """The probe's examples of one split.
 
     Attributes:
@@ -40,8 +41,8 @@ class ProbeHalf:
         return len(self.ids)
 
 
-class Probe:
-    """A fixed subset of each split, stratified by class.
+class Probe(Shown):
+    """A fixed subset of each split, stratified by class. Printed, and at the end of a notebook's cell, it is a table.
 
     Make one with `from_arrays` or `from_dataset`.
 
@@ -200,6 +201,18 @@ class Probe:
             check_readable(labels, None)
         return self
 
+    def _line(self) -> str:
+        read = self.labels_are or (f"{len(self.class_names)} classes" if self.class_names else "numbers")
+        return f"{len(self.train)} training and {len(self.validation)} validation examples; {read}"
+
+    def _showing(self) -> Showing:
+        rows = [
+            [name, str(len(half)), _shapes(half.x), _shapes(half.y), _class_sizes(half.classes)]
+            for name, half in (("training", self.train), ("validation", self.validation))
+        ]
+        names = [f"classes: {', '.join(self.class_names)}"] * bool(self.class_names)
+        return Showing(self._line(), ("half", "examples", "inputs", "targets", "of a class"), rows, names)
+
     def members(self) -> dict[str, np.ndarray]:
         """What is saved with a run: ids and classes of both halves."""
         halves = {"train": self.train, "validation": self.validation}
@@ -214,6 +227,20 @@ class Probe:
                 digest.update(f"{array.dtype.str}{array.shape}".encode())
                 digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+
+def _shapes(arrays: Arrays) -> str:
+    """Of one example, with its dtype: `28×28×1 float32`."""
+    found = [f"{'×'.join(map(str, array.shape[1:])) or 'one'} {array.dtype}" for array in keras.tree.flatten(arrays)]
+    return ", ".join(found)
+
+
+def _class_sizes(classes: np.ndarray | None) -> str:
+    """How many examples a class has: `50`, or `48 to 51`."""
+    if classes is None:
+        return "–"
+    sizes = np.unique(classes, return_counts=True)[1]
+    return str(sizes.min()) if sizes.min() == sizes.max() else f"{sizes.min()} to {sizes.max()}"
 
 
 def _classes(labels: Sequence[Arrays], classes: Any, class_names: Sequence[str]) -> Classes | None:

@@ -9,12 +9,13 @@ import numpy as np
 
 from tfstiff.records.pair_set import METRICS, PairSetStiffness
 from tfstiff.records.scores import ExampleScores
+from tfstiff.records.shown import Brief, Showing, Shown, from_above
 
 PAIR_SETS = ("train_train", "train_val", "val_val")
 
 
-@dataclass(frozen=True)
-class HalfSummary:
+@dataclass(frozen=True, repr=False)
+class HalfSummary(Brief):
     """One half of the probe at the time of the measurement.
 
     Attributes:
@@ -34,9 +35,9 @@ class HalfSummary:
     scores: ExampleScores | None = field(default=None, compare=False, repr=False)
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """One measurement of a model on a probe.
+@dataclass(frozen=True, repr=False)
+class Measurement(Shown):
+    """One measurement of a model on a probe. Printed, and at the end of a notebook's cell, it is a small table.
 
     Attributes:
         train: Summary of the probe's training half.
@@ -68,6 +69,9 @@ class Measurement:
 
     def __getitem__(self, pair_set: str) -> PairSetStiffness:
         return self.pair_sets[pair_set]
+
+    def _showing(self) -> Showing:
+        return from_above("analysis.showings", "of_measurement")(self)
 
     def scalars(self) -> dict[str, float]:
         """All scalar results under the names that Keras logs carry, as Python floats.

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tfstiff.records.shown import Brief
+
 METRICS = ("sign", "cosine")
 # Why a critical length is what it is. `ok`: inside the observed distances. `extrapolated`: beyond the largest observed
 # distance, but not past the largest possible (of unbounded distances: not past twice the largest observed). `beyond`:
@@ -28,8 +30,8 @@ CRITICAL_LENGTH_STATUSES = (
 INTERVALS = ("bounded", "complement", "unbounded", "unavailable")
 
 
-@dataclass(frozen=True)
-class BlockStiffness:
+@dataclass(frozen=True, repr=False)
+class BlockStiffness(Brief):
     """Stiffness between classes of one group against that between classes of different groups.
 
     Only cells of two different classes count, all alike, so that what a class has in common with itself plays no part.
@@ -67,8 +69,8 @@ class BlockStiffness:
     contrast_influence: np.ndarray
 
 
-@dataclass(frozen=True)
-class ClassStiffness:
+@dataclass(frozen=True, repr=False)
+class ClassStiffness(Brief):
     """Stiffness by class for one metric and one pair set.
 
     Errors are standard errors over the draw of the probe's examples, class by class; each has its degrees of freedom,
@@ -123,8 +125,8 @@ class ClassStiffness:
     blocks: BlockStiffness | None = None
 
 
-@dataclass(frozen=True)
-class DistanceProfile:
+@dataclass(frozen=True, repr=False)
+class DistanceProfile(Brief):
     """Stiffness against distance, in bins.
 
     Attributes:
@@ -148,8 +150,8 @@ class DistanceProfile:
     num_duplicates: int = 0
 
 
-@dataclass(frozen=True)
-class CriticalLength:
+@dataclass(frozen=True, repr=False)
+class CriticalLength(Brief):
     """Dynamical critical length ξ: the distance at which stiffness reaches 0.
 
     Attributes:
@@ -184,8 +186,8 @@ class CriticalLength:
     metric: str = "cosine"
 
 
-@dataclass(frozen=True)
-class ClassCriticalLengths:
+@dataclass(frozen=True, repr=False)
+class ClassCriticalLengths(Brief):
     """The critical length of each class by itself, from straight lines; members as in `CriticalLength`.
 
     Attributes:
@@ -211,8 +213,8 @@ class ClassCriticalLengths:
     num_pairs: np.ndarray
 
 
-@dataclass(frozen=True)
-class DistanceStiffness:
+@dataclass(frozen=True, repr=False)
+class DistanceStiffness(Brief):
     """Stiffness against the distance of one space.
 
     Attributes:
@@ -229,8 +231,8 @@ class DistanceStiffness:
     by_class: ClassCriticalLengths | None = None
 
 
-@dataclass(frozen=True)
-class PairSetStiffness:
+@dataclass(frozen=True, repr=False)
+class PairSetStiffness(Brief):
     """Everything measured on one pair set (`train_train`, `train_val` or `val_val`).
 
     Attributes:

@@ -25,6 +25,7 @@ from tfstiff.records.claim import is_alive
 from tfstiff.records.light import read_light_record
 from tfstiff.records.measurement import Measurement
 from tfstiff.records.record import read_record
+from tfstiff.records.shown import Showing, Shown, from_above
 
 MODELS = "models"  # the folder of the models that were kept
 
@@ -44,8 +45,8 @@ def step_of(path: Path) -> int:
     return int(path.name.removeprefix("step-").split(".")[0])
 
 
-@dataclass(frozen=True)
-class RunFolder:
+@dataclass(frozen=True, repr=False)
+class RunFolder(Shown):
     """A run read from its folder.
 
     Attributes:
@@ -145,6 +146,21 @@ class RunFolder:
             except RecordCorrupt as problem:
                 problems.append(problem)
         return sorted(measurements, key=lambda measurement: measurement.step), problems
+
+    def _line(self) -> str:
+        number = len(list((self.folder / "records").glob("step-*.npz")))
+        named = [self._setting(name) for name in ("status", "dataset", "arch")]
+        return ", ".join([repr(str(self.folder)), f"{number} measurements", *filter(None, named)])
+
+    def _setting(self, name: str) -> str:
+        """What a line tells of the run; nothing where the file that says it is damaged."""
+        try:
+            return self.status if name == "status" else str(self.spec.get(name, ""))
+        except (RecordCorrupt, OSError):
+            return ""
+
+    def _showing(self) -> Showing:
+        return from_above("analysis.showings", "of_measurements")(self._line(), self.measurements)
 
     def _json(self, name: str) -> dict[str, Any]:
         path = self.folder / name

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tfstiff.records.shown import Brief
 
-@dataclass(frozen=True)
-class ExampleScores:
+
+@dataclass(frozen=True, repr=False)
+class ExampleScores(Brief):
     """How hard each example of one half of the probe is.
 
     Attributes:

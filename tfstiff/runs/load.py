@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import xarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run(RunFolder):
     """A run read from its folder, and what can be made of it. Nothing is read before it is asked for."""
 

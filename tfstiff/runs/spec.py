@@ -30,7 +30,7 @@ MEASURED_ON = (
 
 
 @option_class
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunSpec(MeasureOptions):
     """Everything that determines a run. The same specification and seed give the same training and records.
 
@@ -187,6 +187,10 @@ class RunSpec(MeasureOptions):
             name: tuple(value) if isinstance(value, list) else value for name, value in config.items() if name in names
         }
         return cls(**given)
+
+    def __repr__(self) -> str:
+        changed = (field.name for field in option_fields(type(self)) if getattr(self, field.name) != field.default)
+        return f"RunSpec({', '.join(f'{name}={getattr(self, name)!r}' for name in changed)})"
 
     def as_config(self) -> dict[str, Any]:
         """All settings as JSON gives them back: lists for tuples, 1.0 for the rate 1."""

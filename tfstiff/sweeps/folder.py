@@ -18,6 +18,7 @@ from tfstiff.errors import InvalidInput, RecordCorrupt, RunNotFound
 from tfstiff.records import open_run
 from tfstiff.records.atomic import write_json
 from tfstiff.records.claim import holds_something_else
+from tfstiff.records.shown import Brief
 from tfstiff.runs.spec import RunSpec
 from tfstiff.sweeps.identity import settings_hash, spec_from_dict, spec_hash
 from tfstiff.sweeps.state import DONE, TrialState, read_state, write_state
@@ -27,8 +28,8 @@ _MANIFEST = "sweep.json"
 _SCHEMA = 1
 
 
-@dataclass(frozen=True)
-class Sweep:
+@dataclass(frozen=True, repr=False)
+class Sweep(Brief):
     """A sweep's folder and its trials.
 
     Attributes:

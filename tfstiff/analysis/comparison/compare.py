@@ -14,14 +14,15 @@ from tfstiff.analysis.comparison.over_seeds import OverSeeds, over_seeds
 from tfstiff.analysis.comparison.trend import Trend, trend
 from tfstiff.errors import InvalidInput
 from tfstiff.records import METRICS, PAIR_SETS, scalar_row
+from tfstiff.records.shown import Showing, Shown, from_above
 from tfstiff.records.words import default_pair_set
 
 _NOT_MEASURED = Observation(float("nan"), float("nan"), status="not_measured")
 _NOT_COMPARED = ("step", "epoch", "learning_rate")
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Shown):
     """Groups of runs, compared.
 
     Attributes:
@@ -89,6 +90,9 @@ class Comparison:
             for quantity, milestone in self._places()
             for settings, found in self.trends(quantity, milestone)
         ]
+
+    def _showing(self) -> Showing:
+        return from_above("analysis.showings", "of_comparison")(self)
 
     def _places(self) -> Iterable[tuple[str, Milestone]]:
         return ((quantity, milestone) for quantity in self.quantities for milestone in self.milestones)

@@ -10,13 +10,14 @@ from typing import Any
 
 from tfstiff.analysis.comparison.observations import ComparedRun
 from tfstiff.records.settings import SEED, separates_runs
+from tfstiff.records.shown import Brief
 from tfstiff.records.words import settings_in_words
 
 RATE = "learning_rate"
 
 
-@dataclass(frozen=True)
-class Group:
+@dataclass(frozen=True, repr=False)
+class Group(Brief):
     """Runs of the same settings, with a seed each.
 
     Attributes:

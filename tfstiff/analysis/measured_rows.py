@@ -1,0 +1,84 @@
+"""Measurements as rows of text: the one table of them, whoever shows it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from tfstiff.analysis.readings import Reading, reading_of_pairs
+from tfstiff.records import METRICS, Measurement, PairSetStiffness
+from tfstiff.records.words import ABSENT, LENGTH_STATUSES, default_pair_set, number, status_of_length
+
+NARROW = ("step",)  # left out where there is no room, since the epoch says the same
+
+
+def has_classes(measurements: Sequence[Measurement]) -> bool:
+    """Whether all stiffness is by class."""
+    return not any(found.sign is None for m in measurements for found in m.pair_sets.values())
+
+
+def main_pair_set(measurements: Sequence[Measurement]) -> str:
+    """The pair set that a table is of where none is asked for."""
+    return default_pair_set(measurements[0].pair_sets if measurements else ())
+
+
+def measurement_columns(
+    measurements: Sequence[Measurement],
+    pair_set: str,
+    metrics: Sequence[str] = METRICS,
+    *,
+    digits: int = 4,
+    minus: str = "-",
+) -> dict[str, list[str]]:
+    """The columns of the table, by their headers, a cell a measurement.
+
+    When, losses, accuracy, stiffness of one pair set with half the width of its 95 % interval behind ±, ξ, and, without
+    a header, the mark of its status. Targets without classes have mean stiffness in place of within and between, and
+    no accuracy.
+
+    Args:
+        measurements: In order of time; may be empty.
+        pair_set: `train_train`, `train_val` or `val_val`.
+        metrics: Which of `sign` and `cosine`.
+        digits: Of losses, behind the point.
+        minus: The sign of negative numbers; other programs read a hyphen.
+    """
+    columns = {
+        "epoch": [f"{m.epoch:.3g}" if math.isfinite(m.epoch) else ABSENT for m in measurements],
+        "step": [str(m.step) if m.step >= 0 else ABSENT for m in measurements],
+        "train\nloss": [number(m.train.loss, digits, minus=minus) for m in measurements],
+        "val\nloss": [number(m.validation.loss, digits, minus=minus) for m in measurements],
+    }
+    if has_classes(measurements):
+        columns["val\nacc."] = [number(m.validation.accuracy, minus=minus) for m in measurements]
+    found = [m.pair_sets.get(pair_set) for m in measurements]
+    for name in stiffness_columns(has_classes(measurements), metrics):
+        columns[name.replace("_", "\n")] = [stiffness_cell(one, name, minus=minus) for one in found]
+    columns["ξ"] = [number(one.critical_length.value if one else math.nan, minus=minus) for one in found]
+    columns[""] = [status_of_length(one.critical_length.status).mark if one else "" for one in found]
+    return columns
+
+
+def stiffness_columns(by_class: bool, metrics: Sequence[str] = METRICS) -> list[str]:
+    """What a table shows of the stiffness of a pair set: `sign_within`, …"""
+    return [f"{metric}_{kind}" for metric in metrics for kind in (("within", "between") if by_class else ("mean",))]
+
+
+def stiffness_cell(found: PairSetStiffness | None, name: str, *, minus: str = "-") -> str:
+    """One mean over the pairs of a pair set, with half the width of its 95 % interval."""
+    return with_half_width(reading_of_pairs(found, name), minus=minus)
+
+
+def with_half_width(found: Reading | None, *, minus: str = "-") -> str:
+    """`0.741±.024`: a mean and half the width of its 95 % interval; the mean alone where that is not known."""
+    if found is None:
+        return ABSENT
+    if math.isnan(found.value) or math.isnan(found.half_width):
+        return number(found.value, minus=minus)
+    return f"{number(found.value, minus=minus)}±{number(found.half_width).removeprefix('0')}"
+
+
+def status_legend(measurements: Sequence[Measurement], pair_set: str = "train_val") -> list[str]:
+    """A line for each mark that the table of these measurements has."""
+    occurring = {m[pair_set].critical_length.status for m in measurements if pair_set in m.pair_sets}
+    return [f"{one.mark:<2} {one.words}" for status, one in LENGTH_STATUSES.items() if status in occurring and one.mark]
