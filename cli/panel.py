@@ -15,7 +15,7 @@ from rich.text import Text
 from tfstiff.analysis.measured_rows import with_half_width
 from tfstiff.analysis.readings import reading_of_pairs
 from tfstiff.records import METRICS, CriticalLength, Measurement
-from tfstiff.records.words import ABSENT, default_pair_set, status_of_length
+from tfstiff.records.words import default_pair_set, number, readings_of_length, shown_length
 
 _BLOCKS, _ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
 _SHORTEST, _LONGEST = 8, 40  # characters
@@ -82,7 +82,7 @@ def measurement_panel(measurements: Sequence[Measurement], note: str = "", metri
             table.add_row(f"{metric} {kind}", with_half_width(found[-1]), Sparkline(values), "")
     length = latest[pair_set].critical_length
     lengths = [m[pair_set].critical_length.value for m in measurements if pair_set in m.pair_sets]
-    shown = f"{length.value:.3f}" if math.isfinite(length.value) else ABSENT
+    shown = number(shown_length(length))
     table.add_row("critical length ξ", shown, Sparkline(lengths), _interval_or_status(length))
     epoch = f"epoch {latest.epoch:.3g}, " if math.isfinite(latest.epoch) else ""
     title = Text(f"{epoch}step {latest.step}, pairs {pair_set}")
@@ -90,9 +90,10 @@ def measurement_panel(measurements: Sequence[Measurement], note: str = "", metri
 
 
 def _interval_or_status(length: CriticalLength) -> str:
-    """The 95 % interval of ξ where it lies inside the distances observed, else why it does not."""
-    if length.status != "ok":
-        return status_of_length(length.status).words
+    """The 95 % interval of ξ inside the distances observed and of pairs on a line; else what is to be said of it."""
+    readings = readings_of_length(length)
+    if length.status != "ok" or len(readings) > 1:
+        return "; ".join(reading.words for reading in readings)
     return f"{length.low:.3g} to {length.high:.3g}" if length.interval == "bounded" else "ok"
 
 

@@ -89,6 +89,11 @@ def _document(run: Source) -> dict[str, Any]:
             f"critical_length_status_{name}": stiffness.critical_length.status
             for name, stiffness in measurement.pair_sets.items()
         }
+        fits = {
+            f"critical_length_lack_of_fit_{name}": stiffness.critical_length.lack_of_fit
+            for name, stiffness in measurement.pair_sets.items()
+            if math.isfinite(stiffness.critical_length.lack_of_fit)
+        }
         errors = {f"{name}_se": error for name, error in measurement.standard_errors().items() if math.isfinite(error)}
         limits = {
             f"critical_length_{end}_{name}": getattr(stiffness.critical_length, end)
@@ -101,7 +106,15 @@ def _document(run: Source) -> dict[str, Any]:
             for metric in (METRICS if measurement.groups else ())
         }
         rows.append(
-            {**scalar_row(measurement), **statuses, **errors, **limits, **p_values, **statistics_row(measurement)}
+            {
+                **scalar_row(measurement),
+                **statuses,
+                **fits,
+                **errors,
+                **limits,
+                **p_values,
+                **statistics_row(measurement),
+            }
         )
     return {
         "folder": str(run.folder),

@@ -187,6 +187,7 @@ def _distance_sums(
         edges=np.asarray(edges, np.float64),
         groups=groups[0] if is_symmetric else np.concatenate(groups),
         bin_counts=by_bin(np.ones_like(d)),
+        bin_distances=by_bin(d),
         bin_sums={metric: by_bin(value) for metric, value in s.items()},
         bin_squares={metric: np.bincount(bins, value**2, num_bins) for metric, value in s.items()},
         moments=np.stack([by_example(d**k) for k in range(3)], 1),

@@ -10,7 +10,14 @@ from tfstiff.analysis.contrast import Contrast, paired_contrast
 from tfstiff.analysis.source import read_sources
 from tfstiff.records import CriticalLength
 from tfstiff.records.pair_set import CRITICAL_LENGTH_STATUSES
-from tfstiff.records.words import length_in_words, number, setting_in_words, status_of_length, with_interval
+from tfstiff.records.words import (
+    length_in_words,
+    number,
+    readings_of_length,
+    setting_in_words,
+    status_of_length,
+    with_interval,
+)
 from tfstiff.report.findings import difference_sentence, findings
 
 
@@ -167,3 +174,14 @@ def test_numbers_are_written_as_in_print():
     assert setting_in_words([500, 60000]) == "500, 60,000"
     assert "too few examples" in with_interval(0.5, math.nan, math.nan)
     assert "nothing varies" in with_interval(1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(("p_value", "is_said"), [(0.002, True), (0.4, False), (math.nan, False)])
+def test_a_line_on_which_pairs_do_not_lie_is_said_to_be_none(p_value, is_said):
+    nothing = np.full((2, 2), math.nan)
+    length = CriticalLength(1.0, "ok", 0.9, 1.1, "bounded", 0.5, -0.5, nothing, 0.1, 1.2, 50, lack_of_fit=p_value)
+    for is_brief in (True, False):
+        assert ("line" in length_in_words(length, is_brief=is_brief)) == is_said
+    assert [one.mark for one in readings_of_length(length)] == ["", "~"][: 1 + is_said]
+    nowhere = dataclasses.replace(length, status="no_decay")
+    assert [one.mark for one in readings_of_length(nowhere)] == ["="]

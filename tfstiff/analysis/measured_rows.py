@@ -7,7 +7,16 @@ from collections.abc import Sequence
 
 from tfstiff.analysis.readings import Reading, reading_of_pairs
 from tfstiff.records import METRICS, Measurement, PairSetStiffness
-from tfstiff.records.words import ABSENT, LENGTH_STATUSES, default_pair_set, number, status_of_length
+from tfstiff.records.words import (
+    ABSENT,
+    BENT,
+    LENGTH_STATUSES,
+    default_pair_set,
+    mark_of_length,
+    number,
+    readings_of_length,
+    shown_length,
+)
 
 NARROW = ("step",)  # left out where there is no room, since the epoch says the same
 
@@ -54,8 +63,9 @@ def measurement_columns(
     found = [m.pair_sets.get(pair_set) for m in measurements]
     for name in stiffness_columns(has_classes(measurements), metrics):
         columns[name.replace("_", "\n")] = [stiffness_cell(one, name, minus=minus) for one in found]
-    columns["ξ"] = [number(one.critical_length.value if one else math.nan, minus=minus) for one in found]
-    columns[""] = [status_of_length(one.critical_length.status).mark if one else "" for one in found]
+    lengths = [one.critical_length if one else None for one in found]
+    columns["ξ"] = [number(shown_length(one) if one else math.nan, minus=minus) for one in lengths]
+    columns[""] = [mark_of_length(one) if one else "" for one in lengths]
     return columns
 
 
@@ -80,5 +90,7 @@ def with_half_width(found: Reading | None, *, minus: str = "-") -> str:
 
 def status_legend(measurements: Sequence[Measurement], pair_set: str = "train_val") -> list[str]:
     """A line for each mark that the table of these measurements has."""
-    occurring = {m[pair_set].critical_length.status for m in measurements if pair_set in m.pair_sets}
-    return [f"{one.mark:<2} {one.words}" for status, one in LENGTH_STATUSES.items() if status in occurring and one.mark]
+    lengths = [m[pair_set].critical_length for m in measurements if pair_set in m.pair_sets]
+    occurring = {reading for length in lengths for reading in readings_of_length(length)}
+    known = (*LENGTH_STATUSES.values(), BENT)
+    return [f"{one.mark:<2} {one.words}" for one in known if one in occurring and one.mark]

@@ -16,7 +16,7 @@ from tfstiff.analysis.measured_rows import (
 )
 from tfstiff.records import Measurement
 from tfstiff.records.shown import Showing
-from tfstiff.records.words import PAIR_SET_NAMES, moment, number, quantity_in_words, status_of_length
+from tfstiff.records.words import PAIR_SET_NAMES, mark_of_length, moment, number, quantity_in_words, shown_length
 
 if TYPE_CHECKING:
     from tfstiff.analysis.comparison import Comparison
@@ -33,8 +33,10 @@ def of_measurement(measurement: Measurement) -> Showing:
     for pair_set, found in measurement.pair_sets.items():
         cells = [stiffness_cell(found, name) for name in names]
         length = found.critical_length
-        mark = status_of_length(length.status).mark
-        rows.append([PAIR_SET_NAMES.get(pair_set, pair_set), *cells, f"{mark} {number(length.value, minus='-')}"])
+        mark = mark_of_length(length)
+        rows.append(
+            [PAIR_SET_NAMES.get(pair_set, pair_set), *cells, f"{mark} {number(shown_length(length), minus='-')}"]
+        )
     main = main_pair_set([measurement])
     stiffness = measurement.pair_sets.get(main)
     said = [f"{name.replace('_', ' ')} {stiffness_cell(stiffness, name)}" for name in names[-2:] if stiffness]

@@ -28,6 +28,7 @@ _HALVES = {"train": "train", "val": "validation"}
 _QUANTITIES = ("within", "between", "contrast", "within_pairs", "between_pairs")  # with classes; `mean` always
 _BLOCKS = {"same_group": "same_group", "different_group": "different_group", "contrast": "block_contrast"}
 _LINE = ("value", "status", "low", "high", "interval", "intercept", "slope", "num_pairs")
+_OF_ALL = ("distance_min", "distance_max", "method", "metric", "lack_of_fit")  # not of single classes
 
 
 def measurement_frame(measurements: Sequence[Measurement]) -> pd.DataFrame:
@@ -194,7 +195,7 @@ def _of_space(place: _Labels, found: DistanceStiffness, names: Sequence[str]) ->
     )
     for fit, length in (("all", found.critical_length), ("fixed_effects", found.fixed_effects)):
         if length is not None:
-            others = {name: getattr(length, name) for name in ("distance_min", "distance_max", "method", "metric")}
+            others = {name: getattr(length, name) for name in _OF_ALL}
             yield "critical_length", (*place, [fit]), _line(length) | others
     if found.by_class is not None:
         classes = class_labels(names, len(found.by_class.value))

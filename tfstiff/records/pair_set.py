@@ -169,6 +169,8 @@ class CriticalLength(Brief):
         num_pairs: Pairs used.
         method: How ξ was found: `linear`, `fixed_effects`, `linear_binned` or `first_crossing`.
         metric: Of what: `sign` or `cosine`.
+        lack_of_fit: The p-value of the hypothesis that the pairs lie on a straight line; NaN for methods without one,
+            and where it cannot be told.
     """
 
     value: float
@@ -184,6 +186,7 @@ class CriticalLength(Brief):
     num_pairs: int
     method: str = "linear"
     metric: str = "cosine"
+    lack_of_fit: float = float("nan")
 
 
 @dataclass(frozen=True, repr=False)

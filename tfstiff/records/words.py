@@ -70,6 +70,8 @@ LENGTH_STATUSES = {
     "too_few_pairs": LengthStatus("?", "no ξ: too few pairs", False),
     "unavailable": LengthStatus("?", "no ξ: inputs that are no numbers have no distances, or none were kept", False),
 }
+LACK_OF_FIT = 0.01  # the p-value below which pairs are said to lie on no straight line
+BENT = LengthStatus("~", f"pairs lie on no straight line (p < {LACK_OF_FIT}): where one reaches 0, stiffness need not")
 
 
 def quantity_in_words(name: str, *, with_pairs: bool = True) -> str:
@@ -108,6 +110,22 @@ def status_of_length(status: str) -> LengthStatus:
     return LENGTH_STATUSES.get(status, LengthStatus(status, status.replace("_", " "), False))
 
 
+def readings_of_length(length: CriticalLength) -> list[LengthStatus]:
+    """How a critical length is to be read: where it lies and, if it is so, that its pairs lie on no line."""
+    status = status_of_length(length.status)
+    return [status, BENT] if status.has_length and length.lack_of_fit < LACK_OF_FIT else [status]
+
+
+def mark_of_length(length: CriticalLength) -> str:
+    """How it is to be read, in a table that has a legend."""
+    return "".join(reading.mark for reading in readings_of_length(length))
+
+
+def shown_length(length: CriticalLength) -> float:
+    """ξ; NaN where there is none, and what a line gives all the same means nothing."""
+    return length.value if status_of_length(length.status).has_length else math.nan
+
+
 def length_in_words(
     length: CriticalLength, distance: str = "cosine", *, digits: int = 3, is_brief: bool = False
 ) -> str:
@@ -123,13 +141,14 @@ def length_in_words(
     if not status.has_length:
         return status.words
     place = _place_of_length(length, distance)
+    bent = ("; pairs lie on no line" if is_brief else f"; {BENT.words}") * (BENT in readings_of_length(length))
     if math.isnan(length.value):
         return f"ξ lies {place}"
     limits = length_limits(length, digits)
     if is_brief:
         limits = limits.removeprefix("95\u00a0% interval ") if length.interval == "bounded" else ""
     where = "" if is_brief and length.status == "ok" else f", {place}"
-    return f"ξ = {number(length.value, digits)}" + f" ({limits})" * bool(limits) + where
+    return f"ξ = {number(length.value, digits)}" + f" ({limits})" * bool(limits) + where + bent
 
 
 def _place_of_length(length: CriticalLength, distance: str) -> str:

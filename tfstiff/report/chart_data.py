@@ -28,7 +28,8 @@ from tfstiff.records.words import (
     length_limits,
     moment,
     quantity_in_words,
-    status_of_length,
+    readings_of_length,
+    shown_length,
 )
 from tfstiff.report.overfitting import onset_of
 from tfstiff.stiffness.intervals import quantile
@@ -188,7 +189,7 @@ def _space(space: DistanceStiffness | None) -> dict[str, Any] | None:
     if space is None:
         return None
     profile, length = space.profile, space.critical_length
-    status = status_of_length(length.status)
+    readings = readings_of_length(length)
     q = quantile(math.inf)
     covariance = length.covariance
     return {
@@ -198,13 +199,13 @@ def _space(space: DistanceStiffness | None) -> dict[str, Any] | None:
         "cosine_half": _rounded(q * profile.mean_se),
         "sign": _rounded(profile.mean_sign),
         "sign_half": _rounded(q * profile.mean_sign_se),
-        "xi": _number(length.value if status.has_length else math.nan),
+        "xi": _number(shown_length(length)),
         "low": _number(length.low),
         "high": _number(length.high),
         "bounded": length.interval == "bounded",
         "limits": length_limits(length),
         "status": length.status,
-        "words": status.words,
+        "words": "; ".join(reading.words for reading in readings),
         "metric": length.metric,
         "intercept": _number(length.intercept),
         "slope": _number(length.slope),

@@ -15,11 +15,13 @@ from tfstiff.records import CriticalLength, Measurement, PairSetStiffness
 from tfstiff.records.settings import SEED
 from tfstiff.records.words import (
     ABSENT,
+    BENT,
     PAIR_SET_NAMES,
     has_interval,
     in_brackets,
     number,
     quantity_in_words,
+    readings_of_length,
     setting_in_words,
 )
 from tfstiff.stiffness.statistics import STATISTICS
@@ -54,7 +56,7 @@ def measurement_table(source: Source, pair_set: str) -> ReportTable:
         if source.has_classes:
             row += [number(m.train.accuracy), number(m.validation.accuracy)]
         row += [_mean(found, f"{metric}_{kind}") for metric, kind in columns]
-        rows.append([*row, _length(length), length.status.replace("_", " ")])
+        rows.append([*row, _length(length), _status(length)])
     return ReportTable(
         f"Measurements, {PAIR_SET_NAMES[pair_set]} pairs; ± and brackets: 95\u00a0% intervals", header, rows
     )
@@ -85,7 +87,7 @@ def layer_table(source: Source, pair_set: str) -> ReportTable | None:
     for path, found in layers.items():
         length = found.critical_length
         cells = [_mean(found, f"{metric}_{kind}") for metric, kind in columns]
-        rows.append([path, *cells, _length(length), length.status.replace("_", " ")])
+        rows.append([path, *cells, _length(length), _status(length)])
     caption = f"Layers by themselves at the last measurement, {PAIR_SET_NAMES[pair_set]} pairs"
     return ReportTable(caption, ["layer", *(f"{metric} {kind}" for metric, kind in columns), "ξ", "status of ξ"], rows)
 
@@ -151,6 +153,10 @@ def milestone_tables(found: Comparison, milestone: Milestone, names: Mapping[Pat
     if any(len(group.runs) > 1 for group in found.groups):
         tables.append(ReportTable(f"At {milestone.label}, over seeds", ["group", "seeds", *titles], groups))
     return tables
+
+
+def _status(length: CriticalLength) -> str:
+    return length.status.replace("_", " ") + ", bent" * (BENT in readings_of_length(length))
 
 
 def _length(length: CriticalLength) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from tfstiff.records import Measurement
 from tfstiff.records.atomic import append
-from tfstiff.records.words import TURNS_IN_WORDS, default_pair_set
+from tfstiff.records.words import TURNS_IN_WORDS, default_pair_set, readings_of_length, shown_length
 
 
 class Progress:
@@ -87,7 +88,10 @@ def describe(measurement: Measurement, seconds: float | None = None) -> str:
     else:
         parts.append(f"sign {found.mean_sign:+.3f}, cosine {found.mean_cosine:+.3f},")
     length = found.critical_length
-    parts.append(f"ξ {length.value:.3g}" + ("" if length.status == "ok" else f" {length.status}"))
+    bent = len(readings_of_length(length)) > 1
+    value = f"ξ {length.value:.3g}" if math.isfinite(shown_length(length)) else "no ξ:"
+    status = "" if length.status == "ok" else f" {length.status.replace('_', ' ')}"
+    parts.append(value + status + ", bent" * bent)
     return " ".join(parts) + ("" if seconds is None else f" [{seconds:.1f} s]")
 
 

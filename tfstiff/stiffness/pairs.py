@@ -105,6 +105,7 @@ class PairSums(NamedTuple):
     edges: np.ndarray
     groups: np.ndarray
     bin_counts: np.ndarray
+    bin_distances: np.ndarray
     moments: np.ndarray
     group_moments: np.ndarray
     smallest: np.ndarray
@@ -196,7 +197,8 @@ class ComparedPairs:
         sides = self._sides[:1] if self._is_symmetric else self._sides
         groups = np.concatenate([np.where(side.counted, self._groups(side.classes), -1) for side in sides])
         size, first_column = len(groups), 0 if self._is_symmetric else len(sides[0].classes)
-        bin_counts, moments = np.zeros((size, self.num_bins)), np.zeros((size, 3))
+        bin_counts, bin_distances = np.zeros((2, size, self.num_bins))
+        moments = np.zeros((size, 3))
         group_moments = np.zeros((self.num_groups, 5))
         smallest, largest = np.full((2, self.num_groups), np.nan)
         num_duplicates = 0
@@ -206,15 +208,27 @@ class ComparedPairs:
             d = pairs.distances
             for side, (place, shift) in enumerate(((pairs.rows, 0), (pairs.columns, first_column))):
                 examples = tile[side] + shift
-                count = np.bincount(place * self.num_bins + pairs.bins, minlength=len(examples) * self.num_bins)
-                bin_counts[examples] += count.reshape(-1, self.num_bins)
+                cells = place * self.num_bins + pairs.bins
+                for total, weights in ((bin_counts, None), (bin_distances, d)):
+                    found = np.bincount(cells, weights, len(examples) * self.num_bins)
+                    total[examples] += found.reshape(-1, self.num_bins)
                 moments[examples] += np.stack([np.bincount(place, d**k, len(examples)) for k in range(3)], 1)
             group_moments += np.stack([np.bincount(pairs.groups, d**k, self.num_groups) for k in range(5)], 1)
             for group in np.unique(pairs.groups):
                 inside = d[pairs.groups == group]
                 smallest[group] = np.fmin(smallest[group], inside.min())
                 largest[group] = np.fmax(largest[group], inside.max())
-        return PairSums(self.edges, groups, bin_counts, moments, group_moments, smallest, largest, num_duplicates)
+        return PairSums(
+            self.edges,
+            groups,
+            bin_counts,
+            bin_distances,
+            moments,
+            group_moments,
+            smallest,
+            largest,
+            num_duplicates,
+        )
 
     def _found_edges(self) -> np.ndarray:
         """(B + 1,) edges of the bins; decides whether the pairs are few enough to be kept."""

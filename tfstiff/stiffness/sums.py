@@ -35,6 +35,7 @@ class DistanceSums:
         edges: (B + 1,) float64, edges of the distance bins, increasing.
         groups: (E,) int64, group of each example's pairs; -1 for examples that are left out.
         bin_counts: (E, B) float64, pairs by example and bin.
+        bin_distances: (E, B) float64, Σ d.
         bin_sums: By metric: (E, B) float64, Σ s.
         bin_squares: By metric: (B,) float64, Σ s².
         moments: (E, 3) float64, Σ d^k for k = 0, 1, 2, by example.
@@ -50,6 +51,7 @@ class DistanceSums:
     edges: np.ndarray
     groups: np.ndarray
     bin_counts: np.ndarray
+    bin_distances: np.ndarray
     bin_sums: Mapping[str, np.ndarray]
     bin_squares: Mapping[str, np.ndarray]
     moments: np.ndarray

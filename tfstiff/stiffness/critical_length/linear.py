@@ -32,7 +32,7 @@ def fixed_effects(curve: Curve) -> CriticalLength:
     """
     if not curve.is_by_class:
         raise InvalidInput("Fixed effects of classes need pairs compared class by class, of several classes.")
-    return of_line(curve, curve.lines, _zeros(curve), 1, "fixed_effects")
+    return of_line(curve, curve.lines, _zeros(curve), 1, "fixed_effects", by_group=True)
 
 
 def lengths_of_classes(curve: Curve) -> ClassCriticalLengths:

@@ -14,7 +14,7 @@ def linear_binned(curve: Curve) -> CriticalLength:
     """ξ where the line of `fit_binned_line` reaches 0."""
     lines, ends = fit_binned_line(curve), curve.ends
     found = zeros(lines, np.array(ends[:1]), np.array(ends[1:]), curve.scale)
-    return of_line(curve, lines, found, 0, "linear_binned", int(curve.profile.count.sum()))
+    return of_line(curve, lines, found, 0, "linear_binned", num_pairs=int(curve.profile.count.sum()))
 
 
 def fit_binned_line(curve: Curve) -> Lines:

@@ -9,6 +9,7 @@ import numpy as np
 
 from tfstiff.records.pair_set import CriticalLength
 from tfstiff.stiffness.critical_length.curve import Curve, Scale
+from tfstiff.stiffness.critical_length.lack_of_fit import lack_of_fit
 from tfstiff.stiffness.intervals import quantile, zero_of_a_line
 from tfstiff.stiffness.lines import Lines
 
@@ -66,7 +67,14 @@ def _status(value: float, slope: float, falls: bool, smallest: float, furthest: 
 
 
 def of_line(
-    curve: Curve, lines: Lines, found: Zeros, place: int, method: str, num_pairs: int | None = None
+    curve: Curve,
+    lines: Lines,
+    found: Zeros,
+    place: int,
+    method: str,
+    *,
+    by_group: bool = False,
+    num_pairs: int | None = None,
 ) -> CriticalLength:
     """The critical length of one of several lines.
 
@@ -76,6 +84,7 @@ def of_line(
         found: Where they reach 0.
         place: Which of them.
         method: The rule's name.
+        by_group: Whether each class has an intercept of its own.
         num_pairs: That it was fitted to; None means all compared.
     """
     return CriticalLength(
@@ -92,4 +101,5 @@ def of_line(
         num_pairs=int(curve.sums.group_moments[:, 0].sum()) if num_pairs is None else num_pairs,
         method=method,
         metric=curve.metric,
+        lack_of_fit=lack_of_fit(curve, by_group=by_group),
     )
