@@ -198,10 +198,10 @@ def test_every_layer_is_exact(
         gradients = tape.gradient(loss, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         rows.append(np.concatenate([np.ravel(tf.convert_to_tensor(gradient)) for gradient in gradients]))
     exact = np.array(rows) @ np.array(rows).T
-    # Where terms cancel, single precision is the limit: what one tape per example makes of it is allowed tenfold.
-    looped = gradient_gram(model, x, y, loss="mse", method="loop")
-    unavoidable = 10 * np.abs(looped - exact).max()
-    np.testing.assert_allclose(gram, exact, rtol=0, atol=max(3e-6 * np.abs(exact).max(), unavoidable))
+    error = np.abs(gram - exact).max()
+    if error > 3e-6 * np.abs(exact).max():
+        # Where terms cancel, single precision is the limit: what one tape per example makes of it is allowed tenfold.
+        assert error <= 10 * np.abs(gradient_gram(model, x, y, loss="mse", method="loop") - exact).max()
 
 
 def test_no_layer_with_weights_is_missing() -> None:
