@@ -15,6 +15,7 @@ from tfstiff._quiet import import_tensorflow
 from tfstiff.errors import InvalidInput
 from tfstiff.records import open_run
 from tfstiff.records.claim import holds_something_else
+from tfstiff.records.names import check_name
 from tfstiff.runs.blank import is_blank
 from tfstiff.runs.checkpoints.interval import CheckpointInterval
 from tfstiff.runs.own_code import check_named_again
@@ -85,6 +86,7 @@ def command(
     else:
         spec = RunSpec.from_preset(preset, **given)
         folder = out or default_folder(spec.dataset, spec.arch)
+        check_name(folder)
         if folder.exists() and not is_blank(folder):
             raise holds_something_else(
                 folder,

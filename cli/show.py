@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from tfstiff.analysis.reservations import reservations_of
 from tfstiff.analysis.source import Source, read_sources
 from tfstiff.errors import RecordCorrupt
 from tfstiff.records import METRICS, PAIR_SETS, scalar_row
@@ -17,7 +18,7 @@ from tfstiff.records.words import default_pair_set
 from .given_runs import open_runs
 from .onset_table import onsets_document, print_onsets
 from .statistics_table import print_statistics, statistics_row
-from .tables import event_notes, print_blocks, print_measurements
+from .tables import event_notes, has_blocks, print_blocks, print_measurements
 
 
 @click.command("show")
@@ -103,7 +104,7 @@ def _document(run: Source) -> dict[str, Any]:
         p_values = {
             f"block_p_value_{metric}_{name}": getattr(stiffness, metric).blocks.p_value
             for name, stiffness in measurement.pair_sets.items()
-            for metric in (METRICS if measurement.groups else ())
+            for metric in (METRICS if has_blocks(measurement, name) else ())
         }
         rows.append(
             {
@@ -124,5 +125,6 @@ def _document(run: Source) -> dict[str, Any]:
         "groups": run.measurements[-1].groups if run.measurements else {},
         "onsets": onsets_document(run),
         "events": run.events,
+        "reservations": reservations_of(run.measurements),
         "problems": [str(problem) for problem in run.damages],
     }

@@ -21,6 +21,7 @@ from tfstiff.analysis.measured_rows import (
     with_half_width,
 )
 from tfstiff.analysis.readings import reading_of_blocks
+from tfstiff.analysis.reservations import reservations_of
 from tfstiff.records import METRICS, Measurement, PairSetStiffness
 from tfstiff.records.words import ABSENT, number
 from tfstiff.runs.progress import describe_event
@@ -66,6 +67,7 @@ def print_measurements(
     """
     pair_set = pair_set or main_pair_set(measurements)
     notes = [*status_legend(measurements, pair_set), *gradient_notes(measurements, pair_set)]
+    notes += [f"Warning: {text}" for text in reservations_of(measurements)]
     table = measurement_table(measurements, pair_set, metrics)
     has_epochs = all(math.isfinite(m.epoch) for m in measurements)
     if has_epochs and _width(table) > Console(file=file or sys.stdout).width:
@@ -165,7 +167,7 @@ def print_blocks(
         file: Standard output where None.
     """
     pair_set = pair_set or main_pair_set(measurements)
-    grouped = [m for m in measurements if m.groups and pair_set in m.pair_sets]
+    grouped = [m for m in measurements if has_blocks(m, pair_set, metrics)]
     if not grouped:
         return
     kinds = ("same\ngroup", "different\ngroups", "contrast", "p")
@@ -185,6 +187,14 @@ def print_blocks(
     notes = [note] if test.num_groupings else []
     names = "; ".join(f"{name}: {', '.join(classes)}" for name, classes in last.groups.items())
     print_whole(table, [*notes, names], file, title=f"Blocks of classes, {pair_set}")
+
+
+def has_blocks(measurement: Measurement, pair_set: str, metrics: Sequence[str] = METRICS) -> bool:
+    """Whether groups of classes were compared."""
+    found = measurement.pair_sets.get(pair_set)
+    return bool(measurement.groups) and all(
+        getattr(getattr(found, metric, None), "blocks", None) is not None for metric in metrics
+    )
 
 
 def event_notes(events: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -25,7 +25,7 @@ from tfstiff.records.pair_set import CRITICAL_LENGTH_STATUSES, INTERVALS
 
 NUMBERS = st.floats(width=64)  # NaN and infinities too
 COUNTS = st.integers(0, 2**40)
-NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
+NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs", "Cc", "Cf"]), max_size=8)
 
 
 def arrays(shape, dtype=np.float64):
@@ -106,6 +106,7 @@ def measurements(draw):
         method=draw(NAMES),
         gram=draw(st.one_of(st.none(), arrays((size, size), np.float32))),
         groups=groups,
+        reservations=tuple(draw(st.lists(NAMES, max_size=2))),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import numbers
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
@@ -79,7 +80,7 @@ def part_of(options: Any, base: type[_Options]) -> _Options:
 
 
 def check_fields(options: Any) -> None:
-    """Checks that each field is one of its choices, or true or false; brings lists of choices into their order.
+    """Checks that each field is one of its choices, or of its type; brings lists of choices into their order.
 
     Raises:
         InvalidInput: One is not.
@@ -92,6 +93,40 @@ def check_fields(options: Any) -> None:
             raise unknown_name(f"Unknown {_in_words(field.name)}.", value, choices)
         elif field.type in (bool, "bool") and not isinstance(value, bool):
             raise InvalidInput(f"{field.name} is either true or false.", expected="True or False", received=value)
+        else:
+            _check_kind(field, value)
+
+
+def _check_kind(field: dataclasses.Field[Any], value: Any) -> None:
+    """Checks a value against a field's type, as far as that is plain; it may come from a file of anybody's."""
+    kinds = str(field.type).split(" | ")
+    if all(kind in _KINDS for kind in kinds) and not any(_KINDS[kind][1](value) for kind in kinds):
+        expected = " or ".join(_KINDS[kind][0] for kind in kinds)
+        raise InvalidInput(f"The {_in_words(field.name)} is of the wrong kind.", expected=expected, received=value)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _all_of(is_one: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list | tuple) and all(map(is_one, value))
+
+
+# By the text of a type: what it is in words, and whether a value is one.
+_KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "None": ("nothing", lambda value: value is None),
+    "str": ("a text", lambda value: isinstance(value, str)),
+    "int": ("a whole number", _is_whole),
+    "float": ("a number", _is_number),
+    "tuple[int, int]": ("two whole numbers", lambda value: _all_of(_is_whole)(value) and len(value) == 2),
+    "tuple[int, ...]": ("whole numbers", _all_of(_is_whole)),
+    "tuple[float, ...]": ("numbers", lambda value: _is_number(value) or _all_of(_is_number)(value)),
+}
 
 
 def documented(docstring: str | None, options: Any) -> str | None:

@@ -82,6 +82,12 @@ class RecordCorrupt(TfstiffError):
     exit_code = 3
 
 
+class RecordUnreadable(RecordCorrupt):
+    """A file of a run cannot be opened, for want of permission, say; it may be whole."""
+
+    exit_code = 1
+
+
 class CheckpointCorrupt(TfstiffError):
     """A checkpoint of a run cannot be read, or does not fit the run."""
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import traceback
 from collections.abc import Callable, Sequence
 
 import keras
 
-from tfstiff.errors import InvalidInput
+from tfstiff.errors import InvalidInput, TfstiffError
 
 Shape = tuple[int, ...]
 
@@ -105,10 +106,10 @@ def build(arch: str, input_shape: Shape, num_classes: int, hidden: Sequence[int]
         hidden: Widths of the hidden layers of `fc` and `fc-v1`.
 
     Raises:
-        InvalidInput: The name is unknown, the import fails, the builder returns no Keras model, or `hidden` does not
-            apply.
+        InvalidInput: The name is unknown, the import or the builder fails, the builder returns no Keras model, or
+            `hidden` does not apply.
     """
-    builder = MODELS.get(arch) or _imported(arch)
+    builder = MODELS.get(arch) or _of_users(arch)
     if hidden is not None:
         if arch not in ("fc", "fc-v1"):
             raise InvalidInput(
@@ -123,9 +124,33 @@ def build(arch: str, input_shape: Shape, num_classes: int, hidden: Sequence[int]
     return model
 
 
+def _of_users(arch: str) -> Callable[..., keras.Model]:
+    """The builder of the user's own, of which whatever it raises is told as an error of the architecture."""
+    function = _imported(arch)
+
+    def build(input_shape: Shape, num_classes: int) -> keras.Model:
+        try:
+            return function(input_shape, num_classes)
+        except TfstiffError:
+            raise
+        except Exception as error:
+            raise InvalidInput(
+                f"The architecture {arch} cannot be built: {_told(error)}.",
+                expected="a function (input_shape, num_classes) that returns a Keras model",
+            ) from error
+
+    return build
+
+
+def _told(error: Exception) -> str:
+    """What was raised, and where."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
+
+
 def _imported(arch: str) -> Callable[..., keras.Model]:
     module_name, colon, name = arch.partition(":")
-    if not colon:
+    if not (colon and module_name and name):
         guess = difflib.get_close_matches(arch, MODELS, n=1)
         raise InvalidInput(
             "Unknown architecture.",
@@ -134,13 +159,17 @@ def _imported(arch: str) -> Callable[..., keras.Model]:
             remedy=f"Did you mean {guess[0]}?" if guess else None,
         )
     try:
-        return getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError) as error:
+        found = getattr(importlib.import_module(module_name), name)
+    except Exception as error:  # of any kind: importing runs the module
         raise InvalidInput(
-            f"The architecture {arch} cannot be imported: {error}.",
+            f"The architecture {arch} cannot be imported: "
+            f"{error if isinstance(error, ImportError | AttributeError) else _told(error)}.",
             expected="package.module:function, importable from here",
             remedy="Run from the folder that holds the module, or add that folder to PYTHONPATH.",
         ) from error
+    if not callable(found):
+        raise InvalidInput(f"The architecture {arch} is no function.", received=type(found))
+    return found
 
 
 def _image(input_shape: Shape) -> Shape:

@@ -70,7 +70,8 @@ def onsets_of(
     """
     if len(measurements) < FEWEST_MEASUREMENTS:
         return None
-    monitor = spec.get("stiffness_monitor")
+    named = spec.get("stiffness_monitor")
+    monitor = named if isinstance(named, str) else None
     try:
         found = overfitting_onset(measurements, monitor)
     except InvalidInput:  # records of other settings than these

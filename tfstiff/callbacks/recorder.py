@@ -17,6 +17,7 @@ from tfstiff.errors import InvalidInput
 from tfstiff.export import EVENT_FILE, EventWriter
 from tfstiff.records import Measurement, RunWriter, open_run
 from tfstiff.records.claim import Claim, is_alive
+from tfstiff.records.names import check_name
 
 ON_ERROR = ("raise", "warn")
 
@@ -73,6 +74,7 @@ class Recorder:
         """
         self.end()
         if self._folder is not None:
+            check_name(self._folder)
             folder = self._free(self._folder, _holds_records, "log folder", "records")
             self.claim(folder)
             self._writer = RunWriter(folder)

@@ -24,12 +24,11 @@ from tfstiff.callbacks.schedules import Moment, as_schedule
 from tfstiff.callbacks.steps import learning_rate, num_updates, steps_done
 from tfstiff.callbacks.strategies import check_strategy
 from tfstiff.errors import InvalidInput
-from tfstiff.gradients.objective import ObjectiveFunction, check_model, resolve_objective
-from tfstiff.measuring.labels import as_read, check_labels
-from tfstiff.measuring.measure import measure
+from tfstiff.gradients.objective import ObjectiveFunction, resolve_objective
+from tfstiff.measuring.labels import as_read
+from tfstiff.measuring.measure import MeasurementTask, measure
 from tfstiff.measuring.options import MeasureOptions
 from tfstiff.measuring.probe import Probe
-from tfstiff.measuring.summation.representations import check_space
 from tfstiff.records import Measurement
 from tfstiff.records.shown import Showing, Shown
 
@@ -138,11 +137,13 @@ class StiffnessCallback(Shown, Resumable):
         return {**self.__dict__, "_measured_model": None}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Sees, before any training, that the loss is there and that the log folder can take records."""
+        """Sees, before any training, that the model can be measured and that the log folder can take records."""
         check_strategy(self.model)
         probe = as_read(self.probe, resolve_objective(self.model, self.loss, self.objective))
         self.scalars, self.publish = names_of_values(self.options, probe, self._chosen)
         self._steps_per_epoch = None
+        task = MeasurementTask(self.model, self.probe, self.options, loss=self.loss, objective=self.objective)
+        task.reservations()  # all that can be wrong is told before any training
         if self._measured_model is not None and self._measured_model() is self.model:
             self._recorder.claim()
             self._begin_at = self._now  # a second fit of the same model continues the history
@@ -269,10 +270,6 @@ class StiffnessCallback(Shown, Resumable):
         return of_measurements(self._line(), self.history)
 
     def _begin_fit(self, epoch: int, begin_at: Moment) -> None:
-        objective = resolve_objective(self.model, self.loss, self.objective)
-        check_model(self.model, self.probe.train.x, self.probe.train.y, objective)
-        check_labels(self.model, as_read(self.probe, objective), objective)
-        check_space(self.model, self.options.space)
         steps = self.params.get("steps")
         if steps is None and self.schedule.needs_batches():
             warnings.warn(

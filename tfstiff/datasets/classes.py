@@ -53,6 +53,7 @@ def read_classes(labels: Sequence[Any], names: Sequence[str] = ()) -> Classes | 
     Raises:
         InvalidInput: A label has no name, or labels are not finite.
     """
+    check_class_names(names)
     arrays = [_column(np.asarray(array)) for array in labels]
     kinds = {array.dtype.kind for array in arrays}
     if kinds <= set("USO"):
@@ -70,9 +71,28 @@ def read_classes(labels: Sequence[Any], names: Sequence[str] = ()) -> Classes | 
     together = np.concatenate(arrays)
     if kinds == {"b"}:
         return _numbered(arrays, names or ("False", "True"), "booleans")
-    if not (np.isfinite(together).all() and (together == np.round(together)).all()):
+    if not np.isfinite(together).all():
+        raise InvalidInput(
+            "Labels are NaN or infinite.",
+            expected="a class or a number for each example",
+            received=f"{int((~np.isfinite(together)).sum())} of {len(together)} labels that are not finite",
+            remedy="Leave these examples out; or, for a loss that knows what to do with them: classes=None.",
+        )
+    if not (together == np.round(together)).all():
         return None
     return _of_whole_numbers(arrays, together.astype(np.int64), names)
+
+
+def check_class_names(names: Sequence[str]) -> None:
+    """Checks that no two classes have one name.
+
+    Raises:
+        InvalidInput: Two have.
+    """
+    twice = sorted({name for name in names if list(names).count(name) > 1}) if len(set(names)) < len(names) else []
+    if twice:
+        received = ", ".join(twice[:10])
+        raise InvalidInput("Several classes have one name.", expected="a name of its own for each", received=received)
 
 
 def given_classes(classes: Sequence[Any], names: Sequence[str] = ()) -> Classes:
@@ -98,6 +118,13 @@ def _column(labels: np.ndarray) -> np.ndarray:
 def _of_text(arrays: Sequence[np.ndarray], names: Sequence[str]) -> Classes | None:
     if any(array.ndim != 1 for array in arrays):
         return None
+    others = {type(one).__name__ for array in arrays for one in array.tolist() if not isinstance(one, str | bytes)}
+    if others:
+        raise InvalidInput(
+            "Labels of this kind cannot be read.",
+            expected="texts, or numbers, for all examples",
+            received=f"Python objects, {', '.join(sorted(others))} among them",
+        )
     texts = [
         np.array([one.decode() if isinstance(one, bytes) else str(one) for one in array.tolist()]) for array in arrays
     ]

@@ -139,7 +139,7 @@ def _from_file(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
         return json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
-    except (OSError, ValueError) as error:  # what cannot be decoded or parsed is a ValueError
+    except (OSError, ValueError, RecursionError) as error:  # what cannot be decoded or parsed is a ValueError
         raise InvalidInput(
             f"The grouping of classes in {path} cannot be read.", expected=_FORMS, received=error
         ) from error

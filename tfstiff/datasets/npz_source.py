@@ -83,8 +83,10 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 def _member(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> np.ndarray:
     try:
         array = archive[name]
-    except MemoryError:
-        raise
+    except MemoryError as error:
+        raise DatasetCorrupt(
+            f"The member {name} of {path} does not fit into memory, or is damaged.", received=error, remedy=_REMEDY
+        ) from error
     # A damaged member shows as BadZipFile, zlib.error, EOFError, ValueError, SyntaxError, …
     except Exception as error:
         if "allow_pickle" in str(error):

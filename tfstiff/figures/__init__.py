@@ -24,10 +24,11 @@ from tfstiff.figures.domain_sizes import domain_size as domain_size
 from tfstiff.figures.concept import concept as concept
 # isort: on
 
+from tfstiff.analysis.reservations import gradient_reservations, reservations_of
 from tfstiff.errors import InvalidInput
 from tfstiff.figures.kinds import FIGURES, FigureKind
 from tfstiff.figures.saving import save_figure
-from tfstiff.figures.style import NothingToDraw, measurements_of
+from tfstiff.figures.style import NothingToDraw, add_note, measurements_of
 from tfstiff.records import RunFolder
 
 __all__ = ["DEFAULT_FIGURES", "FIGURES", "FORMATS", "FigureKind", "NothingToDraw", "common_folder", "draw", *FIGURES]
@@ -47,7 +48,7 @@ def draw(
 ) -> list[Path]:
     """Draws figures and saves them, with the numbers behind each as CSV beside it.
 
-    Equal runs give equal files.
+    Equal runs give equal files. What is to be borne in mind of a run (`Measurement.reservations`) stands below.
 
     Args:
         source: A run; several, for figures that compare runs; None for those that need none.
@@ -82,8 +83,13 @@ def draw(
             message = f"The figure {name} is left out. {reason}"
             warnings.warn(message, stacklevel=2) if say is None else say(message)
             continue
+        add_note(figure, [text for run in runs for text in _reservations(run)])
         paths += save_figure(figure, kind.numbers(*arguments[name], **chosen), folder / name, formats)
     return paths
+
+
+def _reservations(run: RunFolder) -> list[str]:
+    return [*reservations_of(run.measurements), *gradient_reservations(run.measurements, least=0.5)]
 
 
 def common_folder(runs: Sequence[RunFolder]) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
@@ -70,6 +71,7 @@ _SETTINGS = {
 }
 
 
+_NOTE_SIZE, _NOTE_CHARACTERS = 6, 20  # points; characters in an inch
 _PAIRS = {"within": "same-class", "between": "different-class", "all": "mean"}
 
 
@@ -114,6 +116,14 @@ def new_figure(width: float, height: float, layout: Literal["constrained", "comp
     figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
     return figure
+
+
+def add_note(figure: Figure, sentences: Sequence[str]) -> None:
+    """Puts sentences below a figure, each once, in small print; nothing where there are none."""
+    width = int(figure.get_figwidth() * _NOTE_CHARACTERS)
+    lines = [line for text in dict.fromkeys(sentences) for line in textwrap.wrap(text, max(width, 30))]
+    if lines:
+        figure.text(0.0, -0.02, "\n".join(lines), va="top", fontsize=_NOTE_SIZE, color="0.25", parse_math=False)
 
 
 def measurements_of(source: Drawn) -> list[Measurement]:

@@ -31,17 +31,23 @@ def refuse_assigned(scope: keras.StatelessScope, weights: Iterable[keras.Variabl
             )
 
 
-def warn_of_untracked(graph: tf.Graph, model: keras.Model) -> None:
-    """Warns of TensorFlow variables that the losses may depend on and Keras does not know as weights."""
+def warn_of_untracked(graph: tf.Graph, model: keras.Model) -> str | None:
+    """Warns of TensorFlow variables that the losses may depend on and Keras does not know as weights.
+
+    Returns:
+        The sentence; None where there are none.
+    """
     known = {id(weight.value) for weight in model.variables} | {id(variable_of(weight)) for weight in model.variables}
     others = {variable.name for variable in graph.trainable_variables if id(variable) not in known}
-    if others:
-        warnings.warn(
-            f"The losses depend on tf.Variables that Keras does not track: {', '.join(sorted(others))}. Neither does "
-            "`fit` train them, nor are their gradients measured. Make them with `add_weight` to have them among the "
-            "model's weights.",
-            stacklevel=2,
-        )
+    if not others:
+        return None
+    text = (
+        f"The losses depend on tf.Variables that Keras does not track: {', '.join(sorted(others))}. Neither does "
+        "`fit` train them, nor are their gradients measured. Make them with `add_weight` to have them among the "
+        "model's weights."
+    )
+    warnings.warn(text, stacklevel=2)
+    return text
 
 
 def refuse_outputs_by_batch(predict: Callable[[Any], Any], signature: Any) -> None:

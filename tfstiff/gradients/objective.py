@@ -108,6 +108,7 @@ def check_model(model: Any, x: Any, y: Any = None, objective: Objective | None =
             called.
 
     Raises:
+        InvalidInput: It takes examples of another shape.
         UnsupportedModel: It is not a Keras 3 model on TensorFlow, or has no trainable weights.
     """
     if not isinstance(model, keras.Model):
@@ -130,6 +131,7 @@ def check_model(model: Any, x: Any, y: Any = None, objective: Objective | None =
             received=type(model),
             remedy="Pass objective=, a function (model, x, y) -> losses (n,) of what its train_step minimises.",
         )
+    _check_shape(model, x)
     if not model.built:
         one_x, one_y = tf.nest.map_structure(lambda array: tf.convert_to_tensor(array[:1]), (x, () if y is None else y))
         if objective is None or objective.loss is not None:
@@ -140,6 +142,21 @@ def check_model(model: Any, x: Any, y: Any = None, objective: Objective | None =
         raise UnsupportedModel(
             "The model has no trainable weights, so its loss has no gradient.", remedy="Unfreeze at least one layer."
         )
+
+
+def _check_shape(model: keras.Model, x: Any) -> None:
+    """Checks the shape of examples against that of the model's input, where it has one of a known shape."""
+    wanted = getattr(model, "input_shape", None) if model.built else None
+    if not isinstance(wanted, tuple) or not all(isinstance(size, int | None) for size in wanted):
+        return
+    if isinstance(x, dict | list | tuple) or not hasattr(x, "shape"):
+        return
+    given, wanted = tuple(x.shape)[1:], wanted[1:]
+    # Keras adds and removes a last axis of 1.
+    first, second = (shape[:-1] if shape and shape[-1] == 1 else shape for shape in (given, wanted))
+    pairs = list(zip(first, second, strict=False))
+    if len(first) != len(second) or not all(None in pair or pair[0] == pair[1] for pair in pairs):
+        raise InvalidInput("The model takes examples of another shape.", expected=str(wanted), received=given)
 
 
 def check_separable(model: keras.Model, loss: ExampleLoss | None, x: Any, y: Any) -> None:

@@ -44,6 +44,7 @@ class ProvedParts:
 
     Attributes:
         parts: The structured method first, where it computes any gradient, and a generic one where weights need it.
+        untracked: A sentence on variables that Keras does not know; None where none was found.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class ProvedParts:
         self._zero: set[int] = set()  # weights whose gradients were zero when they were compared last
         self._proof: Proof | None = None
         self.parts: list[Structured | Reference] = []
+        self.untracked: str | None = None
         self._build()
 
     @compiled()
@@ -224,7 +226,7 @@ class ProvedParts:
             generic = dict.fromkeys(range(len(self.weights)), f"{type(error).__name__}: {error}")
         self._proof = None
         if structured:
-            warn_of_untracked(structured.graph, self._model())
+            self.untracked = warn_of_untracked(structured.graph, self._model())
             if not structured.has_fixed_outputs:
                 self._refuse_outputs_by_batch()
             if not generic:

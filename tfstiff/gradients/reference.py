@@ -93,11 +93,33 @@ class Loop(Reference):
 
 
 class Jacobian(Reference):
-    """`method="jacobian"`: `GradientTape.jacobian` of the vector of losses. Work and memory grow as n² in a chunk."""
+    """`method="jacobian"`: `GradientTape.jacobian` of the vector of losses. Work and memory grow as n² in a chunk.
+
+    Every gradient of the matrix is a sum over all examples, of which all but one are to be 0, and 0 · NaN is not. So
+    examples whose gradients are not finite are computed again, one at a time.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.compute.get_concrete_function()
+        self._together = self.compute
+        self._together.get_concrete_function()
+        self.compute = self._apart_where_not_finite
+
+    def _apart_where_not_finite(self, x: Any, y: Any) -> GradientFactors:
+        found = self._together(x, y)
+        finite = [tf.reduce_all(tf.math.is_finite(block), 1) for block in found.formed]
+        spoilt = np.flatnonzero(~np.logical_and.reduce([one.numpy() for one in finite]))
+        if not len(spoilt) or len(finite[0]) == 1:
+            return found
+        single = []
+        for index in spoilt:
+            one = tf.nest.map_structure(lambda tensor, i=index: tensor[i : i + 1], (x, y))
+            single.append(self._together(*one).formed)
+        formed = tuple(
+            tf.tensor_scatter_nd_update(block, spoilt[:, None], tf.concat([one[place] for one in single], 0))
+            for place, block in enumerate(found.formed)
+        )
+        return found._replace(formed=formed)
 
     def _factors(self, x: Any, y: Any) -> GradientFactors:
         count = tf.shape(tf.nest.flatten(x)[0])[0]

@@ -10,13 +10,13 @@ import tensorflow as tf
 
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.loss import predict
-from tfstiff.gradients.loss_kind import LOGITS, MARGINS, PROBABILITIES, LossKind, kind_of_scores
+from tfstiff.gradients.loss_kind import CLASSES, LOGITS, MARGINS, PROBABILITIES, LossKind, kind_of_scores
 from tfstiff.gradients.objective import Objective
 from tfstiff.measuring.probe import Probe
 
 
 def check_labels(model: keras.Model, probe: Probe, objective: Objective) -> None:
-    """Checks that every integer label has an output, where the loss is one of predictions.
+    """Checks that every label of a class has an output, where the loss is one of predictions.
 
     Args:
         model: A built Keras model.
@@ -29,7 +29,8 @@ def check_labels(model: keras.Model, probe: Probe, objective: Objective) -> None
     labels = [half.y for half in (probe.train, probe.validation)]
     if objective.loss is None or probe.num_classes is None:
         return
-    if any(not isinstance(y, np.ndarray) or y.dtype.kind not in "iu" or y.size != len(y) for y in labels):
+    kinds = "iuf" if objective.loss.kind.targets == CLASSES else "iu"  # whole numbers of whichever dtype
+    if any(not isinstance(y, np.ndarray) or y.dtype.kind not in kinds or y.size != len(y) for y in labels):
         return
     outputs = _num_outputs(model, probe.train.x)
     largest = max(int(y.max()) for y in labels)

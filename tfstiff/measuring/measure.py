@@ -15,6 +15,7 @@ from tfstiff.datasets.groupings import Grouping, chosen_grouping, group_indices
 from tfstiff.gradients.memory import MemoryPlan
 from tfstiff.gradients.objective import ObjectiveFunction, check_model, resolve_objective
 from tfstiff.gradients.plan import plan_for
+from tfstiff.measuring import reservations
 from tfstiff.measuring.arrays import flattened
 from tfstiff.measuring.labels import accuracy, as_read, check_labels, scores_of
 from tfstiff.measuring.options import MeasureOptions
@@ -116,6 +117,24 @@ class MeasurementTask:
                 stacklevel=3,
             )
 
+    def reservations(self) -> list[str]:
+        """What to bear in mind of the probe, its inputs and the model, a sentence each; each is warned of once."""
+        kept = self.blocks.kept
+        if "reservations" not in kept:
+            kept["reservations"] = reservations.of_probe(self._examples)
+        found = list(kept["reservations"])
+        if self._objective.loss is not None:
+            found += reservations.of_inputs(self._model, self._examples)
+        for text in found:
+            self._warn_once(text, text)
+        return found + [self._plan.untracked] * (self._plan.untracked is not None)  # of which tracing warned
+
+    def _warn_once(self, key: str, text: str) -> None:
+        told = self.blocks.kept.setdefault("told", set())
+        if key not in told:
+            told.add(key)
+            warnings.warn(text, stacklevel=4)
+
     def run(self) -> Measurement:
         """Makes the measurement."""
         return self.measurement(self._pass(self._compared(), keep_gram=self._options.keep_gram).run())
@@ -154,6 +173,8 @@ class MeasurementTask:
         def summary(half: ProbeHalf, place: int) -> HalfSummary:
             norms, losses, predictions = found.norms[place], found.losses[place], found.predictions[place]
             outputs, kind = probe.outputs_of(half), scores_of(self._model, self._objective, predictions)
+            for key, text in reservations.of_gradients(("training", "validation")[place], norms):
+                self._warn_once(key, text)
             return HalfSummary(
                 num_examples=len(half),
                 loss=float(losses.mean(dtype=np.float64)),
@@ -187,6 +208,7 @@ class MeasurementTask:
             layers=stiffness,
             gram=found.gram,
             groups={name: tuple(classes) for name, classes in (grouping or {}).items()},
+            reservations=tuple(self.reservations()),
         )
 
     def _told(self, found: PairSetStiffness) -> PairSetStiffness:

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfstiff.datasets.classes import Classes, check_readable, given_classes, read_classes
+from tfstiff.datasets.classes import Classes, check_class_names, check_readable, given_classes, read_classes
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.loss_kind import CLASSES, NUMBERS
 from tfstiff.measuring.arrays import Arrays, dense_inputs, padded_alike, targets
@@ -54,6 +54,9 @@ class Probe(Shown):
         labels_are: What the labels were read as, in words.
         may_be_numbers: Whether the labels could be regression targets too: the loss decides, where they are measured.
 
+    Raises:
+        InvalidInput: Two classes have one name.
+
     Attributes:
         train: Examples of the training split.
         validation: Examples of the validation split.
@@ -71,6 +74,7 @@ class Probe(Shown):
         labels_are: str = "",
         may_be_numbers: bool = False,
     ) -> None:
+        check_class_names(class_names)
         self.train = train
         self.validation = validation
         self.class_names = tuple(class_names)

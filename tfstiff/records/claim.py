@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from tfstiff.errors import InvalidInput
 from tfstiff.records.atomic import write_json
+from tfstiff.records.names import check_name
 
 LOCK, CLAIM = ".lock", ".claim"  # the lock stays in the folder: one that is removed can be locked twice
 BEAT_SECONDS = 5.0
@@ -50,11 +51,12 @@ class Claim:
         Where a process of another machine was heard of just now, whose lock is free, it is waited for its next beat.
 
         Raises:
-            InvalidInput: Another process is alive there.
+            InvalidInput: Another process is alive there, or no folder can have its name.
             OSError: The folder cannot be written.
         """
         if self._ended is not None or self._folder.resolve() in _shared:
             return
+        check_name(self._folder)
         self._folder.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + self._patience
         self._lock = _locked(self._folder, max(self._patience, _LEAST_PATIENCE))
@@ -145,7 +147,7 @@ def _was_heard(folder: Path, is_locked: bool | None) -> bool:
         with (folder / CLAIM).open() as file:  # opened, since network file systems look for what is new then
             host = json.load(file)["host"]
             age = time.time() - os.fstat(file.fileno()).st_mtime
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
     return age < SILENT_SECONDS and not (is_locked is False and host == socket.gethostname())
 

@@ -45,6 +45,8 @@ class Measurement(Shown):
         pair_sets: Results by pair set; indexing the measurement reads it: `m["train_val"].sign.matrix`.
         class_names: Names of the C classes; empty for regression targets.
         groups: The groups of classes that `blocks` compare, by name; empty where there are none.
+        reservations: What to bear in mind of it, a sentence each: classes without an example, examples that both halves
+            have, inputs that are not normalised, variables that Keras does not know.
         step: Batches trained on when the model was measured; -1 where unknown.
         epoch: The same in epochs (fractional); NaN where unknown.
         updates: Optimizer updates applied; -1 where unknown.
@@ -66,6 +68,7 @@ class Measurement(Shown):
     layers: Mapping[str, Mapping[str, PairSetStiffness]] = field(default_factory=dict)
     gram: np.ndarray | None = field(default=None, repr=False)
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    reservations: tuple[str, ...] = ()
 
     def __getitem__(self, pair_set: str) -> PairSetStiffness:
         return self.pair_sets[pair_set]

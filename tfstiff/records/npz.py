@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+_LARGEST_UNPACKED = 2**28  # bytes of a compressed member; what tfstiff writes is not compressed
 _LOCAL_HEADER = 30  # bytes before the name of a member
 
 
@@ -36,7 +37,7 @@ def read_members(content: bytes, is_wanted: Callable[[str], bool] | None = None)
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, content: bytes) -> bytes:
     if info.compress_type != zipfile.ZIP_STORED:
-        return archive.read(info)
+        return _unpacked(archive, info)
     named = info.header_offset + _LOCAL_HEADER
     of_name, of_extra = (int.from_bytes(content[named - back : named - back + 2], "little") for back in (4, 2))
     if content[named : named + of_name] != info.orig_filename.encode():  # both names are alike but for damage
@@ -45,6 +46,15 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, content: bytes) -> 
     data = content[start : start + info.file_size]
     if zlib.crc32(data) != info.CRC:
         raise zipfile.BadZipFile(f"bad CRC-32 for member {info.filename}")
+    return data
+
+
+def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    """Of a compressed member, which may unpack to a thousand times its size."""
+    with archive.open(info) as file:
+        data = file.read(_LARGEST_UNPACKED + 1)
+    if len(data) > _LARGEST_UNPACKED:
+        raise ValueError(f"member {info.filename} unpacks to more than {_LARGEST_UNPACKED:,} bytes; none is compressed")
     return data
 
 

@@ -25,6 +25,7 @@ from tfstiff.errors import RecordCorrupt
 from tfstiff.records.atomic import write_atomically
 from tfstiff.records.measurement import Measurement
 from tfstiff.records.npz import read_members
+from tfstiff.records.reading import bytes_of, printable
 
 SCHEMA = 3
 _OLDEST = 2  # had `diagnostics`, class_mean_gram among them, in place of `statistics`
@@ -61,13 +62,16 @@ def read_record(path: Path, *, with_arrays: bool = True) -> Measurement:
 
     Raises:
         RecordCorrupt: The file is truncated or damaged, or of a schema that this version does not know.
+        RecordUnreadable: It cannot be opened; it may be whole.
     """
+    content = bytes_of(path)
     try:
-        members = read_members(path.read_bytes(), None if with_arrays else _is_light)
+        members = read_members(content, None if with_arrays else _is_light)
     # By the place of the damage this is BadZipFile, OSError, ValueError, EOFError, NotImplementedError, zlib.error, …
     except Exception as error:
         raise RecordCorrupt(
-            f"The record {path} cannot be read: {error}", remedy="Delete it; the other records of the run are unharmed."
+            f"The record {path} cannot be read: {error}",
+            remedy="Move it away, or leave it: the other records of the run are unharmed.",
         ) from error
     schema = members.pop("schema", np.asarray(None)).tolist()
     _check_schema(path, schema)
@@ -76,12 +80,12 @@ def read_record(path: Path, *, with_arrays: bool = True) -> Measurement:
         if schema == _OLDEST:
             named = {_present_name(name): value for name, value in named.items()}
         return _builder(Measurement)(_tree(named))
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise RecordCorrupt(f"The record {path} has a member that is missing, or of the wrong kind: {error}") from error
 
 
 def _is_light(name: str) -> bool:
-    return name in ("schema", "scalars", "class_names") or name.startswith("groups/")
+    return name in ("schema", "scalars", "class_names", "reservations") or name.startswith("groups/")
 
 
 def _present_name(name: str) -> str:
@@ -146,11 +150,11 @@ def _builder(kind: Any) -> Callable[[Any], Any]:
         return lambda found: None if found is None else build(found)
     if origin is not None and issubclass(origin, Mapping):
         item = _builder(typing.get_args(kind)[1])
-        return lambda found: {unquote(key): item(value) for key, value in (found or {}).items()}
+        return lambda found: {printable(unquote(key)): item(value) for key, value in (found or {}).items()}
     if dataclasses.is_dataclass(kind):
         return _dataclass_builder(kind)
     if origin is tuple:
-        return lambda found: () if found is None else tuple(str(item) for item in found)
+        return lambda found: () if found is None else tuple(printable(str(item)) for item in found)
     return {np.ndarray: _array, float: _float, int: _int, bool: _bool, str: _text}[kind]
 
 
@@ -195,7 +199,7 @@ def _bool(found: Any) -> bool | None:
 
 
 def _text(found: Any) -> str:
-    return "unavailable" if found is None else _single(found, str)
+    return "unavailable" if found is None else printable(_single(found, str))
 
 
 def _single(found: Any, kind: Any) -> Any:

@@ -11,8 +11,7 @@ probe.npz        ids and labels of the probe
 from __future__ import annotations
 
 import csv
-import json
-import zipfile
+import io
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +23,8 @@ from tfstiff.errors import RecordCorrupt, RunNotFound
 from tfstiff.records.claim import is_alive
 from tfstiff.records.light import read_light_record
 from tfstiff.records.measurement import Measurement
+from tfstiff.records.npz import read_members
+from tfstiff.records.reading import bytes_of, read_lines, read_object
 from tfstiff.records.record import read_record
 from tfstiff.records.shown import Showing, Shown, from_above
 
@@ -93,33 +94,45 @@ class RunFolder(Shown):
 
     @cached_property
     def seconds_measuring(self) -> list[float]:
-        """The seconds that each measurement took (timings.csv), in the order in which they were made."""
+        """The seconds that each measurement took (timings.csv), in the order in which they were made.
+
+        Raises:
+            RecordCorrupt: The file is damaged.
+        """
         path = self.folder / "timings.csv"
         if not path.exists():
             return []
-        with path.open(newline="") as file:
-            return [float(row["seconds"]) for row in csv.DictReader(file)]
-
-    @cached_property
-    def events(self) -> list[dict[str, Any]]:
-        """What happened beside the schedule, such as a training loss that was reached: each with its step and epoch."""
-        path = self.folder / "events.jsonl"
-        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
         try:
-            return [json.loads(line) for line in lines if line.endswith("\n")]  # the last may be half written
-        except ValueError as error:
-            raise RecordCorrupt(f"{path} does not hold a JSON object a line: {error}") from error
+            rows = csv.DictReader(io.StringIO(bytes_of(path).decode(), newline=""))
+            return [float(row["seconds"]) for row in rows]
+        except (ValueError, KeyError, TypeError, csv.Error) as error:
+            raise RecordCorrupt(
+                f"{path} does not hold the seconds of a measurement a line: {type(error).__name__}: {error}",
+                remedy="It may be moved away: nothing else needs it.",
+            ) from error
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What happened beside the schedule, such as a training loss that was reached: each with its step and epoch.
+
+        Lines that are damaged are left out; `problems` names them.
+        """
+        return self._lines[0]
 
     @cached_property
     def probe(self) -> dict[str, np.ndarray]:
-        """Ids and classes of the probe's examples (probe.npz); empty where there are none."""
+        """Ids and classes of the probe's examples (probe.npz); empty where there are none.
+
+        Raises:
+            RecordCorrupt: The file is damaged.
+        """
         path = self.folder / "probe.npz"
         if not path.exists():
             return {}
+        content = bytes_of(path)
         try:
-            with np.load(path, allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            return read_members(content)
+        except Exception as error:  # by the place of the damage; see `read_record`
             raise RecordCorrupt(f"{path} cannot be read: {error}") from error
 
     @cached_property
@@ -134,8 +147,16 @@ class RunFolder(Shown):
 
     @cached_property
     def problems(self) -> list[RecordCorrupt]:
-        """One error for each record that cannot be read."""
-        return self._records[1]
+        """One error for each record that cannot be read, and one for lines of events.jsonl that cannot."""
+        return [*self._records[1], *self._lines[1]]
+
+    @cached_property
+    def _lines(self) -> tuple[list[dict[str, Any]], list[RecordCorrupt]]:
+        path = self.folder / "events.jsonl"
+        try:
+            return read_lines(path) if path.exists() else ([], [])
+        except RecordCorrupt as problem:
+            return [], [problem]
 
     @cached_property
     def _records(self) -> tuple[list[Measurement], list[RecordCorrupt]]:
@@ -164,15 +185,7 @@ class RunFolder(Shown):
 
     def _json(self, name: str) -> dict[str, Any]:
         path = self.folder / name
-        if not path.exists():
-            return {}
-        try:
-            value = json.loads(path.read_text())
-        except ValueError as error:
-            raise RecordCorrupt(f"{path} is not JSON: {error}") from error
-        if not isinstance(value, dict):
-            raise RecordCorrupt(f"{path} does not hold a JSON object.", received=value)
-        return value
+        return read_object(path) if path.exists() else {}
 
 
 def open_run(folder: str | Path, *, is_light: bool = False) -> RunFolder:

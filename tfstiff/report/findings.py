@@ -12,6 +12,7 @@ import numpy as np
 
 from tfstiff.analysis.contrast import Contrast, paired_contrast
 from tfstiff.analysis.readings import reading
+from tfstiff.analysis.reservations import gradient_reservations, reservations_of
 from tfstiff.analysis.source import Source
 from tfstiff.errors import InvalidInput
 from tfstiff.records import ClassStiffness, Measurement
@@ -232,16 +233,8 @@ def _reservations(source: Source) -> Iterator[str]:
     )
     if source.spec.get("permute_labels"):
         yield "The training labels were permuted: classes of training examples mean nothing, by intention."
-    for half, name in (("train", "training"), ("validation", "validation")):
-        for attribute, words in (
-            ("num_zero_gradients", "exactly zero, so that their stiffness counts as 0"),
-            ("num_nonfinite", "NaN or infinite, so that their pairs are left out"),
-        ):
-            counts = [getattr(getattr(one, half), attribute) for one in source.measurements]
-            if max(counts):
-                worst = source.measurements[int(np.argmax(counts))]
-                most = f"{max(counts)} at {moment(worst)}, the most at a time"
-                yield f"Gradients of {name} examples that were {words}: {most}."
+    yield from reservations_of(source.measurements)
+    yield from gradient_reservations(source.measurements)
     for pair_set in source.pair_sets:
         measured = source.having(pair_set)
         worst = measured[int(np.argmax([one[pair_set].num_uncertain_signs for one in measured]))]

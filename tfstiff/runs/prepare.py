@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,8 +96,7 @@ def prepare_run(spec: RunSpec, folder: Path) -> PreparedRun:
     from tfstiff.callbacks.stop_at_loss import StopAtTrainingLoss
     from tfstiff.callbacks.stopping import StopWhenStiffnessDrops
     from tfstiff.callbacks.turning_points import OnsetEvents
-    from tfstiff.gradients.objective import check_model, resolve_objective
-    from tfstiff.measuring.labels import check_labels
+    from tfstiff.measuring.measure import MeasurementTask
     from tfstiff.runs.strategies import strategy_scope
 
     train, probe = dataset.train, draw_probe(spec, dataset)
@@ -113,9 +113,9 @@ def prepare_run(spec: RunSpec, folder: Path) -> PreparedRun:
             metrics=["accuracy"],
             steps_per_execution=_steps_per_execution(spec),
         )
-    check_model(model, train.x)
-    check_labels(model, probe, resolve_objective(model))
+    MeasurementTask(model, probe, spec.measure_options()).reservations()
     steps_per_epoch = -(-len(train) // spec.batch_size)
+    _check_limits(steps_per_epoch)
     steps = spec.measured_steps(steps_per_epoch)
     stiffness = StiffnessCallback(
         probe,
@@ -145,6 +145,28 @@ def prepare_run(spec: RunSpec, folder: Path) -> PreparedRun:
         )
         watchers = [drop, *watchers]
     return PreparedRun(spec, folder, dataset, probe, model, stiffness, stop, watchers, steps_per_epoch, steps)
+
+
+def _check_limits(steps_per_epoch: int) -> None:
+    """Checks the limits that Keras puts on every training, where its environment variables say so.
+
+    Raises:
+        InvalidInput: Epochs would end early.
+    """
+    import keras
+
+    most = keras.config.max_steps_per_epoch()
+    if most and most < steps_per_epoch:
+        raise InvalidInput(
+            "Keras is told to end every epoch early.",
+            expected=f"{steps_per_epoch} steps an epoch",
+            received=f"KERAS_MAX_STEPS_PER_EPOCH={most}",
+            remedy="Unset that variable, or keras.config.set_max_steps_per_epoch(None).",
+        )
+    if keras.config.max_epochs():
+        warnings.warn(
+            "KERAS_MAX_EPOCHS is set, and passed over: a run trains as many epochs as it is told to.", stacklevel=3
+        )
 
 
 def _steps_per_execution(spec: RunSpec) -> int:

@@ -97,16 +97,22 @@ def describe(measurement: Measurement, seconds: float | None = None) -> str:
 
 def describe_event(event: Mapping[str, Any]) -> str:
     """What happened beside the schedule of measurements, in a line; empty where there is nothing to tell at once."""
+    try:
+        text = _event_in_words(event)
+        return f"step {event['step']}: {text}" if text else ""
+    except (KeyError, TypeError, ValueError):  # a file may come from anybody
+        return f"an event of a kind that is not known: {event.get('event')}"
+
+
+def _event_in_words(event: Mapping[str, Any]) -> str:
     kind = event.get("event")
     if kind == "training_loss_reached":
-        text = f"training loss {event['threshold']:g} reached, with {event['training_loss']:.4g}"
-    elif kind == "stiffness_dropped":
-        text = (
+        return f"training loss {event['threshold']:g} reached, with {event['training_loss']:.4g}"
+    if kind == "stiffness_dropped":
+        return (
             f"{event['monitor']} has fallen from {event['peak_value']:.3f} at step {event['peak_step']} "
             f"to {event['value']:.3f}, so training was stopped"
         )
-    elif kind == "onset_confirmed":
-        text = f"turning point: {TURNS_IN_WORDS[event['rule']]} at step {event['onset_step']}"
-    else:
-        return ""
-    return f"step {event['step']}: {text}"
+    if kind == "onset_confirmed":
+        return f"turning point: {TURNS_IN_WORDS[event['rule']]} at step {event['onset_step']}"
+    return ""

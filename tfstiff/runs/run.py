@@ -13,6 +13,7 @@ from tfstiff.cluster.provenance import provenance
 from tfstiff.errors import InvalidInput, RecordCorrupt
 from tfstiff.records import RunWriter
 from tfstiff.records.claim import Claim, holds_something_else
+from tfstiff.records.names import check_name
 from tfstiff.runs.blank import is_blank, remove_blank
 from tfstiff.runs.checkpoints.interval import CheckpointInterval
 from tfstiff.runs.checkpoints.rewinding import clear_the_way, rewind
@@ -64,6 +65,7 @@ def run(
         SystemExit: SIGTERM came; otherwise the same.
     """
     folder = Path(folder)
+    check_name(folder)
     is_new = not folder.exists()
     found = _begun(spec, folder)  # before anything is written in a folder of something else
     if found is not None and found.status in _ENDED:

@@ -29,6 +29,10 @@ MEASURED_ON = (
 )
 
 
+_LARGEST = 2**31 - 1  # of counts
+_MOST_MEASUREMENTS = 1_000_000
+
+
 @option_class
 @dataclass(frozen=True, repr=False)
 class RunSpec(MeasureOptions):
@@ -133,8 +137,9 @@ class RunSpec(MeasureOptions):
         counts |= {f"probe_size[{index}]": size for index, size in enumerate(self.probe_size)}
         counts |= {f"hidden[{index}]": width for index, width in enumerate(self.hidden or ())}
         for name, count in counts.items():
-            if not isinstance(count, int) or count < 1:
-                raise InvalidInput(f"{name} must be a whole number above 0.", expected="1 or more", received=count)
+            if not isinstance(count, int) or not 1 <= count <= _LARGEST:
+                expected = f"1 to {_LARGEST}"
+                raise InvalidInput(f"{name} must be a whole number above 0.", expected=expected, received=count)
         if not 0 <= self.seed < 2**32:
             raise InvalidInput("The seed is out of range.", expected="0 to 4294967295", received=self.seed)
         if isinstance(self.schedule, Schedule):
@@ -207,8 +212,18 @@ class RunSpec(MeasureOptions):
         """The steps at which a run of this specification measures, 0 being initialisation.
 
         Points of the schedule between two steps are rounded to the nearer one, but not to 0.
+
+        Raises:
+            InvalidInput: They are more than a folder can hold.
         """
         last = self.epochs * steps_per_epoch
+        number = last // self.schedule if isinstance(self.schedule, int) else self.epochs
+        if number > _MOST_MEASUREMENTS:
+            raise InvalidInput(
+                f"The schedule asks for {number:,} measurements.",
+                expected=f"at most {_MOST_MEASUREMENTS:,}",
+                remedy="Train for fewer epochs, or measure more rarely.",
+            )
         if isinstance(self.schedule, int):
             return list(range(0, last + 1, self.schedule))
         epochs: Sequence[float]

@@ -9,7 +9,6 @@ ray.txt                what Ray said, where it ran them
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,8 @@ from tfstiff.errors import InvalidInput, RecordCorrupt, RunNotFound
 from tfstiff.records import open_run
 from tfstiff.records.atomic import write_json
 from tfstiff.records.claim import holds_something_else
+from tfstiff.records.names import check_name
+from tfstiff.records.reading import read_object
 from tfstiff.records.shown import Brief
 from tfstiff.runs.spec import RunSpec
 from tfstiff.sweeps.identity import settings_hash, spec_from_dict, spec_hash
@@ -117,6 +118,7 @@ def plan_sweep(folder: str | Path, specs: Sequence[RunSpec]) -> tuple[Sweep, int
         InvalidInput: The folder holds something else, or a sweep with other trials.
     """
     folder = Path(folder).absolute()
+    check_name(folder)
     existing: tuple[Trial, ...] = ()
     if (folder / _MANIFEST).exists():
         existing = load_sweep(folder).trials
@@ -164,7 +166,7 @@ def load_sweep(folder: str | Path) -> Sweep:
             f"{folder} is not a sweep's folder.", expected=f"a folder with {_MANIFEST}, as `tfstiff sweep` writes"
         )
     try:
-        manifest = json.loads(path.read_text())
+        manifest = read_object(path)
         if manifest["schema"] != _SCHEMA:
             raise RecordCorrupt(f"{path} is of another version.", expected=str(_SCHEMA), received=manifest["schema"])
         trials = []
@@ -175,7 +177,7 @@ def load_sweep(folder: str | Path) -> Sweep:
                     remedy="Make a new sweep of the settings that you want.",
                 )
             trials.append(Trial(entry["name"], spec_from_dict(entry["spec"])))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, InvalidInput):
             raise
         raise RecordCorrupt(f"{path} cannot be read: {type(error).__name__}: {error}") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 import socket
@@ -13,7 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tfstiff.errors import RecordCorrupt
 from tfstiff.records.atomic import write_json
+from tfstiff.records.reading import read_object
 from tfstiff.runs.progress import Progress
 
 DONE = ("completed", "diverged")
@@ -71,13 +72,13 @@ class TrialState:
 def read_state(path: Path) -> TrialState:
     """What a process last told; a state of waiting where it told nothing that can be read."""
     try:
-        told = json.loads(path.read_text())
+        told = read_object(path)
         known = {field.name for field in dataclasses.fields(TrialState)}
         values: dict[str, Any] = {
             name: math.nan if value is None else value for name, value in told.items() if name in known
         }
         return TrialState(**values)
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (RecordCorrupt, ValueError, TypeError):
         return TrialState()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 from tfstiff._keras import set_path
-from tfstiff.errors import InvalidInput, UnsupportedModel
+from tfstiff.errors import InvalidInput, RecordCorrupt, RecordUnreadable, UnsupportedModel
 from tfstiff.gradients.loss import predict, resolve_loss
 from tfstiff.gradients.memory import MemoryPlan
 from tfstiff.measuring.distributed.part_file import read_part
@@ -26,7 +26,9 @@ from tfstiff.measuring.distributed.structure import description_of, rebuilt
 from tfstiff.measuring.options import MeasureOptions
 from tfstiff.measuring.probe import Probe, ProbeHalf
 from tfstiff.measuring.summation.probe_sums import ProbeTotals
+from tfstiff.records.aside import move_aside
 from tfstiff.records.atomic import write_json
+from tfstiff.records.reading import read_object
 
 _CHECKED_EXAMPLES = 8
 
@@ -74,8 +76,21 @@ class Job:
         return self.folder / "parts" / f"{index:05d}.npz"
 
     def missing(self) -> list[int]:
-        """The parts that are not done."""
-        return [index for index in range(self.division.num_parts) if not self.part_path(index).exists()]
+        """The parts that are not done; one that is damaged is moved aside, and is not done."""
+        return [index for index in range(self.division.num_parts) if not self._is_done(index)]
+
+    def _is_done(self, index: int) -> bool:
+        path = self.part_path(index)
+        if not path.exists():
+            return False
+        try:
+            read_part(path)
+        except RecordUnreadable:
+            raise
+        except RecordCorrupt as error:
+            warnings.warn(f"{error} Moved aside, to be summed again: {move_aside(path)}.", stacklevel=3)
+            return False
+        return True
 
     def totals(self) -> list[ProbeTotals]:
         """The totals of all parts."""
@@ -110,9 +125,10 @@ def write_job(
         UnsupportedModel: The model or its loss cannot be built again by another process.
         OSError: The folder cannot be written.
     """
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists() and any(folder.iterdir()):  # stopped while it was written; or somebody else's
+        warnings.warn(f"Moved aside, since it was in the way: {move_aside(folder)}.", stacklevel=3)
     for part in ("arrays", "parts"):
-        (folder / part).mkdir(parents=True)
+        (folder / part).mkdir(parents=True, exist_ok=True)
     _write_model(folder, model, probe, loss)
     halves = [_members(half) for half in (probe.train, probe.validation)]
     leaves = keras.tree.flatten(halves)
@@ -140,9 +156,9 @@ def load_job(folder: Path) -> Job:
     """Reads a job.
 
     Raises:
-        OSError: There is none.
+        RecordCorrupt: There is none, or it is damaged.
     """
-    content = json.loads((folder / "job.json").read_text())
+    content = read_object(folder / "job.json")
     return Job(folder, MeasureOptions(**content["options"]), Division(**content["division"]))
 
 
@@ -158,11 +174,11 @@ def begun_job(folder: Path, wanted: str) -> Job | None:
     is_job = (folder / "arrays").is_dir() and (folder / "parts").is_dir()
     if is_job and not path.exists():
         return None  # it was stopped while it was written
-    if not path.exists() or json.loads(path.read_text()).get("fingerprint") != wanted:
+    if not path.exists() or read_object(path).get("fingerprint") != wanted:
         raise InvalidInput(
             f"{folder} holds something else.",
             expected="a new or empty folder, or one in which this measurement was begun",
-            remedy="Choose another folder, or delete this one.",
+            remedy="Choose another folder, or move this one away.",
         )
     return load_job(folder)
 

@@ -80,7 +80,7 @@ class CheckpointStore:
         """
         for path in self.paths():
             try:
-                checkpoint = _read(path)
+                checkpoint = read_checkpoint(path)
             except CheckpointCorrupt as error:
                 say(f"Warning: {error}")
             else:
@@ -108,7 +108,13 @@ def step_of_checkpoint(path: Path) -> int:
     return int(path.name.split("-")[1])
 
 
-def _read(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Reads a checkpoint, and verifies it.
+
+    Raises:
+        CheckpointCorrupt: It is damaged.
+        OSError: It cannot be read now.
+    """
     content = path.read_bytes()
     found, expected = hashlib.sha256(content).hexdigest(), path.name[-68:-4]
     if found != expected:

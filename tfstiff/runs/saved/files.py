@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfstiff.errors import InvalidInput
+import h5py
+
+from tfstiff.errors import InvalidInput, ModelCorrupt
 from tfstiff.records import open_run
 from tfstiff.records.run_folder import model_path
 
@@ -51,6 +54,35 @@ def model_files(path: str | Path) -> list[ModelFile]:
     if not found:
         raise InvalidInput(f"There are no models in {path}.", expected=f"files {WHOLE} or {WEIGHTS}, or a run's folder")
     return _in_order(found)
+
+
+def check_readable(path: Path) -> None:
+    """Sees that a file is there, of a kind that is read, and whole, as far as its format can tell.
+
+    Raises:
+        InvalidInput: It is not there, or of another kind.
+        ModelCorrupt: It is damaged.
+    """
+    if not path.is_file():
+        raise InvalidInput(f"There is no model {path}.", expected=f"a file {WHOLE} or {WEIGHTS}, or a folder of them")
+    if not path.name.endswith((WHOLE, WEIGHTS)):
+        raise InvalidInput(
+            f"{path} is not a kind of model that is read.",
+            expected=f"{WHOLE} or {WEIGHTS}",
+            remedy="Load it with Keras and save it again with model.save('name.keras').",
+        )
+    try:
+        if path.suffix == WHOLE:
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()
+            if damaged is not None:
+                raise zipfile.BadZipFile(f"bad CRC-32 for member {damaged}")
+        else:
+            with h5py.File(path, "r") as file:
+                file.visititems(lambda _, item: item[()] if isinstance(item, h5py.Dataset) else None)
+    # By the place of the damage this is BadZipFile, OSError, RuntimeError, NotImplementedError, zlib.error, …
+    except Exception as error:
+        raise ModelCorrupt(f"The model {path} cannot be read: {error}", remedy="Save it, or copy it, again.") from error
 
 
 def _of_run(folder: Path) -> list[ModelFile]:

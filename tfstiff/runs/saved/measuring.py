@@ -30,15 +30,16 @@ from tfstiff.measuring.options import MeasureOptions
 from tfstiff.measuring.probe import Probe
 from tfstiff.records import RunWriter
 from tfstiff.records.claim import Claim, holds_something_else
+from tfstiff.records.names import check_name
 from tfstiff.records.run_folder import record_path
 from tfstiff.runs.blank import is_blank, remove_blank
 from tfstiff.runs.checkpoints.rewinding import remove_leftovers
 from tfstiff.runs.data import STANDARDIZED, draw_probe, load_examples
 from tfstiff.runs.load import Run, load_run
 from tfstiff.runs.progress import LoggedProgress, Progress
-from tfstiff.runs.saved.files import ModelFile
+from tfstiff.runs.saved.files import ModelFile, check_readable
 from tfstiff.runs.saved.on_data import check_fit, loss_of, takes_one_hot, with_one_hot
-from tfstiff.runs.saved.reading import check_readable, load_model
+from tfstiff.runs.saved.reading import load_model
 from tfstiff.runs.spec import MEASURED_ON, RunSpec
 from tfstiff.runs.status import RunStatus
 
@@ -106,6 +107,7 @@ def measure_saved(
     folder = Path(folder)
     for file in saved.files:
         check_readable(file.path)
+    check_name(folder)
     is_new = not folder.exists()
     _begun(folder)  # before anything is written in a folder of something else
     with Claim(folder):

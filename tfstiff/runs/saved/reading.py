@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
 
 from tfstiff import models
@@ -16,7 +14,7 @@ from tfstiff.errors import InvalidInput, ModelCorrupt, RecordCorrupt, Unsupporte
 from tfstiff.records import RunFolder
 from tfstiff.records.run_folder import model_path
 from tfstiff.runs.own_code import check_named_again
-from tfstiff.runs.saved.files import WEIGHTS, WHOLE
+from tfstiff.runs.saved.files import WEIGHTS, check_readable
 
 
 def load_model(path: str | Path, build: Callable[[], keras.Model] | None = None) -> keras.Model:
@@ -84,35 +82,6 @@ def _sizes(values: Any) -> tuple[int, ...] | None:
     """The whole numbers above 0 in a list; None where it is something else."""
     is_fit = isinstance(values, list) and all(type(value) is int and 0 < value < 2**31 for value in values)
     return tuple(values) if is_fit else None
-
-
-def check_readable(path: Path) -> None:
-    """Sees that a file is there, of a kind that is read, and whole, as far as its format can tell.
-
-    Raises:
-        InvalidInput: It is not there, or of another kind.
-        ModelCorrupt: It is damaged.
-    """
-    if not path.is_file():
-        raise InvalidInput(f"There is no model {path}.", expected=f"a file {WHOLE} or {WEIGHTS}, or a folder of them")
-    if not path.name.endswith((WHOLE, WEIGHTS)):
-        raise InvalidInput(
-            f"{path} is not a kind of model that is read.",
-            expected=f"{WHOLE} or {WEIGHTS}",
-            remedy="Load it with Keras and save it again with model.save('name.keras').",
-        )
-    try:
-        if path.suffix == WHOLE:
-            with zipfile.ZipFile(path) as archive:
-                damaged = archive.testzip()
-            if damaged is not None:
-                raise zipfile.BadZipFile(f"bad CRC-32 for member {damaged}")
-        else:
-            with h5py.File(path, "r") as file:
-                file.visititems(lambda _, item: item[()] if isinstance(item, h5py.Dataset) else None)
-    # By the place of the damage this is BadZipFile, OSError, RuntimeError, NotImplementedError, zlib.error, …
-    except Exception as error:
-        raise ModelCorrupt(f"The model {path} cannot be read: {error}", remedy="Save it, or copy it, again.") from error
 
 
 def _with_weights(model: keras.Model, path: Path) -> keras.Model:

@@ -1,0 +1,59 @@
+"""What a run finds around it: folders, backends, compilers."""
+
+import keras
+import numpy as np
+import pytest
+
+from tfstiff import Probe, RunSpec, StiffnessCallback, run
+from tfstiff.errors import InvalidInput
+
+X, Y = np.random.default_rng(0).normal(size=(24, 4)).astype(np.float32), np.arange(24) % 3
+PROBE = Probe.from_arrays(train=(X, Y), validation=(-X, Y))
+
+
+def compiled(**options):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), **options)
+    return model
+
+
+def test_a_model_that_is_compiled_by_xla():
+    found = []
+    for jit in (False, True):
+        stiffness = StiffnessCallback(PROBE, [0, 1])
+        compiled(jit_compile=jit).fit(X, Y, batch_size=12, verbose=0, shuffle=False, callbacks=[stiffness])
+        found.append([one.scalars() for one in stiffness.history])
+    for plain, by_xla in zip(*found, strict=True):
+        assert by_xla == pytest.approx(plain, abs=1e-4, nan_ok=True)
+
+
+def test_another_backend(tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(InvalidInput, match="another backend") as caught:
+        run(RunSpec(), tmp_path / "run")
+    assert "KERAS_BACKEND=tensorflow" in caught.value.remedy
+    with pytest.raises(InvalidInput, match="another backend"):
+        compiled().fit(X, Y, verbose=0, callbacks=[StiffnessCallback(PROBE)])
+
+
+@pytest.mark.parametrize("kind", ["a file", "below a file", "read only"])
+def test_folders_that_cannot_be_written(tmp_path, monkeypatch, kind):
+    (tmp_path / "file").write_text("mine")
+    folder = tmp_path / {"a file": "file", "below a file": "file/run", "read only": "run"}[kind]
+    if kind == "read only":  # who is root may write everywhere
+
+        def refuses(self, *_, **__):
+            raise PermissionError(13, "Permission denied", str(self))
+
+        monkeypatch.setattr("pathlib.Path.mkdir", refuses)
+    model = compiled()
+    before = model.get_weights()
+    for use in (
+        lambda: run(RunSpec(), folder),
+        lambda: model.fit(X, Y, verbose=0, callbacks=[StiffnessCallback(PROBE, log_dir=folder)]),
+    ):
+        with pytest.raises((OSError, InvalidInput)):
+            use()
+    np.testing.assert_array_equal(model.get_weights()[0], before[0])
+    assert (tmp_path / "file").read_text() == "mine"
