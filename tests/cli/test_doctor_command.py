@@ -198,7 +198,7 @@ def test_the_installation(tmp_path, monkeypatch):
     assert not wrong
     assert "the methods agree" in found["gradients"]["text"]
     assert "CPU:0" in found["devices"]["text"]
-    assert "cifar10 not in" in found["data sets"]["text"]
+    assert "cifar100 not in" in found["data sets"]["text"]
     assert not list(tmp_path.iterdir())
 
 

@@ -127,7 +127,8 @@ def test_no_color_is_honoured_on_a_terminal(monkeypatch, run):
 def test_json_holds_what_the_records_hold(run):
     result = show(run.folder, "--json")
     document = json.loads(result.stdout)
-    assert set(document) == {"folder", "status", "config", "groups", "measurements", "onsets", "events", "problems"}
+    expected = {"folder", "status", "config", "groups", "measurements", "onsets", "events", "problems", "reservations"}
+    assert set(document) == expected
     assert document["config"] == run.spec
     last = document["measurements"][-1]
     assert last["stiffness_sign_within_train_train"] == run.measurements[-1]["train_train"].sign.within

@@ -81,5 +81,6 @@ def rich(step=5, seed=0):
         pair_sets=pair_sets(),
         layers={"model/dense": pair_sets(), "model/dense_1": pair_sets()},
         groups={"tops": plain.class_names[:2], "legs": plain.class_names[2:]},
+        reservations=("No example of hats.",),
         gram=rng.normal(size=(5, 5)).astype(np.float32),
     )

@@ -16,7 +16,7 @@ from tfstiff.export import write_netcdf
 from tfstiff.records.record import _members
 
 HALVES = {"train": "train", "val": "validation"}
-FOLLOWS = re.compile(r"num_empty_cells$|^class_names$")  # from other variables; the names are the coordinate
+FOLLOWS = re.compile(r"num_empty_cells$|^class_names$|^reservations$")  # from others; a coordinate; an attribute
 COVARIANCE = {"intercept_variance": (0, 0), "covariance": (0, 1), "slope_variance": (1, 1)}
 
 
@@ -117,6 +117,7 @@ def assert_whole(ds, measurements):
         for name, value in _members(m):
             if not FOLLOWS.search(name):
                 assert_stored(stored(at, name, sizes), value, name)
+    assert ds.attrs["reservations"] == "No example of hats."
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfstiff.analysis.reservations import reservations_of
 from tfstiff.export.extras import require
 from tfstiff.export.frames import read_frames
 from tfstiff.export.schema import TABLES, Column
@@ -44,7 +45,8 @@ def as_dataset(run: RunFolder) -> xr.Dataset:
 
     Every variable has `long_name` and `units` among its attributes. Where something does not exist (a pair set that was
     not measured, a bin of another space) numbers are NaN, which makes whole numbers float64, and texts are empty. The
-    attribute `config` holds the run's settings as JSON.
+    attribute `config` holds the run's settings as JSON, and `reservations`, where there are any, what is to be borne in
+    mind of the run.
 
     Example:
     ```python
@@ -86,6 +88,8 @@ def as_dataset(run: RunFolder) -> xr.Dataset:
         for key, known in labels.items()
     }
     named = {"title": run.folder.resolve().name, "config": json.dumps(run.spec, ensure_ascii=False)}
+    if found := reservations_of(measurements):
+        named["reservations"] = " ".join(found)
     return xr.Dataset(variables, coordinates | _moments(measurements), named)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -24,7 +25,7 @@ from tfstiff.measuring.summation.parts import Part
 from tfstiff.measuring.summation.prepared import prepared
 from tfstiff.measuring.summation.probe_pass import ProbePass
 from tfstiff.measuring.summation.probe_sums import WHOLE, ProbeSums, ProbeTotals, probe_sums
-from tfstiff.measuring.summation.representations import INPUT, representations
+from tfstiff.measuring.summation.representations import INPUT, check_space, representations
 from tfstiff.records import HalfSummary, Measurement, PairSetStiffness
 from tfstiff.stiffness import pair_set_stiffness
 from tfstiff.stiffness.example_scores import example_scores
@@ -108,7 +109,7 @@ class MeasurementTask:
         self._plan.prove(*sample)
         self.memory = memory or self._plan.memory_for(count, options.memory_limit)
         self.blocks = prepared(probe, self.memory.block_size)
-        self._spaces = representations(model, probe, options.space)
+        check_space(model, options.space)
         self._has_distances = flattened(keras.tree.map_structure(lambda array: array[:1], probe.train.x)).shape[1] > 0
         if not self._has_distances and options.space == INPUT:
             warnings.warn(
@@ -116,6 +117,10 @@ class MeasurementTask:
                 'a layer, such as space="embedding".',
                 stacklevel=3,
             )
+
+    @cached_property
+    def _spaces(self) -> dict[str, tuple[np.ndarray, ...] | None]:
+        return representations(self._model, self._examples, self._options.space)
 
     def reservations(self) -> list[str]:
         """What to bear in mind of the probe, its inputs and the model, a sentence each; each is warned of once."""

@@ -150,6 +150,13 @@ def test_goes_on_where_it_was_stopped(tmp_path):
     third = InThisProcess()
     measure_in_parts(model, probe, tmp_path / "job", processes=third)
     assert third.done == []
+    path = sorted((tmp_path / "job" / "parts").iterdir())[2]
+    path.write_bytes(path.read_bytes()[:-50])
+    fourth = InThisProcess()
+    with pytest.warns(UserWarning, match="Moved aside, to be summed again"):
+        found = measure_in_parts(model, probe, tmp_path / "job", processes=fourth)
+    assert len(fourth.done) == 1
+    check_same(found, measure(model, probe), tmp_path)
 
 
 @pytest.mark.parametrize("change", ["weights", "probe", "options", "loss"])
