@@ -16,7 +16,7 @@ from tfstiff.records.claim import Claim, holds_something_else
 from tfstiff.records.names import check_name
 from tfstiff.runs.blank import is_blank, remove_blank
 from tfstiff.runs.checkpoints.interval import CheckpointInterval
-from tfstiff.runs.checkpoints.rewinding import clear_the_way, rewind
+from tfstiff.runs.checkpoints.rewinding import clear_the_way, remove_leftovers, rewind
 from tfstiff.runs.checkpoints.store import Checkpoint, CheckpointStore
 from tfstiff.runs.load import Run, load_run
 from tfstiff.runs.prepare import PreparedRun, prepare_run
@@ -127,6 +127,7 @@ def _prepared(
     """The run, ready to train, and the checkpoint to go on from; its folder is as it was then, or at the beginning."""
     spec, folder, found = begun.spec, begun.folder, begun.found
     if found is None:
+        remove_leftovers(folder)  # of a process that was killed at once
         RunWriter(folder).write_config(spec.as_config())  # before anything slow, such as importing TensorFlow
     checkpoint = None if found is None else _newest(store, spec, say)
     say(f"Loading {spec.dataset}.")
