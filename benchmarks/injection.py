@@ -25,11 +25,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--every", type=int, default=1, help="fail every so many operations")
     parser.add_argument("--first", type=int, default=0, help="begin at this one")
+    parser.add_argument("--all", action="store_true", help="each write of a file, not its first and last alone")
     parser.add_argument("--real", action="store_true", help="true measurements")
     options = parser.parse_args()
     sys.path[:0] = [str(_TESTS), str(_TESTS / "faults")]
     from faulty_disk import MODES, Disk
-    from injected_runs import injected, made_up, specification, undisturbed
+    from injected_runs import injected, made_up, places, specification, undisturbed
 
     counts: Counter[tuple[str, str]] = Counter()
     with tempfile.TemporaryDirectory() as made, made_up(options.real):
@@ -37,8 +38,9 @@ def main() -> None:
         spec, folder = specification(place), place / "run"
         disk = Disk(folder)
         operations, expected = undisturbed(disk, spec, folder)
-        print(f"{len(operations)} operations, {len(expected)} records and models", flush=True)
-        for number in range(options.first, len(operations), options.every):
+        print(f"{len(operations)} operations, {len(places(operations))} without writes between the first and the last")
+        chosen = list(range(len(operations))) if options.all else places(operations)
+        for number in chosen[options.first :: options.every]:
             for mode in MODES:
                 ended = injected(disk, spec, folder, number, mode, expected)
                 counts[mode, ended] += 1

@@ -99,6 +99,15 @@ def injected(disk: Disk, spec: RunSpec, folder: Path, place: int, mode: str, exp
     return ended
 
 
+def places(operations: list[str]) -> list[int]:
+    """Of the writes of one file, which may be hundreds, the first and the last; all other operations."""
+    return [
+        place
+        for place, operation in enumerate(operations)
+        if not operation == operations[max(place - 1, 0)] == operations[min(place + 1, len(operations) - 1)]
+    ]
+
+
 def undisturbed(disk: Disk, spec: RunSpec, folder: Path) -> tuple[list[str], dict[str, bytes]]:
     """The operations of a run that is left alone, and what it records."""
     with disk.failing():
