@@ -441,7 +441,7 @@ def test_an_architecture_of_ones_own(own_module, no_figures):
     assert found.spec["num_parameters"] == 6 * 3 + 3
 
 
-@pytest.mark.parametrize(("name", "code"), [("no_model", 2), ("absent", 2), ("narrow", 2), ("mistaken", 1)])
+@pytest.mark.parametrize(("name", "code"), [("no_model", 2), ("absent", 2), ("narrow", 2), ("mistaken", 2)])
 def test_architectures_that_cannot_be_used(own_module, name, code):
     assert run_own(name).exit_code == code
     assert not os.path.exists("out")
