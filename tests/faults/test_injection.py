@@ -3,7 +3,7 @@
 from faulty_disk import MODES, Disk
 from injected_runs import injected, made_up, specification, undisturbed
 
-_SAMPLE = 12
+_SAMPLE = 7
 
 
 def test_operations_that_fail_lose_nothing(tmp_path):
