@@ -28,7 +28,9 @@ def sums_of(gradients, classes=None, gradients2=None, classes2=None, num_classes
     by_batch2 = np.arange(NUM_BATCHES)[:, None] == np.where(y2 < 0, -1, random_batches(len(y2)))
 
     def value_sums(values):
-        return ValueSums(values @ columns, values.T @ rows, rows.T @ values**2 @ columns)
+        return ValueSums(
+            values @ columns, values.T @ rows, values**2 @ columns, (values**2).T @ rows, rows.T @ values**2 @ columns
+        )
 
     return PairSetSums(
         is_symmetric=is_symmetric,

@@ -110,13 +110,17 @@ def check(
         np.testing.assert_allclose(rows, by_row, **tolerance)
         np.testing.assert_allclose(columns, by_column, **tolerance)
 
-    squares = sums.squares.numpy().astype(float).reshape(len(first.classes), 3, num_classes)
-    found = np.einsum("na,nkb,nk->kab", one_hot, squares, np.concatenate([length**0, length**2, length**0], 1))
+    square = cosine**2
+    by_row = np.concatenate([square @ one_hot2, square @ (one_hot2 * length2**2), sign**2 @ one_hot2], 1)
+    by_column = np.concatenate([square.T @ one_hot, square.T @ (one_hot * length**2), (sign**2).T @ one_hot], 1)
+    rows, columns = sums.row_squares.numpy().astype(float), sums.column_squares.numpy().astype(float)
+    if is_diagonal:
+        np.testing.assert_allclose(rows + columns, by_row, **tolerance)
+    else:
+        np.testing.assert_allclose(rows, by_row, **tolerance)
+        np.testing.assert_allclose(columns, by_column, **tolerance)
+
     scaled = cosine * length * length2.T
-    expected = [one_hot.T @ (once * values**2) @ one_hot2 for values in (cosine, scaled, sign)]
-    if is_diagonal:  # in which order a pair stands there is not told
-        found, expected = ([part + part.T for part in parts] for parts in (found, expected))
-    np.testing.assert_allclose(found, np.array(expected, float), **tolerance)
 
     in_batch, in_batch2 = first.batches().astype(float), other.batches().astype(float)
     found = in_batch.T @ (length * sums.batches.numpy().astype(float))

@@ -124,7 +124,9 @@ def compared_pairs(
 
 
 def _value_sums(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> ValueSums:
-    return ValueSums(values @ columns, values.T @ rows, rows.T @ values**2 @ columns)
+    return ValueSums(
+        values @ columns, values.T @ rows, values**2 @ columns, (values**2).T @ rows, rows.T @ values**2 @ columns
+    )
 
 
 def _compared(space: Space, counted: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

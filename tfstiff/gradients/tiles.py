@@ -47,7 +47,8 @@ class TileSums(NamedTuple):
         rows: (n, 3 C) Σ_j of c, c |g_j|, s, by class of j.
         columns: (m, 3 C) Σ_i of the same, by class of i. Of a tile on the diagonal these are the sums that `rows` do
             not hold: both added are the sums over all pairs with an example.
-        squares: (n, 3 C) Σ_j of c², c² |g_j|², s², by class of j.
+        row_squares: (n, 3 C) Σ_j of c², c² |g_j|², s², by class of j.
+        column_squares: (m, 3 C) Σ_i of the same, by class of i; of a tile on the diagonal as `columns`.
         batches: (n, S) Σ_j of c |g_j|, by mini-batch of j.
         smallest: Smallest cosine.
         num_certain: Pairs whose cosine is at least 1e-6 in size.
@@ -58,7 +59,8 @@ class TileSums(NamedTuple):
 
     rows: tf.Tensor
     columns: tf.Tensor
-    squares: tf.Tensor
+    row_squares: tf.Tensor
+    column_squares: tf.Tensor
     batches: tf.Tensor
     smallest: tf.Tensor
     num_certain: tf.Tensor
@@ -116,22 +118,24 @@ def reduce_tile(
             cosine = tf.linalg.set_diag(cosine, tf.zeros([stop - start], dtype))
             once -= tf.pad(tf.fill([stop - start], tf.constant(0.5, dtype)), [[0, width - stop]])
         sign = tf.sign(cosine)
-        columns = tf.concat([tf.matmul(cosine, _weights(left)), tf.matmul(sign, left.classes)], 1)
-        if is_diagonal:  # of the square on the diagonal, rows hold both triangles
-            columns = tf.pad(columns[stop - start :], [[stop, 0], [0, 0]])
-        rows = [_by_row(cosine, _weights(right)), _by_row(sign, right.classes)]
-        single = right.classes * once[:, None]
-        scaled = single * (right.lengths**2)[:, None]
-        squares = [_by_row(cosine * cosine, tf.concat([single, scaled], 1)), _by_row(sign * sign, single)]
+        both = ((cosine, sign), (cosine * cosine, sign * sign))
+        rows, columns = [], []
+        for power, (cosines, signs) in enumerate(both, start=1):
+            by_column = tf.concat([tf.matmul(cosines, _weights(left, power)), tf.matmul(signs, left.classes)], 1)
+            if is_diagonal:  # of the square on the diagonal, rows hold both triangles
+                by_column = tf.pad(by_column[stop - start :], [[stop, 0], [0, 0]])
+            columns.append(by_column)
+            rows.append(tf.concat([_by_row(cosines, _weights(right, power)), _by_row(signs, right.classes)], 1))
         batches = _by_row(cosine, right.batches * (right.lengths * once)[:, None])
         is_certain = tf.cast(tf.abs(cosine) >= _SINGLE_PRECISION, dtype)
         num_certain = tf.cast(tf.reduce_sum(_by_row(is_certain, once[:, None])), tf.float64)
         values = [_values(cosine, pairs, start, stop, begin) for pairs in compared]
         kept = tf.pad(tf.transpose(cosine), [[0, 0], [begin, 0]]) if keep_cosines else tf.zeros([0, width], dtype)
         return index + 1, TileSums(
-            state.rows.write(index, tf.concat(rows, 1)),
-            state.columns + columns,
-            state.squares.write(index, tf.concat(squares, 1)),
+            state.rows.write(index, rows[0]),
+            state.columns + columns[0],
+            state.row_squares.write(index, rows[1]),
+            state.column_squares + columns[1],
             state.batches.write(index, batches),
             tf.minimum(state.smallest, smallest),
             state.num_certain + num_certain,
@@ -142,10 +146,12 @@ def reduce_tile(
     def array(*shape: int | None) -> tf.TensorArray:
         return tf.TensorArray(dtype, num_panels, infer_shape=False, element_shape=[None, *shape])
 
+    no_columns = tf.zeros([width, 3 * tf.shape(first.classes)[1]], dtype)
     start = TileSums(
         array(None),
-        tf.zeros([width, 3 * tf.shape(first.classes)[1]], dtype),
+        no_columns,
         array(None),
+        no_columns,
         array(None),
         tf.constant(1, dtype),
         tf.constant(0, tf.float64),
@@ -157,7 +163,7 @@ def reduce_tile(
     )
     return sums._replace(
         rows=sums.rows.concat(),
-        squares=sums.squares.concat(),
+        row_squares=sums.row_squares.concat(),
         batches=sums.batches.concat(),
         compared=tuple(values.concat() for values in sums.compared),
         cosines=sums.cosines.concat(),
@@ -190,9 +196,9 @@ def _known_part(
     return known[begin * size2 :, start * size : stop * size]
 
 
-def _weights(side: Side) -> tf.Tensor:
-    """(n, 2 C): one-hot classes, and the same times the lengths."""
-    return tf.concat([side.classes, side.classes * side.lengths[:, None]], 1)
+def _weights(side: Side, power: int) -> tf.Tensor:
+    """(n, 2 C): one-hot classes, and the same times a power of the lengths."""
+    return tf.concat([side.classes, side.classes * (side.lengths**power)[:, None]], 1)
 
 
 def _by_row(panel: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:

@@ -15,11 +15,15 @@ class ValueSums:
     Attributes:
         rows: (n, C) float64, `Σ_j s[i, j]` over the columns j of each class.
         columns: (m, C) float64, `Σ_i s[i, j]` over the rows i of each class; `rows` itself in a symmetric pair set.
+        row_squares: (n, C) float64, `Σ_j s[i, j]²`.
+        column_squares: (m, C) float64, `Σ_i s[i, j]²`.
         squares: (C, C) float64, `Σ s[i, j]²` over the ordered pairs of each cell.
     """
 
     rows: np.ndarray
     columns: np.ndarray
+    row_squares: np.ndarray
+    column_squares: np.ndarray
     squares: np.ndarray
 
 

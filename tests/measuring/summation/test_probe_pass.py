@@ -107,7 +107,7 @@ def values_of(sums):
     }  # fmt: skip
     found["batch_products"] = sums.batch_products * scale
     for metric, values in {**sums.values, "products": sums.products}.items():
-        powers = {"rows": 1, "columns": 1, "squares": 2}
+        powers = {"rows": 1, "columns": 1, "row_squares": 2, "column_squares": 2, "squares": 2}
         for name, power in powers.items():
             found[f"{metric} {name}"] = getattr(values, name) * (scale**power if metric == "products" else 1)
     for space, distance in sums.distance.items():

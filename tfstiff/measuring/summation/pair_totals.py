@@ -37,7 +37,8 @@ class PairTotals:
         sizes, num_classes = [len(probe.classes[half]) for half in self._halves], probe.num_classes
         self._rows = np.zeros((sizes[0], 3, num_classes))
         self._columns = self._rows if self._is_symmetric else np.zeros((sizes[1], 3, num_classes))
-        self._squares = np.zeros((num_classes, 3, num_classes))
+        self._row_squares = np.zeros_like(self._rows)
+        self._column_squares = self._row_squares if self._is_symmetric else np.zeros_like(self._columns)
         self._batches = np.zeros((NUM_BATCHES, NUM_BATCHES))
         self._smallest = np.inf
         self._num_certain = 0
@@ -64,16 +65,17 @@ class PairTotals:
             pairs: The compared pairs of each space.
             tile: Its sums, and the cosines of those pairs.
         """
-        rows, columns, squares = (
-            np.array(part, np.float64).reshape(len(part), 3, -1) for part in (tile.rows, tile.columns, tile.squares)
-        )
-        rows[:, 1] *= scales[1]
-        columns[:, 1] *= scales[0]
-        squares[:, 1] *= (lengths[:, None] * scales[1]) ** 2
-        self._rows[first.indices, :, second.classes] += rows
-        self._columns[second.indices, :, first.classes] += columns
-        cells = first.one_hot.T.astype(np.float64) @ squares.reshape(len(squares), -1)
-        self._squares[first.classes, :, second.classes] += cells.reshape(-1, *squares.shape[1:])
+        for power, by_row, by_column in (
+            (1, (tile.rows, self._rows), (tile.columns, self._columns)),
+            (2, (tile.row_squares, self._row_squares), (tile.column_squares, self._column_squares)),
+        ):
+            for (part, whole), block, other, scale in (
+                (by_row, first, second, scales[1]),
+                (by_column, second, first, scales[0]),
+            ):
+                sums = np.array(part, np.float64).reshape(len(part), 3, -1)
+                sums[:, 1] *= scale**power
+                whole[block.indices, :, other.classes] += sums
         by_batch = np.array(tile.batches, np.float64) * (lengths[:, None] * scales[1])
         self._batches += first.batches.T.astype(np.float64) @ by_batch
         self._smallest = min(self._smallest, float(tile.smallest))
@@ -90,8 +92,8 @@ class PairTotals:
         left_out = [~np.isfinite(norms[half]) for half in self._halves]
         found: Arrays = {
             ("rows",): self._rows,
-            **({} if self._is_symmetric else {("columns",): self._columns}),
-            ("squares",): self._squares,
+            ("row_squares",): self._row_squares,
+            **({} if self._is_symmetric else {("columns",): self._columns, ("column_squares",): self._column_squares}),
             ("batches",): self._batches,
             ("smallest",): np.array(self._smallest),
             ("num_certain",): np.array(self._num_certain),
@@ -114,18 +116,21 @@ def pair_set_sums(arrays: Arrays, probe: PreparedProbe, pair_set: str, norms: Se
     is_symmetric = halves[0] == halves[1]
     finite = tuple(np.isfinite(norms[half]) for half in halves)
     lengths = tuple(np.where(np.isfinite(norms[half]), norms[half], 0.0) for half in halves)
-    rows, squares = arrays["rows",], arrays["squares",]
-    columns = rows if is_symmetric else arrays["columns",]
-    squares = squares + squares.transpose(2, 1, 0) if is_symmetric else squares
-    values = {
-        metric: ValueSums(rows[:, place], columns[:, place], squares[:, place])
-        for metric, place in (("sign", 2), ("cosine", 0))
-    }
+    sides = ("row", "row") if is_symmetric else ("row", "column")
+    sums, squares = ([arrays[f"{side}{end}",] for side in sides] for end in ("s", "_squares"))
     unit = max(float(length.max(initial=0)) for length in lengths) or 1.0
-    by_length = [
-        sums[:, 1] / unit * (length / unit)[:, None] for sums, length in zip((rows, columns), lengths, strict=True)
-    ]
     classes = tuple(np.where(kept, probe.classes[half], -1) for kept, half in zip(finite, halves, strict=True))
+    members = (classes[0][:, None] == np.arange(probe.num_classes)).astype(np.float64)
+
+    def value_sums(place: int, *, with_lengths: bool = False) -> ValueSums:
+        parts = []
+        for power, kind in enumerate((sums, squares), start=1):
+            for part, length in zip(kind, lengths, strict=True):
+                scale = (length / unit)[:, None] / unit if with_lengths else np.ones((len(part), 1))
+                parts.append(part[:, place] * scale**power)
+        return ValueSums(*parts, squares=members.T @ parts[2])
+
+    values = {metric: value_sums(place) for metric, place in (("sign", 2), ("cosine", 0))}
     spaces = dict.fromkeys(name[0] for name in arrays if len(name) > 1)
     found = PairSetSums(
         is_symmetric=is_symmetric,
@@ -134,7 +139,7 @@ def pair_set_sums(arrays: Arrays, probe: PreparedProbe, pair_set: str, norms: Se
         norms_rows=lengths[0],
         norms_columns=lengths[1],
         values=values,
-        products=ValueSums(by_length[0], by_length[0] if is_symmetric else by_length[1], squares[:, 1] / unit**4),
+        products=value_sums(1, with_lengths=True),
         batches_rows=np.where(classes[0] < 0, -1, probe.batches[halves[0]]),
         batch_products=(arrays["batches",] + arrays["batches",].T * is_symmetric) / unit**2,
         unit=unit,
