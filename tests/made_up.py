@@ -1,5 +1,7 @@
 """Sweeps whose trials take no time, for the tests of what runs and reads them."""
 
+import numpy as np
+
 from tfstiff.records import RunWriter
 from tfstiff.sweeps import grid, plan_sweep
 from tfstiff.sweeps.state import TrialState
@@ -40,3 +42,22 @@ class InProcess:
 
 def failed(sweep, trial):
     return TrialState(state="failed", attempts=1, error="It broke.", exit_code=1)
+
+
+def example_scores(number, num_classes, classes=None, halves=("train", "validation"), rng=None):
+    """Scores of the examples of one half of a probe, made up with NumPy."""
+    from tfstiff.records.scores import ExampleScores, ExampleStiffness
+
+    rng = np.random.default_rng(0) if rng is None else rng
+
+    def stiffness():
+        values = rng.normal(size=(4, number, num_classes)).astype(np.float32)
+        return ExampleStiffness(rng.integers(2, 9, (number, num_classes)).astype(np.int32), *values)
+
+    return ExampleScores(
+        *rng.random((3, number)),
+        margin=rng.random(number).astype(np.float32),
+        predicted=None if classes is None else rng.integers(-1, num_classes, number).astype(np.int32),
+        classes=None if classes is None else np.asarray(classes, np.int32),
+        stiffness={half: stiffness() for half in halves},
+    )

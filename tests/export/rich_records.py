@@ -3,11 +3,11 @@
 import dataclasses
 
 import numpy as np
+from made_up import example_scores
 from synthetic_runs import measurement
 
 from tfstiff.records import DistanceStiffness
 from tfstiff.records.pair_set import BlockStiffness, ClassCriticalLengths
-from tfstiff.records.scores import ExampleScores
 from tfstiff.stiffness.statistics import STATISTICS
 
 
@@ -62,7 +62,7 @@ def _rich_pair_set(rng, found, name, num_examples, num_classes):
 
 
 def _scores(rng, number):
-    return ExampleScores(rng.random(number), rng.random(number), rng.random(number))
+    return example_scores(number, 3, classes=np.arange(number) % 3, rng=rng)
 
 
 def rich(step=5, seed=0):

@@ -87,6 +87,14 @@ def stored(ds, name, sizes):
     if found := re.fullmatch(r"(?:layers/([^/]+)|pair_sets)/(\w+)/(.+)", name):
         place = {"layer": unquote(found[1]) if found[1] else "(all)", "pair_set": found[2]}
         return of_pair_set(ds.sel(**place), found[3], found[2], sizes)
+    if found := re.fullmatch(r"(train|validation)/scores/stiffness/(\w+)/(\w+)", name):
+        at = ds.sel(half=found[1], other_half=found[2])
+        if found[3] == "counts":
+            return at["example_stiffness_num_others"][: sizes[found[1]]]
+        metric, _, end = found[3].partition("_")
+        return at.sel(metric=metric)[f"example_stiffness{'_se' * bool(end)}"][: sizes[found[1]]]
+    if found := re.fullmatch(r"(train|validation)/scores/classes", name):
+        return ds.sel(half=found[1])["example_label"][: sizes[found[1]]]
     if found := re.fullmatch(r"(train|validation)/scores/(\w+)", name):
         return ds.sel(half=found[1])[f"example_{found[2]}"][: sizes[found[1]]]
     if found := re.fullmatch(r"groups/(.+)", name):

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfstiff import Probe
 from tfstiff.errors import InvalidInput
-from tfstiff.measuring.arrays import flattened
+from tfstiff.measuring.arrays import flattened, kept_inputs
 from tfstiff.measuring.summation.prepared import prepared
 from tfstiff.records import PAIR_SETS
 from tfstiff.stiffness.pairs import DistanceOptions
@@ -170,7 +170,7 @@ def test_floating_labels_are_regression_targets(shape):
     probe = draw(train=(TRAIN[0], targets[0]), validation=(VALIDATION[0], targets[1]), size=10)
     assert (probe.num_classes, probe.class_names, probe.train.classes) == (None, (), None)
     np.testing.assert_array_equal(probe.train.y, targets[0][positions(probe.train)])
-    assert set(probe.members()) == {"train_ids", "validation_ids"}
+    assert not any("classes" in name for name in probe.members())
     assert prepared(probe, 250).compared("train_train", None, DistanceOptions()).sums.group_moments[0, 0] == 45
 
 
@@ -277,12 +277,25 @@ def test_blocks_hold_every_example_once_and_tiles_every_pair(block_size):
         assert (seen == 1).all()
 
 
-def test_members_are_ids_and_classes():
+def test_members_are_ids_classes_and_inputs():
     probe = draw(size=6)
     members = probe.members()
-    assert set(members) == {"train_ids", "train_classes", "validation_ids", "validation_classes"}
+    assert set(members) == {f"{half}_{what}" for half in ("train", "validation") for what in ("ids", "classes", "x")}
+    np.testing.assert_allclose(members["train_x"], probe.train.x, rtol=1e-3)
+    assert members["train_x"].dtype == np.float16
     np.testing.assert_array_equal(members["validation_classes"], probe.validation.classes)
     assert members["train_ids"].dtype.kind == "U"
+
+
+def test_inputs_are_kept_as_they_can_be_looked_at(monkeypatch):
+    texts, bytes_ = np.array([["a word"]]), np.array([[7, 255]], np.uint8)
+    for x in (texts, bytes_):
+        (kept,) = kept_inputs({"train_x": x}).values()
+        assert kept is x
+    assert kept_inputs({"train_x": np.array([[1e9, -np.inf]])})["train_x"].tolist() == [[65504, -65504]]
+    assert kept_inputs({"train_x": [texts, bytes_]}) == {}  # a model of several inputs
+    monkeypatch.setattr("tfstiff.measuring.arrays._KEPT_BYTES", 1)
+    assert kept_inputs({"train_x": bytes_}) == {}
 
 
 def test_the_digest_sees_inputs_and_targets():

@@ -3,6 +3,8 @@ import json
 import math
 
 import numpy as np
+from arbitrary import assert_same
+from made_up import example_scores
 
 from tfstiff.records import (
     BlockStiffness,
@@ -18,13 +20,11 @@ from tfstiff.records.scores import ExampleScores
 RNG = np.random.default_rng(0)
 
 
-def same(found, expected):
-    for field in dataclasses.fields(expected):
-        np.testing.assert_array_equal(getattr(found, field.name), getattr(expected, field.name), strict=True)
-
-
 def test_scores_and_statistics_are_read_as_they_were_written(tmp_path):
-    scores = [ExampleScores(*RNG.normal(size=(3, 5))), ExampleScores(*RNG.normal(size=(2, 4)), None)]
+    scores = [
+        example_scores(5, 3, classes=[0, 2, 1, 1, 0], halves=["validation"]),
+        ExampleScores(*RNG.normal(size=(2, 4)), None),
+    ]
     halves = [HalfSummary(len(one.loss), 1.0, math.nan, 0, 0, one) for one in scores]
     statistics = {"noise_scale": math.inf, "of/any name": 0.25, "m_coherence": math.nan}
     means = RNG.normal(size=(3, 3))
@@ -35,7 +35,7 @@ def test_scores_and_statistics_are_read_as_they_were_written(tmp_path):
     write_record(tmp_path / "one.npz", Measurement(*halves, pair_sets))
     read = read_record(tmp_path / "one.npz")
     for half, one in zip((read.train, read.validation), scores, strict=True):
-        same(half.scores, one)
+        assert_same(half.scores, one)
     np.testing.assert_equal(read["train_train"].statistics, statistics)
     np.testing.assert_array_equal(read["train_train"].class_mean_gram, means)
     assert read["val_val"].statistics == {}

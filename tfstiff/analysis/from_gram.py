@@ -9,8 +9,6 @@ import numpy as np
 from tfstiff.errors import InvalidInput, Unavailable
 from tfstiff.records import Measurement
 
-_HALVES = ("train", "validation")
-
 
 def gram_of_half(measurement: Measurement, half: str) -> np.ndarray:
     """(n, n) float64: the products of the gradients of one half of the probe.
@@ -23,8 +21,7 @@ def gram_of_half(measurement: Measurement, half: str) -> np.ndarray:
         InvalidInput: There is no such half.
         Unavailable: The measurement did not keep the Gram matrix.
     """
-    if half not in _HALVES:
-        raise InvalidInput("Unknown half of the probe.", expected=" | ".join(_HALVES), received=half)
+    measurement.half(half)
     first = measurement.train.num_examples
     part = slice(0, first) if half == "train" else slice(first, None)
     return whole_gram(measurement)[part, part].astype(np.float64)

@@ -18,6 +18,7 @@ from tfstiff.records import (
     PairSetStiffness,
     scalar_row,
 )
+from tfstiff.records.scores import ExampleScores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,12 +120,26 @@ def _of_measurement(index: int, m: Measurement) -> Iterator[_Part]:
     yield "measurements", ([index],), own | values
     for half, found in halves.items():
         if found.scores is not None:
-            scores = {name: getattr(found.scores, name) for name in ("loss", "gradient_norm", "el2n")}
-            size = max((len(of) for of in scores.values() if of is not None), default=0)
-            yield "scores", ([index], [half], range(size)), scores
+            yield from _of_examples(([index], [half]), found.scores, m.class_names)
     if m.groups:
         groups = {name: group for group, members in m.groups.items() for name in members}
         yield "class_groups", ([index], list(groups)), {"group": list(groups.values())}
+
+
+def _of_examples(place: _Labels, scores: ExampleScores, names: Sequence[str]) -> Iterator[_Part]:
+    values = {name: getattr(scores, name) for name in ("loss", "gradient_norm", "el2n", "margin", "predicted")}
+    values["label"] = scores.classes
+    size = max((len(of) for of in values.values() if of is not None), default=0)
+    yield "scores", (*place, range(size)), values
+    for other, found in scores.stiffness.items():
+        if found.counts is not None:
+            classes = class_labels(names, found.counts.shape[1])
+            by_metric = {
+                column: np.stack([getattr(found, f"{metric}{end}") for metric in METRICS], -1)[:, None]
+                for column, end in (("value", ""), ("se", "_se"))
+            }
+            others = {"num_others": found.counts[:, None, :, None]}
+            yield "example_stiffness", (*place, range(size), [other], classes, METRICS), others | by_metric
 
 
 def _of_pair_set(place: _Labels, found: PairSetStiffness, m: Measurement) -> Iterator[_Part]:

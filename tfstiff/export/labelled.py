@@ -34,6 +34,7 @@ _KEY_NAMES = {
     "bin": "number of the bin of the distance, from 0",
     "fit": "all: one line for all pairs; fixed_effects: an intercept for each class",
     "half": "half of the probe",
+    "other_half": "half of the probe that the other examples are from",
     "example": "number of the example in its half of the probe, from 0",
     "gradient_a": "number of the first example, the training half first",
     "gradient_b": "number of the second example, the training half first",

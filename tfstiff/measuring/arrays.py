@@ -10,6 +10,9 @@ import numpy as np
 
 from tfstiff.errors import InvalidInput
 
+_KEPT_BYTES = 64 * 2**20
+_HALF_PRECISION = (-65504, 65504)  # the largest numbers there are
+
 Arrays = Any  # an array, or arrays in a list, tuple or dict, as a model takes them
 
 
@@ -96,6 +99,24 @@ def flattened(x: Arrays) -> np.ndarray:
     if not parts:
         return np.zeros((len(arrays[0]), 0))
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+def kept_inputs(inputs: dict[str, Arrays]) -> dict[str, np.ndarray]:
+    """Inputs as a run keeps them, to look at: one array each, numbers with a point in half precision.
+
+    Args:
+        inputs: By name.
+
+    Returns:
+        Nothing where a model takes several inputs, or all together are above 64 MiB.
+    """
+    kept = {}
+    for name, x in inputs.items():
+        if not isinstance(x, np.ndarray) or x.dtype.kind not in "biufU":
+            return {}
+        is_wide = x.dtype.kind == "f" and x.itemsize > 2
+        kept[name] = np.clip(x, *_HALF_PRECISION).astype(np.float16) if is_wide else x
+    return kept if sum(x.nbytes for x in kept.values()) <= _KEPT_BYTES else {}
 
 
 def _shaped(part: Any) -> Any:

@@ -27,8 +27,10 @@ from tfstiff.measuring.summation.probe_pass import ProbePass
 from tfstiff.measuring.summation.probe_sums import WHOLE, ProbeSums, ProbeTotals, probe_sums
 from tfstiff.measuring.summation.representations import INPUT, check_space, representations
 from tfstiff.records import HalfSummary, Measurement, PairSetStiffness
+from tfstiff.records.measurement import HALVES
 from tfstiff.stiffness import pair_set_stiffness
 from tfstiff.stiffness.example_scores import example_scores
+from tfstiff.stiffness.example_stiffness import stiffness_of_examples
 from tfstiff.stiffness.pairs import ComparedPairs, DistanceOptions
 
 _PROOF_EXAMPLES = 64  # of each half, from which the proof draws
@@ -104,7 +106,7 @@ class MeasurementTask:
         self.pair_sets = options.pair_sets
         check_model(model, probe.train.x, probe.train.y, self._objective)
         check_labels(model, probe, self._objective)
-        count, sample = len(probe.train) + len(probe.validation), _sample(probe)
+        count, sample = len(probe.train) + len(probe.validation), proof_sample(probe)
         self._plan = plan_for(model, *sample, options, loss=loss, objective=objective, num_examples=count)
         self._plan.prove(*sample)
         self.memory = memory or self._plan.memory_for(count, options.memory_limit)
@@ -186,7 +188,16 @@ class MeasurementTask:
                 accuracy=accuracy(outputs, predictions, kind),
                 num_zero_gradients=int((norms == 0).sum()),
                 num_nonfinite=int((~np.isfinite(norms)).sum()),
-                scores=example_scores(losses, norms, predictions, outputs, scores=kind),
+                scores=example_scores(
+                    losses,
+                    norms,
+                    predictions,
+                    outputs,
+                    scores=kind,
+                    classes=half.classes,
+                    outputs_of_classes=probe.outputs if len(probe.outputs) else None,
+                    stiffness=stiffness_of_examples(found.pair_sets[WHOLE], HALVES[place]),
+                ),
             )
 
         groups = None if grouping is None else group_indices(grouping, probe.class_names)[0]
@@ -249,7 +260,7 @@ def check_suits(options: MeasureOptions, probe: Probe) -> Grouping | None:
     return chosen_grouping(options.groups, probe.class_names)
 
 
-def _sample(probe: Probe) -> tuple[Arrays, Arrays]:
-    """A few examples of both halves."""
+def proof_sample(probe: Probe) -> tuple[Arrays, Arrays]:
+    """A few examples of both halves, from which the proof draws."""
     halves = ((half.x, half.y) for half in (probe.train, probe.validation))
     return keras.tree.map_structure(lambda *parts: np.concatenate([part[:_PROOF_EXAMPLES] for part in parts]), *halves)

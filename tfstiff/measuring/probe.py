@@ -13,7 +13,7 @@ import numpy as np
 from tfstiff.datasets.classes import Classes, check_class_names, check_readable, given_classes, read_classes
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.loss_kind import CLASSES, NUMBERS
-from tfstiff.measuring.arrays import Arrays, dense_inputs, padded_alike, targets
+from tfstiff.measuring.arrays import Arrays, dense_inputs, kept_inputs, padded_alike, targets
 from tfstiff.measuring.collecting import collect
 from tfstiff.measuring.stratified import stratified
 from tfstiff.records.shown import Brief, Showing, Shown
@@ -89,7 +89,7 @@ class Probe(Shown):
         train: tuple[Arrays, Any],
         validation: tuple[Arrays, Any],
         *,
-        size: int | tuple[int, int] | str | None = "auto",
+        size: int | tuple[int | None, int | None] | str | None = "auto",
         seed: int = 0,
         class_names: Sequence[str] = (),
         classes: Any = "auto",
@@ -218,10 +218,11 @@ class Probe(Shown):
         return Showing(self._line(), ("half", "examples", "inputs", "targets", "of a class"), rows, names)
 
     def members(self) -> dict[str, np.ndarray]:
-        """What is saved with a run: ids and classes of both halves."""
+        """What is saved with a run: of both halves ids, classes, and inputs to look at, as `kept_inputs` keeps them."""
         halves = {"train": self.train, "validation": self.validation}
         found = {f"{name}_ids": half.ids for name, half in halves.items()}
-        return found | {f"{name}_classes": half.classes for name, half in halves.items() if half.classes is not None}
+        found |= {f"{name}_classes": half.classes for name, half in halves.items() if half.classes is not None}
+        return found | kept_inputs({f"{name}_x": half.x for name, half in halves.items()})
 
     def sha256(self) -> str:
         """Digest of the probe's inputs and targets."""

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfstiff.errors import InvalidInput
 from tfstiff.records.pair_set import METRICS, PairSetStiffness
 from tfstiff.records.scores import ExampleScores
 from tfstiff.records.shown import Brief, Showing, Shown, from_above
 
+if TYPE_CHECKING:
+    import pandas
+
 PAIR_SETS = ("train_train", "train_val", "val_val")
+HALVES = ("train", "validation")  # of the probe
 
 
 @dataclass(frozen=True, repr=False)
@@ -75,6 +81,43 @@ class Measurement(Shown):
 
     def _showing(self) -> Showing:
         return from_above("analysis.showings", "of_measurement")(self)
+
+    def half(self, name: str) -> HalfSummary:
+        """The summary of one half of the probe.
+
+        Args:
+            name: `train` or `validation`.
+
+        Raises:
+            InvalidInput: There is no such half.
+        """
+        if name not in HALVES:
+            raise InvalidInput("Unknown half of the probe.", expected=" | ".join(HALVES), received=name)
+        return getattr(self, name)
+
+    def examples(self, half: str = "train", *, by_class: bool = False) -> pandas.DataFrame:
+        """A row for each example of one half of the probe: how hard it is, and how it goes with the other examples.
+
+        Columns: `example`, its place in the half; `class` and `predicted`, by name; `loss`, `gradient_norm` (GraNd),
+        `el2n` and `margin`, as `tfstiff.records.scores.ExampleScores` says. Then, for the examples of each half H that
+        it was compared with, mean stiffness with the *other* examples, each with its standard error in `…_se`:
+        `sign_own_H` and `cosine_own_H` with those of its own class, `sign_others_H` and `cosine_others_H` with the mean
+        of all other classes; `closest_class_H` and `cosine_closest_H`, the other class that it agrees with most;
+        `opposed_class_H` and `cosine_opposed_H`, the one that it agrees with least. Without classes there are
+        `sign_all_H` and `cosine_all_H`. What was not measured has no column.
+
+        Args:
+            half: `train` or `validation`.
+            by_class: A row an example, half and class that it is compared with: `example`, `class`, `with_half`,
+                `with_class`, `num_others`, `sign`, `sign_se`, `cosine`, `cosine_se`.
+
+        Raises:
+            InvalidInput: There is no such half.
+            Unavailable: The record, of an older version, holds no scores of examples.
+        """
+        from tfstiff.records.example_frame import example_frame  # which imports pandas
+
+        return example_frame(self.half(half).scores, self.class_names, by_class=by_class)
 
     def scalars(self) -> dict[str, float]:
         """All scalar results under the names that Keras logs carry, as Python floats.

@@ -5,7 +5,7 @@ meta.json        provenance                  log.txt         what was said
 history.csv      Keras' logs, by epoch       scalars.jsonl   the scalars of each measurement; derived from records/
 records/step-*.npz   the measurements        timings.csv     seconds that each measurement took
 events.jsonl     why it measured off schedule figures/        pictures
-probe.npz        ids and labels of the probe
+probe.npz        ids, labels and, to look at, inputs of the probe
 """
 
 from __future__ import annotations
@@ -121,7 +121,10 @@ class RunFolder(Shown):
 
     @cached_property
     def probe(self) -> dict[str, np.ndarray]:
-        """Ids and classes of the probe's examples (probe.npz); empty where there are none.
+        """Ids, classes and inputs of the probe's examples (probe.npz); empty where there are none.
+
+        Inputs, `train_x` and `validation_x`, are to look at: numbers with a point are in half precision. They are not
+        there where the model has several, or they take more than 64 MiB.
 
         Raises:
             RecordCorrupt: The file is damaged.

@@ -48,7 +48,7 @@ class RunWriter:
         write_json(self.folder / "status.json", {"status": status, **details})
 
     def write_probe(self, **members: np.ndarray) -> None:
-        """Writes probe.npz: the ids and labels of the probe's examples."""
+        """Writes probe.npz: the ids, labels and inputs of the probe's examples."""
         write_atomically(self.folder / "probe.npz", lambda file: np.savez(file, allow_pickle=False, **members))
 
     def add(self, measurement: Measurement, seconds: float) -> Path:

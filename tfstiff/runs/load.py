@@ -30,6 +30,23 @@ class Run(RunFolder):
 
         return measurement_frame(self.measurements)
 
+    def examples(self, half: str = "train", *, by_class: bool = False) -> pandas.DataFrame:
+        """A row a measurement and example of one half of the probe, with the example's id.
+
+        Columns `step`, `epoch`, `id`, and those of `Measurement.examples`. A measurement of an older version, which
+        holds no scores of examples, has no row.
+
+        Args:
+            half: `train` or `validation`.
+            by_class: As for `Measurement.examples`.
+
+        Raises:
+            InvalidInput: There is no such half.
+        """
+        from tfstiff.analysis.examples import examples_over_time
+
+        return examples_over_time(self.measurements, self.probe, half, by_class=by_class)
+
     def model_at(self, step: int, arch: str | None = None) -> keras.Model:
         """The model as it was at a step, of a run that kept its models.
 

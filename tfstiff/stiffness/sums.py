@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+HALVES = {"train_train": (0, 0), "train_val": (0, 1), "val_val": (1, 1)}  # of the rows and of the columns
+
 
 @dataclass(frozen=True)
 class ValueSums:

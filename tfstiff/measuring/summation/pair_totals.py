@@ -128,7 +128,7 @@ def pair_set_sums(arrays: Arrays, probe: PreparedProbe, pair_set: str, norms: Se
             for part, length in zip(kind, lengths, strict=True):
                 scale = (length / unit)[:, None] / unit if with_lengths else np.ones((len(part), 1))
                 parts.append(part[:, place] * scale**power)
-        return ValueSums(*parts, squares=members.T @ parts[2])
+        return ValueSums(parts[0], parts[1], parts[2], parts[3], members.T @ parts[2])
 
     values = {metric: value_sums(place) for metric, place in (("sign", 2), ("cosine", 0))}
     spaces = dict.fromkeys(name[0] for name in arrays if len(name) > 1)

@@ -15,8 +15,8 @@ from tfstiff.measuring.arrays import flattened
 from tfstiff.measuring.probe import Probe
 from tfstiff.stiffness.batches import NUM_BATCHES, random_batches
 from tfstiff.stiffness.pairs import ComparedPairs, DistanceOptions, Points
+from tfstiff.stiffness.sums import HALVES
 
-HALVES = {"train_train": (0, 0), "train_val": (0, 1), "val_val": (1, 1)}  # of the rows and of the columns
 _KEPT_BYTES = 256 * 2**20  # of inputs as tensors; more are made anew at each measurement
 
 
