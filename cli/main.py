@@ -22,6 +22,7 @@ _COMMANDS = {
     "compare": ("compare", "Compare runs at equal epoch and at equal training loss, over seeds."),
     "measure": ("measure", "Measure saved models, without training."),
     "show": ("show", "Print the measurements of a run."),
+    "examples": ("examples", "Tell which examples of a run to look at."),
     "plot": ("plot", "Draw the figures of a run."),
     "report": ("report", "Write a report of one run, or of several, as one HTML file."),
     "watch": ("watch", "Follow a run from another terminal."),

@@ -19,7 +19,8 @@ from .given_runs import open_runs
     help="File to write.  [default: report.html in the run's folder; of several runs, in the folder that holds them]",
 )
 @click.option("--static", is_flag=True, help="Pictures in place of interactive charts: smaller, and without scripts.")
-def command(runs: tuple[str, ...], out: Path | None, static: bool) -> None:
+@click.option("--no-thumbnails", is_flag=True, help="Leave out what single examples look like.")
+def command(runs: tuple[str, ...], out: Path | None, static: bool, no_thumbnails: bool) -> None:
     """Write a report of runs as one HTML file; print its path.
 
     RUN is a folder that `tfstiff run` or StiffnessCallback(log_dir=...) wrote; it may
@@ -35,5 +36,11 @@ def command(runs: tuple[str, ...], out: Path | None, static: bool) -> None:
     for run in opened:
         for problem in run.problems:
             click.echo(f"Warning: {problem}", err=True)
-    path = write_report(opened, out, interactive=False if static else None, say=lambda text: click.echo(text, err=True))
+    path = write_report(
+        opened,
+        out,
+        interactive=False if static else None,
+        thumbnails=not no_thumbnails,
+        say=lambda text: click.echo(text, err=True),
+    )
     click.echo(path)

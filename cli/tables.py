@@ -29,7 +29,7 @@ from tfstiff.runs.progress import describe_event
 from .encoding import writable
 
 _CLOSE = (0, 0, 0, 1)  # the padding of a table on a narrow terminal
-_number = partial(number, minus="-")  # as other programs read it
+plain_number = partial(number, minus="-")  # as other programs read it
 
 
 def measurement_table(
@@ -178,7 +178,7 @@ def print_blocks(
             blocks = getattr(m[pair_set], metric).blocks
             for kind in ("same_group", "different_group", "contrast"):
                 cells.append(with_half_width(reading_of_blocks(blocks, kind)))
-            cells.append(_number(blocks.p_value))
+            cells.append(plain_number(blocks.p_value))
         table.add_row(*cells)
     last = grouped[-1]
     test = getattr(last[pair_set], metrics[0]).blocks

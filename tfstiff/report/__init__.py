@@ -21,6 +21,7 @@ def write_report(
     path: str | Path | None = None,
     *,
     interactive: bool | None = None,
+    thumbnails: bool = True,
     say: Callable[[str], None] | None = None,
 ) -> Path:
     """Writes a report of one run, or a comparison of several, as one HTML file.
@@ -32,6 +33,7 @@ def write_report(
         path: The file; None is `default_path`.
         interactive: Whether charts are drawn by Plotly in the browser; otherwise they are pictures. None: if Plotly is
             installed.
+        thumbnails: Whether single examples are shown, images, texts or values, beside what is told of them.
         say: Called with a sentence for each thing that is left out. None warns.
 
     Returns:
@@ -49,7 +51,7 @@ def write_report(
         interactive = has_plotly()
         if not interactive:
             say("Plotly is not installed, so the charts are pictures. Remedy: pip install 'tfstiff[report]'")
-    page = render(contents(runs, interactive, say), interactive=interactive)
+    page = render(contents(runs, interactive, say, thumbnails=thumbnails), interactive=interactive)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, lambda file: file.write(page.encode()))

@@ -13,6 +13,7 @@ from tfstiff.records import RunFolder
 from tfstiff.records.words import LENGTH_STATUSES, PAIR_SET_NAMES
 from tfstiff.report.chart_data import chart_data
 from tfstiff.report.comparison import comparison_findings
+from tfstiff.report.examples import example_section
 from tfstiff.report.findings import findings
 from tfstiff.report.settings import model_in_words
 from tfstiff.report.static_figures import static_figures
@@ -30,13 +31,16 @@ from tfstiff.report.tables import (
 _FIGURES = ("curves", "class_matrices", "distance")
 
 
-def contents(runs: Sequence[RunFolder], interactive: bool, say: Callable[[str], None]) -> dict[str, Any]:
+def contents(
+    runs: Sequence[RunFolder], interactive: bool, say: Callable[[str], None], *, thumbnails: bool = True
+) -> dict[str, Any]:
     """Collects what the template shows.
 
     Args:
         runs: One run or several.
         interactive: Whether charts are drawn in the browser; otherwise figures are drawn here.
         say: Called with a sentence for each figure that is left out.
+        thumbnails: Whether single examples are shown, beside what is told of them.
 
     Raises:
         InvalidInput: No run has a measurement.
@@ -67,6 +71,7 @@ def contents(runs: Sequence[RunFolder], interactive: bool, say: Callable[[str], 
             }
             for run, source in zip(runs, sources, strict=True)
         ],
+        "examples": example_section(runs[0], with_inputs=thumbnails) if len(runs) == 1 else None,
         "comparison": _comparison(sources, measured, found) if len(sources) > 1 else None,
         "data": chart_data(measured, found) if interactive else None,
         "has_classes": any(source.has_classes for source in measured),

@@ -15,6 +15,7 @@ from tfstiff.gradients.gradient_plan import GradientPlan
 from tfstiff.gradients.memory import MemoryPlan
 from tfstiff.gradients.tiles import Side
 from tfstiff.gradients.tracing import compiled
+from tfstiff.measuring.summation.held import Held, held, lengths_of
 from tfstiff.measuring.summation.pair_totals import PairTotals
 from tfstiff.measuring.summation.parts import Part, whole
 from tfstiff.measuring.summation.prepared import PreparedProbe
@@ -36,22 +37,6 @@ class _Gradients(NamedTuple):
     factors: GradientFactors
     sizes: np.ndarray
     norms: np.ndarray
-
-
-class _Held(NamedTuple):
-    """The gradients of one block made ready for tiles.
-
-    Attributes:
-        side: As tiles take them.
-        lengths: (b,) float64 lengths; 0 where not finite.
-        largest: Largest of them, the unit of the lengths in `side`; 1 where all are zero.
-        is_finite: (b,) whether an example takes part.
-    """
-
-    side: Side
-    lengths: np.ndarray
-    largest: float
-    is_finite: np.ndarray
 
 
 class ProbePass:
@@ -109,12 +94,12 @@ class ProbePass:
         """Adds up the tiles: for each set of blocks that is held at a time, all those of its rows."""
         rows = sorted({i for i, _ in self._tiles})
         for window in (rows[first : first + self._window] for first in range(0, len(rows), self._window)):
-            held = {index: self._held(index, self._gradients(index)) for index in window}
-            for j in sorted({j for i, j in self._tiles if i in held}):
-                columns = held[j] if j in held else self._held(j, self._gradients(j))
+            ready = {index: self._held(index, self._gradients(index)) for index in window}
+            for j in sorted({j for i, j in self._tiles if i in ready}):
+                columns = ready[j] if j in ready else self._held(j, self._gradients(j))
                 for i in window:
                     if (i, j) in self._tiles:
-                        self._add(i, j, held[i], columns)
+                        self._add(i, j, ready[i], columns)
         for index in self._part.blocks:
             if index not in self._outputs:
                 self._gradients(index)
@@ -140,29 +125,16 @@ class ProbePass:
         parts = {WHOLE: factors} | (self._plan.by_layer(factors) if len(self._totals) > 1 else {})
         found = {}
         for layer, part in parts.items():
-            sizes = np.sqrt(part.squared_norms.numpy().astype(np.float64))
-            norms = sizes / part.scales.numpy().astype(np.float64)
+            sizes, norms = lengths_of(part)
             self._norms[layer][block.half][block.indices] = norms
             found[layer] = _Gradients(part, sizes, norms)
         return found
 
-    def _held(self, index: int, gradients: dict[str, _Gradients]) -> dict[str, _Held]:
-        held = {}
+    def _held(self, index: int, gradients: dict[str, _Gradients]) -> dict[str, Held]:
         block = self._probe.blocks[index]
-        for layer, (factors, sizes, norms) in gradients.items():
-            is_finite = np.isfinite(norms)
-            if not is_finite.all():
-                factors, sizes = _without(factors, ~is_finite), np.where(is_finite, sizes, 0)
-            lengths = np.where(is_finite, norms, 0)
-            inverse = np.divide(1, sizes, out=np.zeros_like(sizes), where=sizes > 0)
-            largest = float(lengths.max(initial=0)) or 1.0  # in single precision squares overflow past 1e19
-            kept = is_finite[:, None]
-            arrays = (inverse, block.one_hot * kept, lengths / largest, block.batches * kept)
-            tensors = (tf.constant(array, factors.losses.dtype) for array in arrays)
-            held[layer] = _Held(Side(factors.formed, factors.outers, *tensors), lengths, largest, is_finite)
-        return held
+        return {layer: held(*found, block.one_hot, block.batches) for layer, found in gradients.items()}
 
-    def _add(self, i: int, j: int, rows: dict[str, _Held], columns: dict[str, _Held]) -> None:
+    def _add(self, i: int, j: int, rows: dict[str, Held], columns: dict[str, Held]) -> None:
         """Adds the tile of two blocks to the totals of its pair set."""
         pair_set, place = self._tiles[i, j]
         first, second = self._probe.blocks[i], self._probe.blocks[j]
@@ -223,14 +195,3 @@ class ProbePass:
             tile += tile.T + np.diag(lengths**2)
         gram[np.ix_(*places)] = tile
         gram[np.ix_(*places[::-1])] = tile.T
-
-
-def _without(factors: GradientFactors, left_out: np.ndarray) -> GradientFactors:
-    """The same with zeros in place of the gradients of some examples."""
-
-    def cleaned(tensor: tf.Tensor) -> tf.Tensor:
-        mask = tf.reshape(tf.constant(left_out), [-1] + [1] * (tensor.shape.rank - 1))
-        return tf.where(mask, tf.zeros_like(tensor), tensor)
-
-    formed, outers = tf.nest.map_structure(cleaned, (factors.formed, factors.outers))
-    return factors._replace(formed=formed, outers=outers)

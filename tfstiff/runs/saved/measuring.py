@@ -8,7 +8,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from tfstiff.callbacks.steps import num_updates
 from tfstiff.cluster.provenance import provenance
 from tfstiff.datasets import Dataset
 from tfstiff.errors import InvalidInput
-from tfstiff.gradients.loss import resolve_loss
 from tfstiff.measuring.distributed import measure_in_parts
 from tfstiff.measuring.distributed.measure import Processes
 from tfstiff.measuring.distributed.parts_done import PartsDone
@@ -38,7 +37,7 @@ from tfstiff.runs.data import STANDARDIZED, draw_probe, load_examples
 from tfstiff.runs.load import Run, load_run
 from tfstiff.runs.progress import LoggedProgress, Progress
 from tfstiff.runs.saved.files import ModelFile, check_readable
-from tfstiff.runs.saved.on_data import check_fit, loss_of, takes_one_hot, with_one_hot
+from tfstiff.runs.saved.on_data import fitted
 from tfstiff.runs.saved.reading import load_model
 from tfstiff.runs.spec import MEASURED_ON, RunSpec
 from tfstiff.runs.status import RunStatus
@@ -174,14 +173,11 @@ def _measure_all(
 ) -> None:
     last = -1
     # Weights are read into one network, which is traced once and whose layers keep their names.
-    build = None if saved.arch is None else cache(partial(_build, saved.arch, saved, dataset))
+    build = builder(saved, dataset)
     say = cache(progress.say)  # what is so of all models is said once
     for file in saved.files:
         model = load_model(file.path, build)
-        check_fit(model, dataset, say)
-        loss = saved.loss if saved.loss is not None else loss_of(model, say)
-        resolve_loss(model, loss)  # tells what is wrong with it
-        own_probe = with_one_hot(probe, model) if takes_one_hot(model.loss if loss is None else loss) else probe
+        loss, own_probe = fitted(model, dataset, probe, saved.loss, say)
         updates = num_updates(model)
         last = max(file.step if file.step >= 0 else updates, last + 1)  # every record has a step of its own
         if record_path(writer.folder, last).exists():  # made before this call
@@ -214,6 +210,11 @@ def _remove_parts(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):  # there are none, or something else is there too
         folder.parent.rmdir()
+
+
+def builder(saved: SavedModels, dataset: Dataset) -> Callable[[], keras.Model] | None:
+    """What builds the network that weights are of, one for all; None where the files hold whole models."""
+    return None if saved.arch is None else cache(partial(_build, saved.arch, saved, dataset))
 
 
 def _build(arch: str, saved: SavedModels, dataset: Dataset) -> keras.Model:

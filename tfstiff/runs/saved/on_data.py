@@ -11,7 +11,7 @@ import numpy as np
 
 from tfstiff.datasets import Dataset
 from tfstiff.errors import InvalidInput, UnsupportedModel
-from tfstiff.gradients.loss import predict
+from tfstiff.gradients.loss import predict, resolve_loss
 from tfstiff.gradients.objective import check_model
 from tfstiff.measuring.probe import Probe
 
@@ -39,6 +39,28 @@ def loss_of(model: keras.Model, say: Callable[[str], object]) -> Any:
     )
     say(f"The model has no loss: taken is cross-entropy of {'probabilities' if is_softmax else 'logits'}.")
     return keras.losses.SparseCategoricalCrossentropy(from_logits=not is_softmax)
+
+
+def fitted(
+    model: keras.Model, dataset: Dataset, probe: Probe, loss: Any, say: Callable[[str], object]
+) -> tuple[Any, Probe]:
+    """The loss to measure a model with, and the probe with labels as that loss takes them.
+
+    Args:
+        model: The model.
+        dataset: Which the probe is of.
+        probe: The examples.
+        loss: A name that Keras knows; None means that of the model, else cross-entropy.
+        say: Is told what is unusual.
+
+    Raises:
+        InvalidInput: The model does not take the examples, or has too few outputs.
+        UnsupportedModel: There is no loss, or Keras does not know it.
+    """
+    check_fit(model, dataset, say)
+    loss = loss if loss is not None else loss_of(model, say)
+    resolve_loss(model, loss)  # tells what is wrong with it
+    return loss, with_one_hot(probe, model) if takes_one_hot(model.loss if loss is None else loss) else probe
 
 
 def takes_one_hot(loss: Any) -> bool:
