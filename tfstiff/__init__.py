@@ -17,6 +17,8 @@ _HOMES = {  # a name and its module must differ: an imported module takes the pl
     "gradient_gram": "gradients",
     "per_example_gradients": "gradients",
     "finite_step_stiffness": "measuring.finite_steps",
+    "directional_stiffness": "measuring.directional",
+    "weight_alignment": "measuring.alignment",
     # runs
     "RunSpec": "runs.spec",
     "run": "runs.run",

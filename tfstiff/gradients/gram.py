@@ -64,10 +64,10 @@ def gradient_gram(
     if (x2 is None) != (y2 is None):
         raise InvalidInput("Other examples need both x2 and y2.", received="x2 alone" if y2 is None else "y2 alone")
     how = (GradientOptions(**options), loss, objective)
-    plan, x, y = _proved_plan(model, x, y, *how)
+    plan, x, y = proved_plan(model, x, y, *how)
     others = None
     if x2 is not None:
-        plan2, x2, y2 = _proved_plan(model, x2, y2, *how)  # before any factors: a failed proof changes the plan
+        plan2, x2, y2 = proved_plan(model, x2, y2, *how)  # before any factors: a failed proof changes the plan
         if plan2 is not plan:
             raise InvalidInput("x2 and y2 must be like x and y: the same structure, dtypes and shapes of one example.")
         others = _factor_chunks(plan, x2, y2)
@@ -105,8 +105,8 @@ def per_example_gradients(
             targets differ.
         UnsupportedModel: No loss, no trainable weights, quantised layers, or examples that interact.
     """
-    plan, x, y = _proved_plan(model, x, y, GradientOptions(**options), loss, objective)
-    return np.concatenate([plan.gradients(*chunk).numpy() for chunk in _chunks(plan, x, y)])
+    plan, x, y = proved_plan(model, x, y, GradientOptions(**options), loss, objective)
+    return np.concatenate([plan.gradients(*chunk).numpy() for chunk in chunks_of(plan, x, y)])
 
 
 def gram_of(
@@ -143,7 +143,7 @@ def gram_of(
     return gram
 
 
-def _proved_plan(
+def proved_plan(
     model: keras.Model, x: Any, y: Any, options: GradientOptions, loss: Any, objective: ObjectiveFunction | None
 ) -> tuple[GradientPlan, Any, Any]:
     x, y = tf.nest.map_structure(np.asarray, (x, y))
@@ -170,10 +170,10 @@ def _scales(chunks: list[GradientFactors]) -> np.ndarray:
 
 
 def _factor_chunks(plan: GradientPlan, x: Any, y: Any) -> list[GradientFactors]:
-    return [plan.factors(*chunk) for chunk in _chunks(plan, x, y)]
+    return [plan.factors(*chunk) for chunk in chunks_of(plan, x, y)]
 
 
-def _chunks(plan: GradientPlan, x: Any, y: Any) -> list[Any]:
+def chunks_of(plan: GradientPlan, x: Any, y: Any) -> list[Any]:
     """The examples in chunks of nearly equal size. The traced functions take any number of examples."""
     count, size = len(tf.nest.flatten(x)[0]), default_chunk_size(plan.method)
     bounds = np.linspace(0, count, -(-count // size) + 1).astype(int)

@@ -1,0 +1,164 @@
+"""Directions in weight space, by name: where the weights are, where they came from, where the optimizer takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfstiff._keras import variable_of
+from tfstiff.errors import InvalidInput, unknown_name
+from tfstiff.gradients.tracing import as_called
+
+NAMES = ("weights", "since_initialisation", "update", "next_update", "class_means")
+_SINCE = {
+    "since_initialisation": "the weights at the initialisation",
+    "update": "the weights before the update",
+}
+
+
+@dataclass(frozen=True)
+class Directions:
+    """D directions.
+
+    Attributes:
+        names: Of each.
+        parts: For each weight, in order: (D, *its shape) float64.
+    """
+
+    names: tuple[str, ...]
+    parts: list[np.ndarray]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(D,) float64 lengths."""
+        return np.sqrt(sum((part.reshape(len(part), -1) ** 2).sum(1) for part in self.parts))
+
+
+def directions_of(
+    model: keras.Model,
+    direction: str | Sequence[Any],
+    class_means: Callable[[], Directions],
+    *,
+    since: Sequence[Any] | None = None,
+    batch: tuple[Any, Any] | None = None,
+) -> Directions:
+    """The directions that are meant.
+
+    Args:
+        model: A built Keras model.
+        direction: A name, or arrays like `model.trainable_weights`.
+        class_means: Computes the mean gradients of the classes.
+        since: Weights, like `model.trainable_weights`, that `since_initialisation` and `update` lead from.
+        batch: (x, y) that `next_update` is of.
+
+    Raises:
+        InvalidInput: As `directional_stiffness` says.
+    """
+    shapes = [tuple(weight.shape) for weight in model.trainable_weights]
+    if not isinstance(direction, str):
+        return _checked("direction", _arrays("The direction", direction, shapes))
+    if direction not in NAMES:
+        raise unknown_name("Unknown direction.", direction, NAMES)
+    if direction == "class_means":
+        return class_means()
+    weights = [_value(weight) for weight in model.trainable_weights]
+    if direction == "weights":
+        return _checked(direction, weights)
+    if direction == "next_update":
+        return _checked(direction, next_update(model, batch))
+    if since is None:
+        raise InvalidInput(
+            f"The direction {direction} leads from weights that are not known.",
+            expected=f"since=[...], {_SINCE[direction]}, arrays like model.trainable_weights",
+            remedy="Keep them with [weight.numpy() for weight in model.trainable_weights].",
+        )
+    before = _arrays("since", since, shapes)
+    return _checked(direction, [now - then for now, then in zip(weights, before, strict=True)])
+
+
+def next_update(model: keras.Model, batch: tuple[Any, Any] | None) -> list[np.ndarray]:
+    """What the compiled optimizer would add to each trainable weight after a batch, as `fit` would call it.
+
+    The model is called in training mode, with the random numbers that it would draw next, and regularisation losses
+    count. Nothing of model or optimizer is changed: a copy of the optimizer, with its state, moves copies of weights.
+
+    Args:
+        model: A compiled Keras model.
+        batch: (x, y).
+
+    Raises:
+        InvalidInput: There is no batch, no optimizer, one that is wrapped, or the model has a training step of its own.
+    """
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise InvalidInput("The next update is of a batch.", expected="batch=(x, y)", received=type(batch))
+    optimizer = getattr(model, "optimizer", None)
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        raise InvalidInput("The model has no optimizer.", remedy="Compile it.", received=type(optimizer))
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        raise InvalidInput(
+            "The optimizer is wrapped in another one that scales losses, so what it would do cannot be told.",
+            received=type(optimizer),
+            remedy="Compile the model with the optimizer itself.",
+        )
+    if type(model).train_step is not keras.Model.train_step:
+        raise InvalidInput(
+            "The model has a training step of its own, so what the optimizer would do cannot be told.",
+            received=type(model),
+            remedy="Take the step on a copy, and give the change of its weights as the direction.",
+        )
+    x, y = tf.nest.map_structure(tf.convert_to_tensor, tuple(batch))
+    values = [tf.convert_to_tensor(variable_of(weight)) for weight in model.trainable_weights]
+    # Regularisers take weights from the scope alone.
+    weights = keras.StatelessScope(state_mapping=list(zip(model.trainable_weights, values, strict=True)))
+    with as_called(model, "policy"), tf.GradientTape(watch_accessed_variables=False) as tape, weights:
+        tape.watch(values)
+        loss = model.compute_loss(x=x, y=y, y_pred=model(x, training=True), training=True)
+    gradients = tape.gradient(loss, values)
+    copies = [
+        keras.Variable(weight.numpy(), dtype=weight.dtype, trainable=True, name=weight.name)
+        for weight in model.trainable_weights
+    ]
+    twin = type(optimizer).from_config(optimizer.get_config())
+    twin.build(copies)
+    if optimizer.built:
+        for copied, variable in zip(twin.variables, optimizer.variables, strict=True):
+            copied.assign(variable)
+    given = [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in gradients]
+    twin.apply(given, copies)  # weights that the loss does not depend on, with a warning, are left alone, as in `fit`
+    return [_value(copy) - _value(weight) for copy, weight in zip(copies, model.trainable_weights, strict=True)]
+
+
+def _value(weight: keras.Variable) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(weight.value)).astype(np.float64)
+
+
+def _arrays(what: str, given: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
+    try:
+        arrays = [np.asarray(one).astype(np.float64) for one in given]
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"{what} is not a list of arrays.", received=type(given)) from error
+    if [array.shape for array in arrays] != list(shapes):
+        raise InvalidInput(
+            f"{what} does not have the shapes of the trainable weights.",
+            expected=", ".join(map(str, shapes)),
+            received=[array.shape for array in arrays],
+            remedy="Give one array for each of model.trainable_weights, in their order.",
+        )
+    return arrays
+
+
+def _checked(name: str, parts: list[np.ndarray]) -> Directions:
+    if not all(np.isfinite(part).all() for part in parts):
+        raise InvalidInput("The direction holds NaN or infinite numbers.", received=name)
+    if not any(part.any() for part in parts):
+        raise InvalidInput(
+            "The direction is zero, and there is no angle to it.",
+            received=name,
+            remedy="The weights have not changed." if name in _SINCE else None,
+        )
+    return Directions((name,), [part[None] for part in parts])
