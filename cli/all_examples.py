@@ -44,6 +44,7 @@ def scored(
     if is_run:
         check_named_again(arch or spec.arch, [arch], model, f"--arch {spec.arch}")
     file = _chosen(model_files(model), step, model)
+    check_readable(file.path)
     sys.path.insert(0, "")  # a user's own module, named by --arch, lies where the command is run
     import_tensorflow()
     from tfstiff.measuring.probe import Probe
@@ -52,8 +53,6 @@ def scored(
     from tfstiff.runs.saved.measuring import SavedModels, builder
     from tfstiff.runs.saved.on_data import fitted
     from tfstiff.runs.saved.reading import load_model
-
-    check_readable(file.path)
 
     dataset = load_examples(spec, inputs)
     train, validation = dataset.train, dataset.validation
