@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from planted import SIZES, gradients, measured
 
-from tfstiff.analysis.example_histories import NEAR
 from tfstiff.analysis.examples_to_look_at import LISTS, examples_to_look_at
 from tfstiff.errors import InvalidInput, Unavailable
 
@@ -110,20 +109,33 @@ def test_near_duplicates_at_odds():
     parts, classes = gradients()
     inputs = np.random.default_rng(1).normal(size=(SIZES[0], 5))
     inputs[11] = 2 * inputs[20]
-    near = int(NEAR * SIZES[0] * (SIZES[0] - 1) / 2)
     m = measured(parts, classes, gram=True)
     probe = {"train_x": inputs.astype(np.float16)}
     parts[0][11] = parts[0][20]
     agree = lists_of(measured(parts, classes, gram=True), probe)["duplicates"]
-    assert f"Of the {near} nearest pairs of training examples" in agree.sentence
+    assert agree.sentence.startswith("Of the 1 nearest pair of training examples (1 − cos of their inputs up to ")
+    assert agree.sentence.endswith("), none has gradients that oppose one another.")
     parts[0][11] = -parts[0][20]
     opposed = lists_of(measured(parts, classes, gram=True), probe)["duplicates"]
+    assert opposed.sentence.endswith("), 1 has gradients that oppose one another.")
     assert (opposed.rows[0]["place"], opposed.rows[0]["other_place"]) == (11, 20)
     assert opposed.rows[0]["cosine"] == pytest.approx(-1, abs=1e-6)
     assert not any(row["place"] == 11 for row in agree.rows)
     assert "kept no products of gradients" in lists_of(dataclasses.replace(m, gram=None), probe)["duplicates"].sentence
     assert "kept no inputs" in lists_of(m)["duplicates"].sentence
     assert "kept no inputs" in lists_of(m, {"train_x": np.array(["a"] * SIZES[0])})["duplicates"].sentence
+
+
+def test_near_duplicates_come_nearest_first(monkeypatch):
+    monkeypatch.setattr("tfstiff.analysis.example_histories.NEAR", 1.0)
+    parts, classes = gradients()
+    inputs = np.random.default_rng(1).normal(size=(SIZES[0], 5))
+    found = lists_of(measured(parts, classes, gram=True), {"train_x": inputs})["duplicates"]
+    products = parts[0] @ parts[0].T
+    assert len(found.rows) == int((products[np.triu_indices(SIZES[0], 1)] < 0).sum())
+    distances = [row["distance"] for row in found.rows]
+    assert distances == sorted(distances)
+    assert f"Of the {SIZES[0] * (SIZES[0] - 1) // 2} nearest pairs" in found.sentence
 
 
 def test_ids_and_places_of_both_halves():

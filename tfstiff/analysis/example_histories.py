@@ -9,7 +9,7 @@ import numpy as np
 from tfstiff.analysis.example_lists import ExampleList, ExamplesAt
 from tfstiff.stiffness.pairwise import cosine_distance
 
-NEAR = 0.005  # share of the pairs, the nearest ones, that are looked through for near duplicates
+NEAR = 0.001  # share of the pairs, the nearest ones, that are looked through for near duplicates
 _SINGLE_PRECISION = 1e-6  # a float32 product of gradients does not resolve a smaller cosine
 
 
@@ -54,7 +54,8 @@ def forgotten(history: Sequence[ExamplesAt]) -> ExampleList:
 def opposed_duplicates(examples: ExamplesAt, gram: np.ndarray | None, inputs: np.ndarray | None) -> ExampleList:
     """Pairs of near duplicates whose gradients oppose one another.
 
-    Near are the nearest half percent of all pairs, at least one, by the distance 1 − cos of their inputs.
+    Near are the nearest of all pairs, one in a thousand and at least one, by the distance 1 − cos of their inputs. The
+    nearest that oppose one another come first.
 
     Args:
         examples: Of one half.
@@ -88,12 +89,12 @@ def opposed_duplicates(examples: ExamplesAt, gram: np.ndarray | None, inputs: np
     opposed = near[cosines[near] < -_SINGLE_PRECISION]
     count = len(opposed)
     sentence = (
-        f"Of the {number:,} nearest pairs of {examples.words} examples (1 − cos of their inputs up to "
+        f"Of the {number:,} nearest pair{'s' * (number > 1)} of {examples.words} examples (1 − cos of their inputs up to "
         f"{distances[near[-1]]:.2g}), {count or 'none'} {'have' if count > 1 else 'has'} gradients that oppose one "
         "another."
     )
     found = []
-    for pair in opposed[np.argsort(cosines[opposed], kind="stable")]:
+    for pair in opposed:
         first, second = examples.row(rows[pair]), examples.row(columns[pair])
         found.append(
             {
