@@ -88,8 +88,9 @@ def opposed_duplicates(examples: ExamplesAt, gram: np.ndarray | None, inputs: np
     near = np.argsort(distances, kind="stable")[:number]
     opposed = near[cosines[near] < -_SINGLE_PRECISION]
     count = len(opposed)
+    pairs = "pairs" if number > 1 else "pair"
     sentence = (
-        f"Of the {number:,} nearest pair{'s' * (number > 1)} of {examples.words} examples (1 − cos of their inputs up to "
+        f"Of the {number:,} nearest {pairs} of {examples.words} examples (1 − cos of their inputs up to "
         f"{distances[near[-1]]:.2g}), {count or 'none'} {'have' if count > 1 else 'has'} gradients that oppose one "
         "another."
     )
