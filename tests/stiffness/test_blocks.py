@@ -132,6 +132,28 @@ def test_without_blocks_the_contrast_is_as_uncertain_as_it_says():
     assert 0.8 < np.std(z) < 1.08, "of noise alone the errors are a little too large"
 
 
+def test_a_single_cell_is_its_own_mean():
+    """The rows lack class 1, so that of the cells of the first group only (0, 1) is there."""
+    g, g2 = RNG.normal(size=(6, 4)), RNG.normal(size=(9, 4))
+    classes, classes2 = np.array([0, 0, 0, 2, 2, 2]), np.arange(9) % 3
+    found = block_contrast(sums_of(g, classes, g2, classes2), np.array([0, 0, 1]))
+    expected = cells(g, classes, g2, classes2, "cosine", 3, False)
+    assert found.same_group == pytest.approx(expected[0, 1])
+
+
+def test_degrees_of_freedom_are_those_of_the_classes_that_are_there():
+    """By Welch and Satterthwaite: of the sums over each class, each with one less than its examples."""
+    g, g2 = RNG.normal(size=(20, 4)) + 1, RNG.normal(size=(15, 4)) + 1
+    classes, classes2 = np.repeat([0, 2, 3], [2, 8, 10]), np.repeat([0, 2, 3], [6, 4, 5])  # class 1 is missing
+    found = block_contrast(sums_of(g, classes, g2, classes2), np.array([0, -1, 0, 1]))
+    squares = found.contrast_influence.astype(float) ** 2
+    strata = np.concatenate([classes, classes2 + 4])
+    parts = {label: squares[strata == label].sum() for label in np.unique(strata)}
+    df = sum(parts.values()) ** 2 / sum(part**2 / (np.sum(strata == label) - 1) for label, part in parts.items())
+    less_noise = found.contrast_se**2 / sum(parts.values())
+    assert found.contrast_df == pytest.approx(df * less_noise**2, rel=1e-5)
+
+
 def test_contrasts_that_cannot_be_told():
     classes = np.arange(8) % 4
     g = RNG.normal(size=(8, 3))

@@ -76,12 +76,12 @@ def leave_one_out(matrix, y, y2, read):
     return np.array(changes)
 
 
-@pytest.mark.parametrize("is_symmetric", [True, False])
+@pytest.mark.parametrize("counts2", [None, [7, 5, 4], [7, 0, 4]], ids=["symmetric", "halves", "a class missing"])
 @pytest.mark.parametrize("kind", ["within", "between"])
-def test_influences_are_what_leaving_examples_out_changes(is_symmetric, kind):
+def test_influences_are_what_leaving_examples_out_changes(counts2, kind):
     rng = np.random.default_rng(2)
     y = np.repeat([0, 1, 2], [5, 6, 8])
-    y2 = None if is_symmetric else np.repeat([0, 1, 2], [7, 5, 4])
+    is_symmetric, y2 = counts2 is None, None if counts2 is None else np.repeat([0, 1, 2], counts2)
     matrix = values(rng, y, y2)
     found = class_estimates(sums_of(matrix, y, y2))["cosine"].by_class
     changes = leave_one_out(matrix, y, y2, lambda one: getattr(one, kind))
@@ -90,11 +90,47 @@ def test_influences_are_what_leaving_examples_out_changes(is_symmetric, kind):
     jackknife = sum(
         (n - 1) / n * ((changes[classes == a] - changes[classes == a].mean()) ** 2).sum()
         for a, n in enumerate(np.bincount(classes))
+        if n
     )
     influence = getattr(found, f"{kind}_influence")
     np.testing.assert_allclose(influence, changes * np.sqrt((counts - 1) / counts), atol=1e-6)
     assert (influence.astype(float) ** 2).sum() == pytest.approx(jackknife, rel=1e-5)
     assert getattr(found, f"{kind}_se") ** 2 < jackknife  # which counts the noise of pairs twice
+
+
+def test_errors_of_means_over_pairs_are_those_of_what_each_example_adds():
+    """Of values u_i + v_j, in which pairs have no noise of their own, so that nothing is taken off."""
+    rng = np.random.default_rng(6)
+    y, y2 = np.repeat([0, 1, 2], [5, 6, 8]), np.repeat([0, 1, 2], [7, 3, 2])
+    matrix = rng.normal(size=len(y))[:, None] + rng.normal(size=len(y2))
+    same = y[:, None] == y2
+    found = class_estimates(sums_of(matrix, y, y2))["cosine"]
+    errors = (
+        (found.by_class.within_pairs_se, same),
+        (found.by_class.between_pairs_se, ~same),
+        (found.mean_se, same | True),
+    )
+    for error, counted in errors:
+        shares = np.where(counted, matrix, 0) / counted.sum()
+        variance = 0.0
+        for classes, added in ((y, shares.sum(1)), (y2, shares.sum(0))):
+            for label in range(3):
+                own = added[classes == label]
+                variance += len(own) * own.var(ddof=1)
+        assert error == pytest.approx(np.sqrt(variance))
+
+
+def test_degrees_of_freedom_are_those_of_the_classes():
+    """By Welch and Satterthwaite: of the sums over each class, each with one less than its examples."""
+    rng = np.random.default_rng(7)
+    y, y2 = np.repeat([0, 1], [2, 8]), np.repeat([0, 1], [2, 7])
+    found = class_estimates(sums_of(rng.normal(size=len(y))[:, None] + rng.normal(size=len(y2)), y, y2))[
+        "cosine"
+    ].by_class
+    strata = np.concatenate([y, y2 + 2])
+    parts = [(found.within_influence.astype(float)[strata == label] ** 2).sum() for label in range(4)]
+    df = sum(parts) ** 2 / sum(part**2 / (n - 1) for part, n in zip(parts, np.bincount(strata), strict=True))
+    assert found.within_df == pytest.approx(df, rel=1e-5)
 
 
 def test_errors_of_independent_cells_add_up():
@@ -129,6 +165,13 @@ def test_examples_left_out_might_as_well_not_be_there(is_symmetric):
     places = kept if is_symmetric else np.concatenate([kept, kept2])
     np.testing.assert_array_equal(one.within_influence[places], two.within_influence)
     assert not one.within_influence[~places].any()
+
+
+@pytest.mark.parametrize("y", [[0, 1, 2], [0, 0, 0, 0]], ids=["no pair within", "no pair between"])
+def test_there_is_no_contrast_with_what_is_missing(y):
+    found = class_estimates(sums_of(values(np.random.default_rng(8), y), np.array(y)))["cosine"].by_class
+    assert np.isnan(found.within) != np.isnan(found.between)
+    assert np.isnan([found.contrast, found.contrast_se]).all()
 
 
 def test_cells_that_are_all_alike_have_no_error():

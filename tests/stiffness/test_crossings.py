@@ -58,6 +58,15 @@ def test_crossings_are_found_with_an_interval(is_symmetric):
     assert np.isnan([length.intercept, length.slope]).all()
 
 
+def test_halves_may_differ_in_size():
+    value, distance, y, y2 = falling(np.random.default_rng(7), [30, 30], is_symmetric=False)
+    length = estimate(value[:, :50], distance[:, :50], y, y2[:50])
+    assert length.low < length.value < length.high
+    flipped = estimate(value[:, :50].T, distance[:, :50].T, y2[:50], y)
+    assert flipped.value == pytest.approx(length.value)
+    assert flipped.high - flipped.low == pytest.approx(length.high - length.low, rel=0.1)
+
+
 @pytest.mark.parametrize(("shift", "status"), [(-3.0, "beyond"), (3.0, "all_nonpositive")])
 def test_curves_that_do_not_cross(shift, status):
     length = estimate(*falling(np.random.default_rng(1), [40], shift=shift))
