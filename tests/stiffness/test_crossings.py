@@ -113,3 +113,15 @@ def test_the_bootstrap_of_a_mean_has_the_width_of_its_error(is_symmetric):
     found = pair_set_stiffness(sums_of(value, y, y2), has_classes=False)
     assert (high - low) / (2 * 1.96) == pytest.approx(found.mean_cosine_se, rel=0.15)
     assert low < values.mean() < high
+
+
+def test_replicates_are_drawn_one_by_one_where_each_holds_much():
+    sizes = []
+
+    def mean(weights):
+        sizes.append(len(weights))
+        return weights @ np.arange(8.0) / 8
+
+    low, high = bootstrap((np.zeros(8, int),), mean, 60, numbers_each=10**7)
+    assert sizes == [1] * 60
+    assert low < 3.5 < high

@@ -39,6 +39,15 @@ def test_examples_without_a_finite_gradient_are_left_out_of_their_batch():
     assert gradient_disparity(half_of(gradients)).value == pytest.approx(np.mean(list(expected.values())))
 
 
+def test_a_batch_without_a_finite_gradient_is_none():
+    gradients = RNG.normal(size=(20, 4))
+    batches = random_batches(20)
+    gradients[batches == 4] = np.nan
+    batches[batches == 4] = -1
+    found = gradient_disparity(half_of(gradients))
+    assert found.value == pytest.approx(np.mean(list(distances(np.nan_to_num(gradients), batches).values())))
+
+
 def test_equal_gradients_have_none_and_too_few_examples_no_number():
     assert gradient_disparity(half_of(np.ones((15, 3)))).value == pytest.approx(0, abs=1e-7)
     assert math.isnan(gradient_disparity(half_of(np.ones((4, 3)))).value)
