@@ -94,6 +94,15 @@ def test_the_interval_of_the_first_crossing_holds_the_truth(is_symmetric, effect
     assert 0.91 < np.mean(held) < 0.985  # 250 probes leave ±1.4 %
 
 
+def test_the_noise_of_pairs_counts_once():
+    """Of noise alone, the moves of examples are too wide by √2 until they are scaled."""
+    found = [estimate(*falling(np.random.default_rng([seed, 2]), [60, 60], effect=0.0)) for seed in range(100)]
+    widths = [one.high - one.low for one in found if one.status == "ok"]
+    assert len(widths) > 95
+    spread = np.std([one.value for one in found if one.status == "ok"])
+    assert np.median(widths) / (2 * 1.96) == pytest.approx(spread, rel=0.2)
+
+
 def test_few_pairs_have_no_crossing():
     assert estimate(*falling(np.random.default_rng(4), [4])).status == "too_few_pairs"
 
