@@ -109,6 +109,8 @@ EXACT: dict[str, list[Case]] = {
     "Embedding": [(lambda: _Lookup(layers.Embedding(7, 3)), (4,))],
     "ReversibleEmbedding": [(lambda: _Lookup(layers.ReversibleEmbedding(7, 3)), (4,))],
 }
+# Layers that the oldest Keras we install with lacks.
+LATER = {"ReversibleEmbedding"}
 # Layers with weights of which some take the generic path, and why. There are none now.
 GENERIC: dict[str, str] = {}
 # Parts and bases of the layers above, which are never called by themselves.
@@ -153,6 +155,7 @@ def _cases() -> list:
     return [
         pytest.param(builder, shape, in_company, id=f"{name}-{index}-{'company' if in_company else 'alone'}")
         for name, found in EXACT.items()
+        if name not in LATER or hasattr(layers, name)
         for index, (builder, shape) in enumerate(found)
         for in_company in ((False, True) if index == 0 else (False,))
     ]
@@ -213,7 +216,7 @@ def test_no_layer_with_weights_is_missing() -> None:
     known = EXACT.keys() | GENERIC.keys() | PARTS | FOREIGN
     missing = {name for found, name in aliases.items() if name not in known and _may_have_weights(found)}
     assert not missing
-    assert not known - set(aliases.values())
+    assert known - set(aliases.values()) <= LATER
 
 
 def _may_have_weights(layer: type) -> bool:

@@ -24,7 +24,7 @@ import numpy as np
 from tfstiff.errors import RecordCorrupt
 from tfstiff.records.atomic import write_atomically
 from tfstiff.records.measurement import Measurement
-from tfstiff.records.npz import read_members
+from tfstiff.records.npz import read_members, write_members
 from tfstiff.records.reading import bytes_of, printable
 
 SCHEMA = 3
@@ -46,7 +46,7 @@ def write_record(path: Path, measurement: Measurement) -> None:
         else:
             scalars[name] = value
     members["scalars"] = np.asarray(json.dumps(scalars).encode())
-    write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **members))
+    write_atomically(path, lambda file: write_members(file, members))
 
 
 def read_record(path: Path, *, with_arrays: bool = True) -> Measurement:

@@ -15,6 +15,7 @@ import numpy as np
 
 from tfstiff.records.atomic import append, append_json_line, write_atomically, write_json
 from tfstiff.records.measurement import Measurement, scalar_row
+from tfstiff.records.npz import write_members
 from tfstiff.records.record import write_record
 from tfstiff.records.run_folder import record_path
 
@@ -49,7 +50,7 @@ class RunWriter:
 
     def write_probe(self, **members: np.ndarray) -> None:
         """Writes probe.npz: the ids, labels and inputs of the probe's examples."""
-        write_atomically(self.folder / "probe.npz", lambda file: np.savez(file, allow_pickle=False, **members))
+        write_atomically(self.folder / "probe.npz", lambda file: write_members(file, members))
 
     def add(self, measurement: Measurement, seconds: float) -> Path:
         """Writes one record, its line of scalars and the time it took; returns the record's path."""

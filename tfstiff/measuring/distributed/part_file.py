@@ -12,7 +12,7 @@ from tfstiff.errors import RecordCorrupt
 from tfstiff.measuring.summation.pair_totals import Arrays
 from tfstiff.measuring.summation.probe_sums import ProbeTotals
 from tfstiff.records.atomic import write_atomically
-from tfstiff.records.npz import read_members
+from tfstiff.records.npz import read_members, write_members
 from tfstiff.records.reading import bytes_of
 
 
@@ -28,7 +28,7 @@ def write_part(path: Path, totals: ProbeTotals) -> None:
         },
     }
     arrays = {json.dumps(name): array for name, array in named.items()}
-    write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
+    write_atomically(path, lambda file: write_members(file, arrays))
 
 
 def read_part(path: Path) -> ProbeTotals:

@@ -20,6 +20,7 @@ import numpy as np
 
 from tfstiff.errors import CheckpointCorrupt
 from tfstiff.records.atomic import write_atomically
+from tfstiff.records.npz import write_members
 
 SCHEMA = 2
 _KEPT = 2
@@ -61,7 +62,7 @@ class CheckpointStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
         state = json.dumps({**checkpoint.state, "schema": SCHEMA, "step": checkpoint.step})
-        np.savez(buffer, allow_pickle=False, state=np.asarray(state), **checkpoint.arrays)
+        write_members(buffer, {"state": np.asarray(state), **checkpoint.arrays})
         content = buffer.getbuffer()
         path = self.folder / f"step-{checkpoint.step:08d}-{hashlib.sha256(content).hexdigest()}.npz"
         write_atomically(path, lambda file: file.write(content))
