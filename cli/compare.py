@@ -21,12 +21,12 @@ from tfstiff.analysis.comparison import (
     known_quantities,
 )
 from tfstiff.errors import InvalidInput
-from tfstiff.records import PAIR_SETS, RunFolder, open_run
+from tfstiff.records import PAIR_SETS, RunFolder
 from tfstiff.records.atomic import finite
-from tfstiff.sweeps import is_sweep, load_sweep
 
 from .comparison_tables import print_comparison
-from .given_runs import without_leftovers
+from .completion import complete_runs
+from .given_runs import open_runs
 
 
 def _numbers(_: click.Context, __: click.Parameter, value: str | None) -> tuple[float, ...] | None:
@@ -42,7 +42,14 @@ def _numbers(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
 
 
 @click.command("compare")
-@click.argument("paths", metavar="SWEEP|RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument(
+    "paths",
+    metavar="SWEEP|RUN...",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path),
+    shell_complete=complete_runs,
+)
 @click.option(
     "--epoch", "epochs", callback=_numbers, metavar="EPOCHS", help="1,5,10.  [default: three that all runs measured at]"
 )
@@ -113,26 +120,15 @@ def command(
 
 def _runs(paths: Sequence[Path]) -> list[RunFolder]:
     """The runs of all sweeps and run folders that hold a measurement; says which do not."""
-    runs: dict[Path, RunFolder] = {}
-    for path in without_leftovers(paths):
-        if not is_sweep(path):
-            runs[path.resolve()] = open_run(path, is_light=True)
-            continue
-        sweep = load_sweep(path)
-        for trial in sweep.trials:
-            one = sweep.run_folder(trial)
-            if (one / "records").is_dir():
-                runs[one.resolve()] = open_run(one, is_light=True)
-            else:
-                click.echo(f"The trial {trial.name} has not run.", err=True)
-    for run in runs.values():
+    runs = open_runs(paths, is_light=True)
+    for run in runs:
         for problem in run.problems:
             click.echo(f"Warning: {problem}", err=True)
         if not run.measurements:
             click.echo(f"{run.folder} has no measurement and is left out.", err=True)
         elif run.status != "completed":
             click.echo(f"{run.folder} is not completed but {run.status}.", err=True)
-    return [run for run in runs.values() if run.measurements]
+    return [run for run in runs if run.measurements]
 
 
 def _quantities(runs: Sequence[RunFolder], names: Sequence[str], pair_set: str | None) -> list[str]:

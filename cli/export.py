@@ -10,11 +10,12 @@ from tfstiff.errors import InvalidInput, TfstiffError
 from tfstiff.export import DEFAULT_TABLES, TIDY_FORMATS, TIDY_TABLES, write_netcdf, write_tensorboard, write_tidy
 from tfstiff.records import RunFolder
 
+from .completion import complete_runs
 from .given_runs import open_runs
 
 
 @click.command("export")
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path())
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(), shell_complete=complete_runs)
 @click.option(
     "--format",
     "formats",

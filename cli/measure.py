@@ -20,8 +20,10 @@ from tfstiff.runs.own_code import check_named_again
 from tfstiff.runs.saved.files import model_files
 from tfstiff.runs.spec import MEASURED_ON, RunSpec
 
+from .completion import complete_data_sets, complete_runs
 from .finished import print_finished
 from .folders import default_folder
+from .grouped_help import GroupedCommand
 from .options import given_address, ray_option
 from .progress import PlainProgress
 from .setting_options import preset_option, setting_options
@@ -33,10 +35,16 @@ if TYPE_CHECKING:
 _SHARED = (*MEASURED_ON[1:], *(field.name for field in option_fields(MeasureOptions)))
 
 
-@click.command("measure")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.command(
+    "measure",
+    cls=GroupedCommand,
+    first=("dataset", "inputs", "arch", "loss", "probe_size", "seed", "space", "per_layer", "jobs", "out"),
+)
+@click.argument("model", type=click.Path(path_type=Path), shell_complete=complete_runs)
 @click.option(
     "--dataset",
+    metavar="NAME",
+    shell_complete=complete_data_sets,
     help="A name that `tfstiff data list` shows, npz:PATH, or spherical_harmonics:OPTIONS.  "
     "[default, for a run's folder: that of the run]",
 )

@@ -10,9 +10,10 @@ import click
 
 from tfstiff.datasets.groupings import read_grouping
 from tfstiff.errors import TfstiffError
-from tfstiff.figures import FIGURES, FORMATS, draw
-from tfstiff.records import RunFolder
+from tfstiff.figures import DEFAULT_FORMATS, FIGURES, FORMATS, ChosenRun, draw
+from tfstiff.records import METRICS, PAIR_SETS, RunFolder
 
+from .completion import complete_runs
 from .given_runs import open_runs
 
 
@@ -34,7 +35,7 @@ def _losses(ctx: click.Context, parameter: click.Parameter, value: str | None) -
 
 
 @click.command("plot")
-@click.argument("runs", metavar="RUN...", nargs=-1, type=click.Path())
+@click.argument("runs", metavar="RUN...", nargs=-1, type=click.Path(), shell_complete=complete_runs)
 @click.option(
     "--figure",
     "names",
@@ -50,8 +51,27 @@ def _losses(ctx: click.Context, parameter: click.Parameter, value: str | None) -
     "[default: figures/ in the run's folder, or in the folder that holds all runs that a figure compares]",
 )
 @click.option(
-    "--format", "formats", multiple=True, type=click.Choice(FORMATS), help="Repeatable.  [default: all of them]"
+    "--format", "formats", multiple=True, type=click.Choice(FORMATS), help="Repeatable.  [default: png and svg]"
 )
+@click.option(
+    "--pair-set", "pair_sets", multiple=True, type=click.Choice(PAIR_SETS), help="Repeatable.  [default: all measured]"
+)
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    type=click.Choice(METRICS),
+    help="Repeatable.  [default: those of the run's settings]",
+)
+@click.option(
+    "--stage",
+    "stages",
+    metavar="EPOCHS",
+    callback=_losses,
+    help="Of figures of stages, such as class_matrices: epochs such as 0,1,20, each the nearest measurement.  "
+    "[default: up to four from initialisation to the end]",
+)
+@click.option("--quantity", metavar="NAME", help="Of overlay, as in scalars.jsonl.  [default: cosine_within]")
 @click.option(
     "--groups",
     metavar="GROUPS",
@@ -76,12 +96,16 @@ def _losses(ctx: click.Context, parameter: click.Parameter, value: str | None) -
     "--list", is_flag=True, is_eager=True, expose_value=False, callback=_list_figures, help="List the figures and exit."
 )
 @click.pass_context
-def command(
+def command(  # noqa: PLR0913  # one for each option
     ctx: click.Context,
     runs: tuple[str, ...],
     names: tuple[str, ...],
     out: Path | None,
     formats: tuple[str, ...],
+    pair_sets: tuple[str, ...],
+    metrics: tuple[str, ...],
+    stages: tuple[float, ...] | None,
+    quantity: str | None,
     groups: str | None,
     levels: tuple[float, ...] | None,
     extrapolate: bool,
@@ -89,18 +113,23 @@ def command(
     """Draw the figures of runs; print the paths of the files.
 
     RUN is a folder that `tfstiff run` or StiffnessCallback(log_dir=...) wrote; it may
-    be running still. Each run has figures of its own; several runs, which differ in
-    learning rate and seed, have figures that compare them. The numbers behind a figure
-    are saved as CSV beside it.
+    be running still. A sweep's folder stands for its trials. Each run has figures of its
+    own; several runs, which differ in learning rate and seed, have figures that compare
+    them. The numbers behind a figure are saved as CSV beside it.
 
     \b
     Examples:
       tfstiff plot runs/mine
       tfstiff plot runs/mine --figure curves --format svg --out paper/
+      tfstiff plot runs/mine --figure class_matrices --metric sign --pair-set train_val --stage 0,1,20
+      tfstiff plot runs/true runs/permuted --figure overlay --quantity sign_within
       tfstiff plot runs/lr* --figure critical_length
       tfstiff plot --figure concept --out paper/
     """  # noqa: D301  # click wants the character \b itself
-    opened = open_runs(runs)
+    opened: list[RunFolder] = [
+        ChosenRun(run.folder, pair_sets=pair_sets, metrics=metrics, stages=stages or ()) for run in open_runs(runs)
+    ]
+    is_default = not names
     names = names or tuple(name for name, kind in FIGURES.items() if kind.takes in _default_kinds(opened))
     wanted: dict[str, list[str]] = {}
     for name in names:
@@ -113,12 +142,16 @@ def command(
         for problem in run.problems:
             click.echo(f"Warning: {problem}", err=True)
     options: dict[str, Any] = {"extrapolate": extrapolate} | ({} if levels is None else {"levels": levels})
+    if quantity is not None or metrics:
+        options["quantity"] = quantity or f"{metrics[0]}_within"
+    if pair_sets:
+        options["pair_set"] = pair_sets[0]
     if groups is not None:
         options["grouping"] = read_grouping(groups)
 
     def draw_all(source: RunFolder | Sequence[RunFolder] | None, kind: str, folder: Path | None) -> int:
         return _draw(
-            lambda say: draw(source, wanted[kind], folder, formats=formats or FORMATS, say=say, options=options)
+            lambda say: draw(source, wanted[kind], folder, formats=formats or DEFAULT_FORMATS, say=say, options=options)
         )
 
     codes = []
@@ -126,7 +159,8 @@ def command(
         folder = out / run.folder.resolve().name if out is not None and len(opened) > 1 else out
         codes.append(draw_all(run, "run", folder))
     if "runs" in wanted:
-        codes.append(draw_all(opened, "runs", out))
+        code = draw_all(opened, "runs", out)
+        codes.append(0 if is_default and 0 in codes else code)  # said already; nobody asked for it
     if "nothing" in wanted:
         codes.append(draw_all(None, "nothing", out))
     ctx.exit(next((code for code in codes if code), 0))

@@ -8,11 +8,12 @@ import click
 
 from tfstiff.report import write_report
 
+from .completion import complete_runs
 from .given_runs import open_runs
 
 
 @click.command("report")
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path())
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(), shell_complete=complete_runs)
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -24,8 +25,9 @@ def command(runs: tuple[str, ...], out: Path | None, static: bool, no_thumbnails
     """Write a report of runs as one HTML file; print its path.
 
     RUN is a folder that `tfstiff run` or StiffnessCallback(log_dir=...) wrote; it may
-    be running still. Several runs give a comparison. The file needs no network: charts
-    are drawn by Plotly, which is in it (pip install 'tfstiff[report]').
+    be running still. A sweep's folder stands for its trials. Several runs give a
+    comparison. The file needs no network: charts are drawn by Plotly, which is in it
+    (pip install 'tfstiff[report]').
 
     \b
     Examples:

@@ -12,7 +12,9 @@ import click
 from click.core import ParameterSource
 
 from tfstiff._quiet import import_tensorflow
+from tfstiff.datasets.catalog import check_can_load
 from tfstiff.errors import InvalidInput
+from tfstiff.export import EventWriter
 from tfstiff.records import open_run
 from tfstiff.records.claim import holds_something_else
 from tfstiff.records.names import check_name
@@ -22,8 +24,10 @@ from tfstiff.runs.own_code import check_named_again
 from tfstiff.runs.run import run
 from tfstiff.runs.spec import RunSpec
 
+from .completion import complete_runs
 from .finished import print_finished
 from .folders import default_folder
+from .grouped_help import GroupedCommand
 from .progress import choose_progress
 from .setting_options import preset_option, setting_options
 
@@ -32,7 +36,14 @@ def _interval(_: click.Context, __: click.Parameter, value: str | None) -> Check
     return None if value is None else CheckpointInterval.parse(value)
 
 
-@click.command("run")
+@click.command(
+    "run",
+    cls=GroupedCommand,
+    first=(
+        *("dataset", "arch", "learning_rate", "epochs", "batch_size", "seed"),
+        *("probe_size", "schedule", "out", "resume"),
+    ),
+)
 @preset_option
 @setting_options()
 @click.option(
@@ -44,6 +55,7 @@ def _interval(_: click.Context, __: click.Parameter, value: str | None) -> Check
     "--resume",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
+    shell_complete=complete_runs,
     help="Go on with the run that was begun in FOLDER and did not end, from its newest whole checkpoint.",
 )
 @click.option(
@@ -54,13 +66,17 @@ def _interval(_: click.Context, __: click.Parameter, value: str | None) -> Check
     help="How often to make a checkpoint: steps such as 500, or a time such as 30s, 5min, 1h; or never.  "
     "[default: 1min, and more rarely where that would take more than 1 % of the time]",
 )
+@click.option(
+    "--tensorboard", is_flag=True, help="Write TensorBoard events into the run's folder too: tensorboard --logdir runs"
+)
 @click.pass_context
-def command(
+def command(  # one for each option
     ctx: click.Context,
     preset: str,
     out: Path | None,
     resume: Path | None,
     interval: CheckpointInterval | None,
+    tensorboard: bool,
     **options: Any,
 ) -> None:
     """Train a model and record its stiffness.
@@ -93,13 +109,16 @@ def command(
                 expected="a folder that does not exist, or is empty",
                 remedy="Choose another --out, or go on with the run that was begun there: --resume FOLDER.",
             )
+    check_can_load(spec.dataset)
+    if tensorboard:
+        EventWriter.check()
     sys.path.insert(0, "")  # a user's own module, named by --arch, lies where the command is run
     progress = choose_progress()
     progress.say(f"Run folder: {folder}")
     import_tensorflow()
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: progress.say(f"Warning: {message}")
-        finished = run(spec, folder, progress=progress, checkpoints=interval)
+        finished = run(spec, folder, progress=progress, checkpoints=interval, tensorboard=tensorboard)
     print_finished(finished)
     if finished.status == "diverged":
         click.echo("The training loss is no longer finite, so training was stopped.", err=True)

@@ -12,8 +12,12 @@ from tfstiff._options import option_fields
 from tfstiff.runs.presets import PRESETS
 from tfstiff.runs.spec import RunSpec
 
+from .completion import complete_data_sets, complete_layers
+
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _TYPES: dict[str, click.ParamType] = {"int": click.INT, "int | None": click.INT, "float": click.FLOAT}
+
+_COMPLETED = {"dataset": complete_data_sets, "space": complete_layers}
 
 SETTINGS = {field.name: field for field in option_fields(RunSpec)}
 
@@ -94,6 +98,8 @@ def _option(field: dataclasses.Field[Any], several: bool) -> Callable[[_Command]
         more |= {"is_flag": False, "flag_value": "true"} if several else {"is_flag": True, "default": None}
     elif flag_value is not None:
         more |= {"is_flag": False, "flag_value": flag_value}
+    if field.name in _COMPLETED:
+        more["shell_complete"] = _COMPLETED[field.name]
     help_text = f"{text}{_default_of(field)}"
     return click.option(f"--{flag_of(field)}", field.name, metavar=metavar, help=help_text, **more)
 

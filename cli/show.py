@@ -15,6 +15,7 @@ from tfstiff.records import METRICS, PAIR_SETS, scalar_row
 from tfstiff.records.atomic import finite
 from tfstiff.records.words import default_pair_set
 
+from .completion import complete_runs
 from .given_runs import open_runs
 from .onset_table import onsets_document, print_onsets
 from .statistics_table import print_statistics, statistics_row
@@ -22,7 +23,7 @@ from .tables import event_notes, has_blocks, print_blocks, print_measurements
 
 
 @click.command("show")
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path())
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(), shell_complete=complete_runs)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; a list of them for several runs.")
 @click.option(
     "--pair-set",
@@ -35,7 +36,7 @@ def command(ctx: click.Context, runs: tuple[str, ...], as_json: bool, pair_set: 
     """Print the measurements of runs.
 
     RUN is a folder that `tfstiff run` or StiffnessCallback(log_dir=...) wrote; it may
-    be running still. Records that cannot be read are named on standard error.
+    be running still. A sweep's folder stands for its trials. Records that cannot be read are named on standard error.
 
     \b
     Examples:

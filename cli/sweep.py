@@ -24,6 +24,7 @@ from tfstiff.sweeps import (
 from tfstiff.sweeps.identity import settings_hash
 
 from .folders import default_folder
+from .grouped_help import GroupedCommand
 from .options import given_address, ray_option
 from .sweep_progress import choose_sweep_progress, states_table
 from .sweep_settings import run_options, specs_of
@@ -32,7 +33,11 @@ from .tables import plain_table, print_whole
 SOME_FAILED = 5
 
 
-@click.command("sweep")
+@click.command(
+    "sweep",
+    cls=GroupedCommand,
+    first=("dataset", "arch", "learning_rate", "epochs", "seed", "file", "out", "resume", "dry_run", "jobs"),
+)
 @run_options
 @click.option(
     "--file",

@@ -17,6 +17,7 @@ from tfstiff.errors import RecordCorrupt, RunNotFound
 from tfstiff.records import METRICS, Measurement, RunFolder, open_run, read_record
 from tfstiff.runs.progress import describe
 
+from .completion import complete_runs
 from .panel import measurement_panel
 
 _DIED = "died"
@@ -106,7 +107,7 @@ class Follower:
 
 
 @click.command("watch")
-@click.argument("run", metavar="RUN", type=click.Path())
+@click.argument("run", metavar="RUN", type=click.Path(), shell_complete=complete_runs)
 @click.option("--once", is_flag=True, help="Show how it stands now, and end.")
 @click.option(
     "--interval",

@@ -15,6 +15,7 @@ from typing import Any
 import click
 import griffe
 from tfstiff_cli import main
+from tfstiff_cli.grouped_help import whole_help
 
 from tfstiff._options import documented, option_fields
 from tfstiff.stiffness.statistics import STATISTICS
@@ -82,9 +83,11 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...] | None], ...] = (
         "tfstiff.figures",
         (
             *("draw", "class_matrices", "class_groups", "curves", "log_curves", "distance", "layers"),
-            *("critical_length", "learning_rate", "domain_size", "statistics", "concept"),
+            *("critical_length", "learning_rate", "domain_size", "statistics", "overlay", "concept"),
         ),
     ),
+    ("Figures where the data are", "tfstiff", ("plot",)),
+    ("The figures of something", "tfstiff.figures.plotting", ("Plots",)),
     ("Report", "tfstiff.report", ("write_report",)),
     ("Export", "tfstiff.export", ("as_dataset", "write_netcdf", "write_tidy", "write_tensorboard")),
     (
@@ -111,7 +114,7 @@ def cli_page() -> str:
 
 
 def _helps(context: click.Context) -> list[tuple[str, str]]:
-    found = [(context.command_path, context.command.get_help(context))]
+    found = [(context.command_path, whole_help(context))]
     if isinstance(context.command, click.Group):
         for name in context.command.list_commands(context):
             command = context.command.get_command(context, name)

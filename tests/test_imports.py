@@ -22,6 +22,12 @@ _STEPS = {  # name: (what is done, what must not have been imported by its end)
     "help": ("for word in ['--help'], ['--version'], []: CliRunner().invoke(main, word)", {"numpy", "matplotlib"}),
     "package": ("import tfstiff", {"matplotlib"}),
     "specification": ("import tfstiff; tfstiff.RunSpec.from_preset('v1')", {"matplotlib"}),
+    "usage": (
+        "for words in (['--dataset', 'cifar11'], ['--arch', 'cnm'], ['--epochs', '0'], ['--dataset', 'npz:nowhere'],"
+        " ['--schedule', 'log', '--dataset', 'spherical_harmonics:degre=3'], ['--resume', '.']):"
+        " assert CliRunner().invoke(main, ['run', *words]).exit_code in (2, 3)",
+        {"matplotlib"},
+    ),
     "groupings": ("import tfstiff.datasets.groupings", {"matplotlib"}),
     "default data": (
         "import tfstiff.datasets as d; d.catalog(); d.prepare(d.load(d.DEFAULT), train_examples=10)",

@@ -104,3 +104,23 @@ def test_no_other_file_touches_a_private_part():
         code = [line.split("#")[0].strip() for line in path.read_text().splitlines()]
         touching = {line for line in code if _PRIVATE.search(line) and not line.startswith(("from tfstiff", "import "))}
         assert touching <= own, path
+
+
+def test_what_is_traced_often_on_purpose_is_not_warned_of(caplog):
+    def call(made):
+        for size in range(1, 12):
+            made(tf.zeros(size))
+
+    def double(x):
+        return 2 * x
+
+    logger = tf.get_logger()
+    logger.addHandler(caplog.handler)
+    try:
+        call(_keras.quietly_traced(double))
+        assert "retracing" not in caplog.text
+        call(tf.function(double, autograph=False))
+        assert "retracing" in caplog.text
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert _keras.quietly_traced(double, reduce_retracing=True)(tf.ones(2)).numpy().tolist() == [2, 2]

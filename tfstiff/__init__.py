@@ -23,6 +23,7 @@ _HOMES = {  # a name and its module must differ: an imported module takes the pl
     "RunSpec": "runs.spec",
     "run": "runs.run",
     "load_run": "runs.load",
+    "plot": "figures.plotting",
     "at_training_loss": "analysis.comparison.observations",
     "Measurement": "records",
     # errors

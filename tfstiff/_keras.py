@@ -37,6 +37,21 @@ def mask_of(tensor: tf.Tensor) -> tf.Tensor | None:
     return getattr(tensor, "_keras_mask", None)
 
 
+def quietly_traced(function: Callable[..., Any], **options: Any) -> Any:
+    """A `tf.function` of which TensorFlow does not warn that it is traced often.
+
+    A measurement traces for each model, layer and size of blocks once, as it should; TensorFlow counts that by the line
+    of the code, and would advise users to change what is not theirs.
+
+    Args:
+        function: What is traced, without autograph.
+        **options: Of `tf.function`.
+    """
+    made = tf.function(function, autograph=False, **options)
+    made._omit_frequent_tracing_warning = True
+    return made
+
+
 def variable_of(weight: keras.Variable) -> tf.Variable:
     """The TensorFlow variable of a weight, also where a scope puts a tensor in its place; that of the first replica."""
     value = weight.value if isinstance(weight.value, tf.Variable) else weight._value

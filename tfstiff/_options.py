@@ -21,22 +21,30 @@ _Class = TypeVar("_Class", bound=type)
 _Options = TypeVar("_Options")
 _Callable = TypeVar("_Callable", bound=Callable[..., Any])
 _WIDTH = 120
+DATA, MODEL, MEASURED, STOPPING, RUNNING = GROUPS = (
+    "Data",
+    "Model and training",
+    "What is measured",
+    "Stopping",
+    "Running",
+)
 # The entry of a docstring in whose place those of the options are put.
 _PLACEHOLDER = re.compile(r"^(?P<indent> +)\*\*options:.*\n?(?:(?P=indent) +\S.*\n?)*", re.MULTILINE)
 
 
-def option(default: Any, help: str, **more: Any) -> Any:
+def option(default: Any, help: str, *, group: str = MEASURED, **more: Any) -> Any:
     """A field of an option class.
 
     Args:
         default: Its default.
         help: What it says, in sentences for Python and the command line alike, without default and choices.
+        group: Where `--help-all` shows it: one of `GROUPS`.
         **more: `choices`: the texts that it may be. `several`: whether it is some of them. `unset`: what None means,
             in words. For the command line: `flag`, its name where that is another, without dashes; `metavar`; `parse`,
             which makes a value of a text, and raises ValueError; `has_commas`: whether commas may be part of one
             value; `flag_value`: the text that stands for the option without a value.
     """
-    return dataclasses.field(default=default, metadata={"help": help, **more})
+    return dataclasses.field(default=default, metadata={"help": help, "group": group, **more})
 
 
 def option_class(cls: _Class) -> _Class:
@@ -62,6 +70,11 @@ def takes(options: type) -> Callable[[_Callable], _Callable]:
         return found
 
     return completed
+
+
+def strict(function: _Callable) -> _Callable:
+    """A function of which an unknown keyword says which was probably meant."""
+    return _strict(function, inspect.signature(function), function.__name__)
 
 
 def option_fields(options: Any) -> list[dataclasses.Field[Any]]:

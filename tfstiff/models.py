@@ -1,24 +1,27 @@
-"""The papers' networks, by name. Logits out; no normalisation layers.
+"""The papers' networks, by name. Logits out; no normalisation layers. Imports Keras when one is built.
 
 `fc` and `cnn` are those of the ICLR 2020 submission, `fc-v1` and `cnn-v1` those of the first version (arXiv, 2019).
 """
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import traceback
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-import keras
+from tfstiff.errors import InvalidInput, TfstiffError, unknown_name
 
-from tfstiff.errors import InvalidInput, TfstiffError
+if TYPE_CHECKING:
+    import keras
 
 Shape = tuple[int, ...]
 
 
 def fc(input_shape: Shape, num_classes: int, hidden: Sequence[int] = (500, 300, 100)) -> keras.Model:
     """Fully connected, ReLU: X → 500 → 300 → 100 → y."""
+    import keras
+
     return keras.Sequential(
         [
             keras.Input(input_shape),
@@ -46,6 +49,8 @@ def cnn(input_shape: Shape, num_classes: int, channels: Sequence[int] = (16, 32,
 
     The papers do not say how the convolutions pad; here they keep the size ("same").
     """
+    import keras
+
     blocks = [
         layer
         for width in channels
@@ -72,6 +77,8 @@ def resnet20(input_shape: Shape, num_classes: int) -> keras.Model:
     Without normalisation the signal doubles in variance at every block, so the last convolution of each block starts at
     zero, which makes every block the identity at initialisation (Zhang, Dauphin and Ma 2019, "Fixup").
     """
+    import keras
+
     inputs = keras.Input(_image(input_shape))
     x = keras.layers.Conv2D(16, 3, padding="same", activation="relu")(inputs)
     for stage, width in enumerate((16, 32, 64)):
@@ -95,6 +102,17 @@ MODELS: dict[str, Callable[..., keras.Model]] = {
 }
 
 
+def check_name(arch: str) -> None:
+    """Checks that a network is known by its name, or is named as a function of the user's own. Imports nothing.
+
+    Raises:
+        InvalidInput: It is not.
+    """
+    module, colon, name = arch.partition(":") if isinstance(arch, str) else ("", "", "")
+    if arch not in MODELS and not (module and colon and name):
+        raise unknown_name("Unknown architecture.", arch, [*MODELS, "package.module:function"])
+
+
 def build(arch: str, input_shape: Shape, num_classes: int, hidden: Sequence[int] | None = None) -> keras.Model:
     """Builds a network by name, or by the import path of the user's own builder.
 
@@ -109,6 +127,9 @@ def build(arch: str, input_shape: Shape, num_classes: int, hidden: Sequence[int]
         InvalidInput: The name is unknown, the import or the builder fails, the builder returns no Keras model, or
             `hidden` does not apply.
     """
+    import keras
+
+    check_name(arch)
     builder = MODELS.get(arch) or _of_users(arch)
     if hidden is not None:
         if arch not in ("fc", "fc-v1"):
@@ -149,15 +170,7 @@ def _told(error: Exception) -> str:
 
 
 def _imported(arch: str) -> Callable[..., keras.Model]:
-    module_name, colon, name = arch.partition(":")
-    if not (colon and module_name and name):
-        guess = difflib.get_close_matches(arch, MODELS, n=1)
-        raise InvalidInput(
-            "Unknown architecture.",
-            expected=", ".join(MODELS) + ", or package.module:function",
-            received=arch,
-            remedy=f"Did you mean {guess[0]}?" if guess else None,
-        )
+    module_name, _, name = arch.partition(":")
     try:
         found = getattr(importlib.import_module(module_name), name)
     except Exception as error:  # of any kind: importing runs the module

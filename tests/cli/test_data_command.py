@@ -54,7 +54,7 @@ def test_check_regression(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "message"),
     [
-        (["check", "mnits"], 2, "did you mean mnist"),
+        (["check", "mnits"], 2, "Did you mean mnist"),
         (["check", "npz:/nowhere/a.npz"], 3, "cannot be read"),
         (["check"], 2, "NAME"),
     ],

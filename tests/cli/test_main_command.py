@@ -1,7 +1,12 @@
+import re
+import subprocess
+import sys
+
 import click
 import pytest
 from click.testing import CliRunner
 from tfstiff_cli import main
+from tfstiff_cli.grouped_help import GroupedCommand
 from tfstiff_cli.main import _COMMANDS
 
 from tfstiff import errors
@@ -26,8 +31,36 @@ def test_every_command_has_help(name):
     assert f"Usage: main {name}" in result.stdout
     command = main.get_command(click.Context(main), name)
     assert command.name in (name, "command")
+    if isinstance(command, GroupedCommand):
+        result = tfstiff(name, "--help-all")
+        assert result.exit_code == 0
     for option in (parameter for parameter in command.params if isinstance(parameter, click.Option)):
         assert option.opts[0] in result.stdout
+
+
+@pytest.mark.parametrize("name", ["run", "sweep", "measure"])
+def test_help_has_ten_options_and_all_of_them_stand_in_groups(name):
+    command = main.get_command(click.Context(main), name)
+    short = tfstiff(name, "--help").stdout.split("Options:")[1]
+    shown = re.findall(r"^  (--[a-z-]+)", short, re.MULTILINE)
+    options = {option.name: option.opts[0] for option in command.params if isinstance(option, click.Option)}
+    assert shown == [*(options[one] for one in command.first), "--help-all"]
+    assert len(command.first) == 10
+    more = len(options) - 11
+    assert f"{more} more options: main {name} --help-all" in short
+    whole = tfstiff(name, "--help-all").stdout
+    titles = [line[:-1] for line in whole.splitlines() if line[:1].isalpha() and line.endswith(":")]
+    stopping = ["Stopping"] * (name != "measure")
+    assert titles == ["Data", "Model and training", "What is measured", *stopping, "Running", "Help"]
+    for option in options.values():
+        rows = whole.partition("Data:")[2]
+        assert len(re.findall(rf"^  {option}\b(?!-)", rows, re.MULTILINE)) == 1, option
+    assert ("--stop-at-loss" in whole.partition("Stopping:")[2].partition("Running:")[0]) == (name != "measure")
+
+
+def test_python_m_tfstiff():
+    done = subprocess.run([sys.executable, "-m", "tfstiff", "--help"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Usage: python -m tfstiff ")
 
 
 @pytest.mark.parametrize("name", [name for name in _COMMANDS if name != "data"])

@@ -104,6 +104,31 @@ def test_runs_that_cannot_be_compared_are_told_why(tmp_path, folder):
     assert "The runs differ in arch (cnn, fc)" in result.stderr
 
 
+def test_runs_that_cannot_be_compared_have_their_own_figures(tmp_path, folder):
+    other = write_run(tmp_path / "other", series(2, 2), spec={**SPEC, "arch": "fc", "learning_rate": 1e-3}).folder
+    result = tfstiff("plot", folder, other, "--format", "png", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    assert "The figure critical_length is left out. The runs differ in arch (cnn, fc)" in result.stderr
+    assert (tmp_path / "out" / "overlay.png").is_file()
+
+
+def test_what_is_drawn_can_be_chosen(tmp_path, folder):
+    other = write_run(tmp_path / "other", series(2, 2), spec={**SPEC, "arch": "fc"}).folder
+    chosen = ("--pair-set", "val_val", "--metric", "sign", "--out", tmp_path / "out", "--format", "pdf")
+    result = tfstiff(
+        "plot", folder, other, "--figure", "overlay", "--figure", "class_matrices", "--stage", "0", *chosen
+    )
+    assert result.exit_code == 0, result.stderr
+    header = (tmp_path / "out" / "overlay.csv").read_text().splitlines()[0]
+    assert header == "run,step,epoch,stiffness_sign_within_val_val,low,high"
+    rows = (tmp_path / "out" / "mine" / "class_matrices.csv").read_text().splitlines()[1:]
+    assert {tuple(row.split(",")[index] for index in (0, 2)) for row in rows} == {("0", "val_val")}
+    assert (tmp_path / "out" / "overlay.pdf").is_file()
+    result = tfstiff("plot", folder, other, "--figure", "overlay", "--quantity", "train_loss", *chosen)
+    assert "train_loss" in (tmp_path / "out" / "overlay.csv").read_text()
+    assert tfstiff("plot", folder, "--stage", "first").exit_code == 2
+
+
 def test_groups_are_given_by_name_file_or_text(tmp_path):
     folder = write_run(tmp_path / "mine", series(2, 4)).folder
     groups = "a=class 0,class 2;b=class 1,class 3"

@@ -66,7 +66,7 @@ def values(name, *arguments):
 def test_every_setting_of_run_can_be_swept():
     settings = {parameter.name: parameter for parameter in sweep_command.params}
     assert settings.keys() >= {*RunSpec.__dataclass_fields__, "preset"}
-    help_text = sweep("--help").stdout
+    help_text = sweep("--help-all").stdout
     for name in (*RunSpec.__dataclass_fields__, "preset"):
         assert settings[name].multiple
         assert settings[name].opts[0] in help_text

@@ -9,7 +9,7 @@ def test_names_start_with_the_default():
 
 
 def test_an_unknown_name_is_refused_with_the_names_and_a_guess():
-    with pytest.raises(InvalidInput, match="did you mean cifar100") as caught:
+    with pytest.raises(InvalidInput, match="Did you mean cifar100") as caught:
         load("cifar-100")
     assert "fashion_mnist_mini" in str(caught.value)
     assert "npz:PATH" in str(caught.value)

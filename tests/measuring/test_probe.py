@@ -2,6 +2,7 @@ import warnings
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
@@ -435,3 +436,50 @@ def test_from_pydataset():
 def test_what_is_no_dataset_of_pairs(dataset, told):
     with pytest.raises(InvalidInput, match=told):
         Probe.from_dataset(dataset, datasets()[1])
+
+
+def test_an_option_that_is_misspelt_is_named():
+    pair = (np.zeros((4, 2)), np.array([0, 1, 0, 1]))
+    with pytest.raises(InvalidInput, match=r"Did you mean class_names\?"):
+        Probe.from_arrays(pair, pair, class_name=("a", "b"))
+    with pytest.raises(InvalidInput, match=r"Did you mean size\?"):
+        Probe.from_dataset(iter([pair]), sizes=3)
+    assert len(Probe.from_dataset(iter([pair]), size=2, max_examples=3).train) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "received", "remedy"),
+    [
+        (np.zeros((4, 2)), "ndarray", r"train=\(x, y\)"),
+        ([np.zeros((4, 2))], "list of ndarray", r"train=\(x, y\)"),
+        ((np.zeros((4, 2)), None), "tuple of ndarray, NoneType", r"train=\(x, y\)"),
+        ((np.zeros(2), np.zeros(2), np.zeros(2)), "tuple of ndarray, ndarray, ndarray", r"train=\(x, y\)"),
+        (pd.DataFrame({"a": [1.0], "label": [0]}), "DataFrame", r'frame\["label"\]'),
+        (tf.data.Dataset.range(3), "_RangeDataset", "Probe.from_dataset"),
+        ((tf.data.Dataset.range(3), [0, 1, 2]), "tuple of _RangeDataset, list", "Probe.from_dataset"),
+    ],
+)
+def test_what_is_no_pair_is_named(given, received, remedy):
+    with pytest.raises(InvalidInput, match=remedy) as caught:
+        Probe.from_arrays(given)
+    assert caught.value.received == repr(received)
+
+
+def test_without_validation():
+    x = np.arange(12.0).reshape(6, 2)
+    probe = Probe.from_arrays(
+        (x, [0, 1, 2, 0, 1, 2]), size=3, classes=([5, 6, 7] * 2, None), ids=(list("abcdef"), None)
+    )
+    assert (len(probe.train), len(probe.validation)) == (3, 0)
+    assert probe.validation.x.shape == (0, 2)
+    assert probe.class_names == tuple(map(str, range(8)))
+    assert set(probe.train.ids) < set("abcdef")
+    assert "3 training and 0 validation examples" in repr(probe)
+    assert "–" in str(probe)
+    assert probe.pair_sets_of(("train_train", "train_val", "val_val")) == ("train_train",)
+    with pytest.raises(InvalidInput, match="no validation examples"):
+        probe.pair_sets_of(("train_val",))
+    with pytest.raises(InvalidInput, match="no validation split"):
+        Probe.from_arrays((x, range(6)), ids=(list("abcdef"), ["g"]))
+    for labels in ([0.5, 1.5] * 3, np.eye(3)[[0, 1, 2] * 2], list("ababab"), [[True], [False]] * 3):
+        assert len(Probe.from_arrays((x, labels)).validation) == 0

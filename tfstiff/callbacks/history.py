@@ -12,6 +12,8 @@ from tfstiff.records.words import moment
 if TYPE_CHECKING:
     import pandas
 
+    from tfstiff.figures.plotting import Plots
+
 
 class History(Shown, list[Measurement]):
     """Measurements in order of time. Printed, and at the end of a notebook's cell, it is a table."""
@@ -21,6 +23,19 @@ class History(Shown, list[Measurement]):
         from tfstiff.export.frames import measurement_frame
 
         return measurement_frame(self)
+
+    @property
+    def plot(self) -> Plots:
+        """The figures of these measurements: `history.plot()`, `history.plot.curves("sign_within")`.
+
+        See `tfstiff.figures.plotting.Plots`.
+
+        Raises:
+            InvalidInput: There is no measurement yet.
+        """
+        from tfstiff.figures.plotting import Plots  # which imports matplotlib
+
+        return Plots(*self)
 
     def _line(self) -> str:
         number = f"{len(self)} measurement{'s' * (len(self) != 1)}"

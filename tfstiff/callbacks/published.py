@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tfstiff.errors import InvalidInput
 from tfstiff.measuring.measure import check_suits
 from tfstiff.measuring.options import MeasureOptions
-from tfstiff.measuring.probe import Probe
+from tfstiff.measuring.probe import Probe, check_probe
 from tfstiff.records import scalar_names
 from tfstiff.records.words import default_pair_set
 
@@ -30,11 +30,13 @@ def names_of_values(
     Raises:
         InvalidInput: The options do not suit the probe, or a name is not known.
     """
+    check_probe(probe)
     grouping = check_suits(options, probe)
+    pair_sets = probe.pair_sets_of(options.pair_sets)
     has_classes = probe.num_classes is not None
-    known = scalar_names(has_classes, options.pair_sets, has_groups=grouping is not None)
+    known = scalar_names(has_classes, pair_sets, has_groups=grouping is not None)
     if publish is None:
-        pair_set = default_pair_set(options.pair_sets)
+        pair_set = default_pair_set(pair_sets)
         return known, tuple(f"stiffness_{name}_{pair_set}" for name in _PUBLISHED[has_classes])
     names = known if publish == "all" else (publish,) if isinstance(publish, str) else tuple(publish)
     for name in names:

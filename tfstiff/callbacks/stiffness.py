@@ -15,9 +15,9 @@ from typing import Any
 import keras
 
 from tfstiff._options import takes
-from tfstiff.analysis.showings import of_measurements
-from tfstiff.callbacks.history import History
+from tfstiff.callbacks.live import LiveView
 from tfstiff.callbacks.published import names_of_values
+from tfstiff.callbacks.recorded import Recorded
 from tfstiff.callbacks.recorder import Recorder
 from tfstiff.callbacks.resumable import Resumable
 from tfstiff.callbacks.schedules import Moment, as_schedule
@@ -30,13 +30,12 @@ from tfstiff.measuring.measure import MeasurementTask, measure
 from tfstiff.measuring.options import MeasureOptions
 from tfstiff.measuring.probe import Probe
 from tfstiff.records import Measurement
-from tfstiff.records.shown import Showing, Shown
 
 _START = Moment(0, 0.0)
 
 
 @takes(MeasureOptions)
-class StiffnessCallback(Shown, Resumable):
+class StiffnessCallback(Recorded, Resumable):
     """Measures stiffness on a fixed probe while `model.fit` trains, and changes nothing of the training.
 
     At every epoch's end the latest values are put into `logs` as Python floats, under the names of
@@ -59,6 +58,8 @@ class StiffnessCallback(Shown, Resumable):
         tensorboard: Whether to write TensorBoard events into `log_dir` too, or the folder to write them to: all
             scalars, and the class matrices as images, which take about a tenth of a second each. Copies of the callback
             write beside it, as they do beside `log_dir`. Needs `pip install 'tfstiff[tensorboard]'`.
+        live: Whether to show, at each measurement, how training stands: losses, stiffness and the class matrix, drawn
+            anew in the cell of a notebook; a line on a terminal.
         on_error: What happens where a record cannot be written, since the disk is full, say: `raise` ends training;
             `warn` goes on, and the measurement is in `history` alone. Files that are made from records, or could be
             done without, are always a warning.
@@ -83,7 +84,7 @@ class StiffnessCallback(Shown, Resumable):
 
     resumed = ("_now", "_epochs_before", "_epoch", "_epoch_began", "_updates_then", "_steps_per_epoch")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # one for each choice
         self,
         probe: Probe,
         schedule: Any = "epoch",
@@ -93,6 +94,7 @@ class StiffnessCallback(Shown, Resumable):
         log_dir: str | Path | None = None,
         publish: Sequence[str] | str | None = None,
         tensorboard: bool | str | Path = False,
+        live: bool = False,
         on_error: str = "raise",
         **options: Any,
     ) -> None:
@@ -105,6 +107,8 @@ class StiffnessCallback(Shown, Resumable):
         self.scalars, self.publish = names_of_values(self.options, probe, publish)
         self.tensorboard = tensorboard
         self.on_error = on_error
+        self.live = live
+        self._view = LiveView() if live else None
         self._recorder = Recorder(self.log_dir, tensorboard, on_error)
         self._measured_model: weakref.ref[keras.Model] | None = None
         self._now = _START
@@ -125,6 +129,7 @@ class StiffnessCallback(Shown, Resumable):
             log_dir=self.log_dir,
             publish=self._chosen,
             tensorboard=self.tensorboard,
+            live=self.live,
             on_error=self.on_error,
             **vars(self.options),
         )
@@ -134,7 +139,7 @@ class StiffnessCallback(Shown, Resumable):
 
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled: a `fit` of the unpickled callback begins anew."""
-        return {**self.__dict__, "_measured_model": None}
+        return {**self.__dict__, "_measured_model": None, "_view": LiveView() if self.live else None}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Sees, before any training, that the model can be measured and that the log folder can take records."""
@@ -142,6 +147,8 @@ class StiffnessCallback(Shown, Resumable):
         probe = as_read(self.probe, resolve_objective(self.model, self.loss, self.objective))
         self.scalars, self.publish = names_of_values(self.options, probe, self._chosen)
         self._steps_per_epoch = None
+        if self._view is not None:
+            self._view.begin()
         task = MeasurementTask(self.model, self.probe, self.options, loss=self.loss, objective=self.objective)
         task.reservations()  # all that can be wrong is told before any training
         if self._measured_model is not None and self._measured_model() is self.model:
@@ -201,27 +208,6 @@ class StiffnessCallback(Shown, Resumable):
         self._measured_model = weakref.ref(self.model)
 
     @property
-    def history(self) -> History:
-        """The measurements so far, in order: a list, with `to_dataframe()`, that prints as a table.
-
-        A second `fit` of the same model continues it, that of another model begins anew.
-        """
-        return self._recorder.history
-
-    @property
-    def seconds(self) -> list[float]:
-        """The time that each measurement took."""
-        return self._recorder.seconds
-
-    @property
-    def events(self) -> list[dict[str, Any]]:
-        """What `measure_now` and `note` were told of, each with its step and epoch, in order.
-
-        Kept as long as `history`.
-        """
-        return self._recorder.events
-
-    @property
     def has_begun(self) -> bool:
         """Whether it has seen the first epoch of its latest fit begin."""
         return self._measured_model is not None and self._begin_at is None
@@ -262,13 +248,6 @@ class StiffnessCallback(Shown, Resumable):
         """
         self._recorder.note({"event": event, **self._now._asdict(), **details})
 
-    def _line(self) -> str:
-        where = "" if self.log_dir is None else f", in {str(self.log_dir)!r}"
-        return f"{self.history._line()}{where}"
-
-    def _showing(self) -> Showing:
-        return of_measurements(self._line(), self.history)
-
     def _begin_fit(self, epoch: int, begin_at: Moment) -> None:
         steps = self.params.get("steps")
         if steps is None and self.schedule.needs_batches():
@@ -302,4 +281,6 @@ class StiffnessCallback(Shown, Resumable):
             found, step=step, epoch=epoch, updates=num_updates(self.model), learning_rate=learning_rate(self.model)
         )
         self._recorder.add(found, time.perf_counter() - start)
+        if self._view is not None:
+            self._view.measured(self.history)
         return found

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfstiff._keras import quietly_traced
 from tfstiff.analysis.loss_level import checked_levels
 from tfstiff.callbacks.resumable import Resumable
 from tfstiff.callbacks.steps import num_updates, steps_done
@@ -183,7 +184,7 @@ class StopAtTrainingLoss(Resumable):
         return self.thresholds[len(self.reached) :]
 
     def _traced(self) -> Any:
-        return tf.function(self._losses, reduce_retracing=True, autograph=False)
+        return quietly_traced(self._losses, reduce_retracing=True)
 
     @compiled()
     def _training_loss(self) -> float:

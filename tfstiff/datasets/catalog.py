@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from tfstiff.datasets import fashion_mnist_mini, npz_source, spherical_harmonics, tfds_source
 from tfstiff.datasets.dataset import Dataset
-from tfstiff.errors import InvalidInput
+from tfstiff.errors import unknown_name
 
 DEFAULT = fashion_mnist_mini.NAME
 _NPZ_PREFIX = "npz:"
@@ -112,6 +111,33 @@ def catalog(data_dir: str | os.PathLike[str] | None = None) -> list[CatalogRow]:
     return [*rows, own]
 
 
+def check_name(name: str) -> None:
+    """Checks that a data set is known by its name, and its options by theirs. Loads nothing.
+
+    Raises:
+        InvalidInput: It is not.
+    """
+    if isinstance(name, str) and name.startswith(_SPHERE_PREFIX):
+        spherical_harmonics.parse(name.removeprefix(_SPHERE_PREFIX))
+        return
+    is_file = isinstance(name, str) and name.startswith(_NPZ_PREFIX) and name != _NPZ_PREFIX
+    if not is_file and name not in _ENTRIES:
+        known = [*_ENTRIES, f"{_NPZ_PREFIX}PATH", f"{_SPHERE_PREFIX}OPTIONS"]
+        raise unknown_name("There is no data set of that name.", name, known)
+
+
+def check_can_load(name: str) -> None:
+    """Checks, besides, that the file of a data set is there.
+
+    Raises:
+        InvalidInput: The name is not known.
+        DatasetUnavailable: There is no such file.
+    """
+    check_name(name)
+    if name.startswith(_NPZ_PREFIX):
+        npz_source.check_is_there(Path(name.removeprefix(_NPZ_PREFIX)).expanduser())
+
+
 def load(name: str, *, data_dir: str | os.PathLike[str] | None = None, offline: bool = False) -> Dataset:
     """Loads the raw data set `name`.
 
@@ -129,16 +155,9 @@ def load(name: str, *, data_dir: str | os.PathLike[str] | None = None, offline: 
         DatasetUnavailable: The data is not here and could not be fetched.
         DatasetCorrupt: The data is here but damaged or incomplete.
     """
-    if name.startswith(_NPZ_PREFIX) and name != _NPZ_PREFIX:
+    check_name(name)
+    if name.startswith(_NPZ_PREFIX):
         return npz_source.load(name.removeprefix(_NPZ_PREFIX))
     if name.startswith(_SPHERE_PREFIX):
         return spherical_harmonics.load(name.removeprefix(_SPHERE_PREFIX))
-    if name not in _ENTRIES:
-        close = difflib.get_close_matches(name, _ENTRIES, n=1)
-        raise InvalidInput(
-            "There is no data set of that name.",
-            expected=", ".join([*_ENTRIES, f"{_NPZ_PREFIX}PATH", f"{_SPHERE_PREFIX}OPTIONS"]),
-            received=name,
-            remedy=f"did you mean {close[0]}?" if close else None,
-        )
     return _ENTRIES[name].load(tfds_source.resolve_data_dir(data_dir), offline)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 import numpy as np
 
@@ -59,14 +59,26 @@ def load(path_text: str) -> Dataset:
     ).with_provenance("npz", path=path_text)
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def check_is_there(path: Path) -> None:
+    """Checks that a file can be read.
+
+    Raises:
+        DatasetUnavailable: There is no such file, or it may not be read.
+    """
+    _opened(path).close()
+
+
+def _opened(path: Path) -> BinaryIO:
     try:
-        file = path.open("rb")
+        return path.open("rb")
     except OSError as error:
         raise DatasetUnavailable(
             f"The npz file {path} cannot be read.", received=error, remedy="check the path and its permissions."
         ) from error
-    with file:
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    with _opened(path) as file:
         try:
             archive = np.load(file, allow_pickle=False)
         # By the place of the damage this is BadZipFile, EOFError, ValueError, struct.error, …

@@ -21,20 +21,34 @@ from tfstiff.figures.by_layer import layers as layers
 from tfstiff.figures.critical_lengths import critical_length as critical_length
 from tfstiff.figures.between_classes import learning_rate as learning_rate
 from tfstiff.figures.domain_sizes import domain_size as domain_size
+from tfstiff.figures.overlays import overlay as overlay
 from tfstiff.figures.concept import concept as concept
 # isort: on
 
 from tfstiff.analysis.reservations import gradient_reservations, reservations_of
 from tfstiff.errors import InvalidInput
+from tfstiff.figures.chosen import ChosenRun
 from tfstiff.figures.kinds import FIGURES, FigureKind
 from tfstiff.figures.saving import save_figure
 from tfstiff.figures.style import NothingToDraw, add_note, measurements_of
 from tfstiff.records import RunFolder
 
-__all__ = ["DEFAULT_FIGURES", "FIGURES", "FORMATS", "FigureKind", "NothingToDraw", "common_folder", "draw", *FIGURES]
+__all__ = [
+    "DEFAULT_FIGURES",
+    "DEFAULT_FORMATS",
+    "FIGURES",
+    "FORMATS",
+    "ChosenRun",
+    "FigureKind",
+    "NothingToDraw",
+    "common_folder",
+    "draw",
+    *FIGURES,
+]
 
 DEFAULT_FIGURES = ("class_matrices", "curves", "log_curves", "distance")  # that apply to hardly any run in vain
-FORMATS = ("png", "svg")
+FORMATS = ("png", "svg", "pdf")
+DEFAULT_FORMATS = ("png", "svg")
 
 
 def draw(
@@ -42,7 +56,7 @@ def draw(
     names: Iterable[str] | None = None,
     folder: str | Path | None = None,
     *,
-    formats: Iterable[str] = FORMATS,
+    formats: Iterable[str] = DEFAULT_FORMATS,
     say: Callable[[str], None] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> list[Path]:
@@ -57,7 +71,7 @@ def draw(
             runs, in the folder that holds them all; without a run, in the current one.
         formats: Some of `FORMATS`. PNG has 150 dots per inch.
         say: Called with a sentence for each figure that does not apply. None warns.
-        options: Keyword arguments for the figures that have them: `grouping`, `levels`, `extrapolate`.
+        options: Keyword arguments for the figures that have them: `grouping`, `levels`, `extrapolate`, `quantity`, …
 
     Returns:
         The files written. A figure that does not apply has none.
@@ -74,17 +88,27 @@ def draw(
     arguments = {name: _arguments(name, runs) for name in names}
     folder = (common_folder(runs) if runs else Path()) / "figures" if folder is None else Path(folder)
     paths: list[Path] = []
+    failures: list[Exception] = []
     for name in names:
         kind = FIGURES[name]
         chosen = {option: options[option] for option in kind.options if option in options}
         try:
-            figure = kind.draw(*arguments[name], **chosen)
-        except NothingToDraw as reason:
-            message = f"The figure {name} is left out. {reason}"
+            drawn = kind.draw(*arguments[name], **chosen), kind.numbers(*arguments[name], **chosen)
+        except Exception as reason:  # of one figure, which is no failure of the others
+            if not isinstance(reason, NothingToDraw):
+                failures.append(reason)
+            left_out = isinstance(reason, NothingToDraw | InvalidInput)
+            told = str(reason) if left_out else f"It could not be drawn: {type(reason).__name__}: {reason}"
+            message = f"The figure {name} is left out. {told}"
+            if len(names) == 1 and failures:
+                raise
             warnings.warn(message, stacklevel=2) if say is None else say(message)
             continue
+        figure, numbers = drawn
         add_note(figure, [text for run in runs for text in _reservations(run)])
-        paths += save_figure(figure, kind.numbers(*arguments[name], **chosen), folder / name, formats)
+        paths += save_figure(figure, numbers, folder / name, formats)
+    if failures and not paths:
+        raise failures[0]
     return paths
 
 
@@ -108,9 +132,12 @@ def _arguments(name: str, runs: list[RunFolder]) -> tuple[Any, ...]:
         expected = "one run" if takes == "run" else "one run or several"
         raise InvalidInput(f"The figure {name} is not of this many runs.", expected=expected, received=len(runs))
     if takes == "runs":
-        return (runs,)
-    measurements_of(runs[0])
-    return (runs[0],)
+        return ([run.of_stages(are_chosen=False) if isinstance(run, ChosenRun) else run for run in runs],)
+    run = runs[0]
+    if isinstance(run, ChosenRun):
+        run = run.of_stages(are_chosen=FIGURES[name].of_stages)
+    measurements_of(run)
+    return (run,)
 
 
 def _known(kind: str, wanted: Iterable[str], known: Iterable[str]) -> list[str]:

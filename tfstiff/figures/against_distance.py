@@ -204,5 +204,9 @@ def _handles(most_pairs: int, present: set[object]) -> list[Line2D]:
 
 
 register_figure(
-    distance, distance_numbers, "Stiffness against input distance, and the critical length.", "ICLR 5, 9, 10"
+    distance,
+    distance_numbers,
+    "Stiffness against input distance, and the critical length.",
+    "ICLR 5, 9, 10",
+    of_stages=True,
 )

@@ -126,4 +126,4 @@ def _crossing(color: Any) -> dict[str, Any]:
     return {"color": color, "marker": "D", "markersize": 5, "linestyle": "none"} | edge
 
 
-register_figure(layers, layers_numbers, "Stiffness against distance, layer by layer.", "v1 9")
+register_figure(layers, layers_numbers, "Stiffness against distance, layer by layer.", "v1 9", of_stages=True)

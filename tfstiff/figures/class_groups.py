@@ -190,4 +190,10 @@ def _same_groups(first: Grouping, second: Grouping) -> bool:
     return {frozenset(names) for names in first.values()} == {frozenset(names) for names in second.values()}
 
 
-register_figure(class_groups, class_groups_numbers, "Class stiffness matrices ordered by groups of classes.", "v1 7")
+register_figure(
+    class_groups,
+    class_groups_numbers,
+    "Class stiffness matrices ordered by groups of classes.",
+    "v1 7",
+    of_stages=True,
+)

@@ -72,7 +72,7 @@ def class_matrices(
         for j, panel in enumerate(row):
             stiffness = _stiffness(panel)
             image = draw_cells(axes[i, j], stiffness.matrix, 72 * side / num_classes, uncertain_cells(stiffness))
-            _label_axes(axes[i, j], panel, 72 * side / num_classes, left=j == 0, bottom=i == len(grid) - 1)
+            label_classes(axes[i, j], panel, 72 * side / num_classes, left=j == 0, bottom=i == len(grid) - 1)
             if j > 0 and panel[1] == row[0][1]:
                 axes[i, j].set_ylabel("")  # the same as at the left
             if i == 0:
@@ -189,7 +189,8 @@ def _stiffness(panel: _Panel) -> ClassStiffness:
     return getattr(measurement[pair_set], metric)
 
 
-def _label_axes(axes: Axes, panel: _Panel, cell: float, *, left: bool, bottom: bool) -> None:
+def label_classes(axes: Axes, panel: _Panel, cell: float, *, left: bool = True, bottom: bool = True) -> None:
+    """Names the classes at a matrix whose cells have this side, in points, where there is room; else numbers some."""
     measurement, pair_set, _ = panel
     names = class_names(measurement)
     first, second = (HALF_NAMES[half] for half in pair_set.split("_"))
@@ -209,5 +210,9 @@ def _label_axes(axes: Axes, panel: _Panel, cell: float, *, left: bool, bottom: b
 
 
 register_figure(
-    class_matrices, class_matrices_numbers, "Class stiffness matrices at up to 4 stages.", "v1 3–6; ICLR 3, 7, 8"
+    class_matrices,
+    class_matrices_numbers,
+    "Class stiffness matrices at up to 4 stages.",
+    "v1 3–6; ICLR 3, 7, 8",
+    of_stages=True,
 )

@@ -22,6 +22,7 @@ class FigureKind(NamedTuple):
         takes: `run`: one run, or a sequence of its measurements. `runs`: a sequence of runs that differ in learning
             rate and seed. `nothing`: no argument.
         options: Names of keyword arguments of both functions that a user may set.
+        of_stages: Whether it shows some stages of a training, and not all of it over time.
     """
 
     draw: Callable[..., Figure]
@@ -30,13 +31,19 @@ class FigureKind(NamedTuple):
     redraws: str
     takes: Literal["run", "runs", "nothing"]
     options: tuple[str, ...]
+    of_stages: bool = False
 
 
 FIGURES: dict[str, FigureKind] = {}
 
 
 def register_figure(
-    draw: Callable[..., Figure], numbers: Callable[..., Numbers], description: str, redraws: str = ""
+    draw: Callable[..., Figure],
+    numbers: Callable[..., Numbers],
+    description: str,
+    redraws: str = "",
+    *,
+    of_stages: bool = False,
 ) -> None:
     """Makes a figure known under the name of the function that draws it.
 
@@ -45,8 +52,9 @@ def register_figure(
         numbers: What it takes says what the figure takes: `source`, `runs` or nothing, and keyword arguments.
         description: One line.
         redraws: As in `FigureKind`.
+        of_stages: As in `FigureKind`.
     """
     first, *options = [*inspect.signature(numbers).parameters] or [""]
     FIGURES[draw.__name__] = FigureKind(
-        draw, numbers, description, redraws, _TAKES.get(first, "nothing"), tuple(options)
+        draw, numbers, description, redraws, _TAKES.get(first, "nothing"), tuple(options), of_stages
     )

@@ -42,7 +42,8 @@ def curves(source: Drawn) -> Figure:
     Bands are 95 % intervals over the draw of the probe's examples.
 
     The upper row holds the loss and the sign, the lower the accuracy and the cosine. Targets without classes have one
-    row: loss, mean sign and mean cosine over all pairs. Vertical lines mark the onset of overfitting, by each rule of
+    row: loss, mean sign and mean cosine over all pairs. Where the settings name one metric, its panels stand below each
+    other. Vertical lines mark the onset of overfitting, by each rule of
     `tfstiff.analysis.overfitting` that finds it: where stiffness turns down and where the validation loss is lowest in
     every panel, what else concerns losses in that of the loss.
 
@@ -54,17 +55,19 @@ def curves(source: Drawn) -> Figure:
     """
     measurements = measurements_of(source)
     pair_sets = pair_sets_of(measurements)
-    has_classes = _have_classes(measurements)
-    figure = new_figure(8.4, 5.2 if has_classes else 3.1)
-    axes = figure.subplots(2 if has_classes else 1, 3, squeeze=False)
+    has_classes = have_classes(measurements)
+    metrics = metrics_of(source)
+    has_one = has_classes and len(metrics) == 1
+    figure = new_figure(5.8 if has_one else 8.4, 5.2 if has_classes else 3.1)
+    axes = figure.subplots(2 if has_classes else 1, 2 if has_one else 3, squeeze=False)
 
-    _draw_halves(axes[0, 0], measurements, "loss")
+    draw_halves(axes[0, 0], measurements, "loss")
     if has_classes:
-        _draw_halves(axes[1, 0], measurements, "accuracy")
-        for row, metric in enumerate(("sign", "cosine")):
-            for column, kind in enumerate(("within", "between"), start=1):
-                axes[row, column].set_title(f"{kind.capitalize()}-class stiffness, {metric}")
-                _draw_pair_sets(axes[row, column], measurements, pair_sets, f"{metric}_{kind}")
+        draw_halves(axes[1, 0], measurements, "accuracy")
+        kinds = [(metric, kind) for metric in metrics for kind in ("within", "between")]
+        for panel, (metric, kind) in zip(axes[:, 1:].flat, kinds, strict=True):
+            panel.set_title(f"{kind.capitalize()}-class stiffness, {metric}")
+            _draw_pair_sets(panel, measurements, pair_sets, f"{metric}_{kind}")
     else:
         for column, metric in enumerate(("sign", "cosine"), start=1):
             axes[0, column].set_title(f"Mean {metric} over all pairs")
@@ -116,17 +119,17 @@ def log_curves(source: Drawn) -> Figure:
     """
     measurements = measurements_of(source)
     pair_sets, metrics = pair_sets_of(measurements), metrics_of(source)
-    kinds = ("within", "between") if _have_classes(measurements) else ("mean",)
+    kinds = ("within", "between") if have_classes(measurements) else ("mean",)
     figure = new_figure(max(4.4, 1.0 + 2.5 * len(pair_sets)), 1.1 + 1.9 * len(metrics))
     axes = figure.subplots(len(metrics), len(pair_sets), squeeze=False, sharex=True, sharey="row")
     when, unit = times_of(measurements)
     marks = [mark for mark in onset_marks(source, measurements) if mark.rule == "stiffness_drop"]
     for row, metric in zip(axes, metrics, strict=True):
         for panel, pair_set in zip(row, pair_sets, strict=True):
-            _draw_zero(panel)
+            draw_zero(panel)
             for kind in kinds:
                 name = f"stiffness_{metric}_{kind}_{pair_set}"
-                _draw_line(panel, measurements, name, KIND_LINES[kind], kind)
+                draw_line(panel, measurements, name, KIND_LINES[kind], kind)
             set_time_axis(panel, when, unit, logarithmic=True)
             draw_onsets(panel, marks)
             panel.label_outer()
@@ -141,27 +144,27 @@ def log_curves(source: Drawn) -> Figure:
     return figure
 
 
-def _have_classes(measurements: Sequence[Measurement]) -> bool:
+def have_classes(measurements: Sequence[Measurement]) -> bool:
     return all(stiffness.sign is not None for m in measurements for stiffness in m.pair_sets.values())
 
 
-def _draw_halves(axes: Axes, measurements: list[Measurement], what: str) -> None:
+def draw_halves(axes: Axes, measurements: list[Measurement], what: str) -> None:
     axes.set_title(what.capitalize())
     for half, name in (("train", "train"), ("val", "validation")):
-        _draw_line(axes, measurements, f"{name}_{what}", HALF_LINES[half], f"{HALF_NAMES[half]} {what}")
+        draw_line(axes, measurements, f"{name}_{what}", HALF_LINES[half], f"{HALF_NAMES[half]} {what}")
 
 
 def _draw_pair_sets(axes: Axes, measurements: list[Measurement], pair_sets: list[str], name: str) -> None:
-    _draw_zero(axes)
+    draw_zero(axes)
     for pair_set in pair_sets:
-        _draw_line(axes, measurements, f"stiffness_{name}_{pair_set}", PAIR_SET_LINES[pair_set], pair_set)
+        draw_line(axes, measurements, f"stiffness_{name}_{pair_set}", PAIR_SET_LINES[pair_set], pair_set)
 
 
-def _draw_zero(axes: Axes) -> None:
+def draw_zero(axes: Axes) -> None:
     axes.axhline(0, color="0.7", linewidth=0.6, zorder=0, label="_zero")
 
 
-def _draw_line(axes: Axes, measurements: list[Measurement], name: str, line: dict[str, Any], label: str) -> None:
+def draw_line(axes: Axes, measurements: list[Measurement], name: str, line: dict[str, Any], label: str) -> None:
     """A scalar over time with the band of its 95 % intervals."""
     when, _ = times_of(measurements)
     read = [reading(measurement, name) for measurement in measurements]

@@ -13,6 +13,7 @@ from tfstiff.figures.style import Figure, Numbers, drawing_style
 from tfstiff.records.atomic import write_atomically
 
 _DOTS_PER_INCH = 150
+_NO_TIME: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}  # equal files
 
 
 def save_figure(figure: Figure, numbers: Numbers, path: Path, formats: Iterable[str]) -> list[Path]:
@@ -22,7 +23,7 @@ def save_figure(figure: Figure, numbers: Numbers, path: Path, formats: Iterable[
         figure: The figure.
         numbers: Header and rows of what it shows.
         path: Without a suffix. The folder is created where it does not exist.
-        formats: Some of `png` (150 dots per inch) and `svg`.
+        formats: Some of `png` (150 dots per inch), `svg` and `pdf`.
 
     Returns:
         The files written.
@@ -47,7 +48,7 @@ def save_figure(figure: Figure, numbers: Numbers, path: Path, formats: Iterable[
 def _save(figure: Figure, path: Path) -> None:
     form = path.suffix[1:]
     options: dict[str, Any] = {"dpi": _DOTS_PER_INCH, "bbox_inches": "tight", "pad_inches": 0.06}
-    metadata = {"Date": None} if form == "svg" else {}
+    metadata = _NO_TIME.get(form, {})
     with drawing_style():
         write_atomically(path, lambda file: figure.savefig(file, format=form, metadata=metadata, **options))
 

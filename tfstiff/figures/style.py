@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -111,9 +112,19 @@ def drawing_style() -> Iterator[None]:
         yield
 
 
+class _Shown(Figure):
+    """A figure that shows itself at the end of a notebook's cell, whichever backend matplotlib is set to."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        with drawing_style():
+            self.savefig(file, format="png", dpi=110)
+        return file.getvalue()
+
+
 def new_figure(width: float, height: float, layout: Literal["constrained", "compressed"] = "constrained") -> Figure:
     """An empty figure of this size in inches, drawn by Agg without a window."""
-    figure = Figure(figsize=(width, height), layout=layout)
+    figure = _Shown(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
     return figure
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfstiff._keras import quietly_traced
 from tfstiff.gradients.gradient_factors import (
     GradientFactors,
     Layout,
@@ -35,7 +36,7 @@ class GradientPlan(ProvedParts):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.products, self._row_products = (
-            tf.function(function, reduce_retracing=True, autograph=False) for function in (products, row_products)
+            quietly_traced(function, reduce_retracing=True) for function in (products, row_products)
         )
         self._tile_functions: dict[Any, Callable[..., TileSums]] = {}
         self._memory: dict[tuple[int, int | None], MemoryPlan] = {}
@@ -86,7 +87,7 @@ class GradientPlan(ProvedParts):
             def reduce(*tile: Any) -> TileSums:
                 return reduce_tile(*tile, **choices)
 
-            self._tile_functions[key] = tf.function(reduce, input_signature=signature, autograph=False)
+            self._tile_functions[key] = quietly_traced(reduce, input_signature=signature)
         return self._tile_functions[key](first, second, known, compared)
 
     @property

@@ -15,8 +15,7 @@ two sides of the kink of its ReLU. The sides are compared by random projections 
 an example, and of the batch one weight's at a time.
 
 Measurements use products of gradients that are never formed. So the products of these examples with their random
-combination, and their squared lengths, as they are made for measurements, must be those of the gradients, and no weight
-be in them twice.
+combination, and their squared lengths, as made there, must be those of the gradients, and no weight be in them twice.
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tfstiff._keras import quietly_traced
 from tfstiff.gradients import sketches
 from tfstiff.gradients.gradient_factors import Layout
 from tfstiff.gradients.products import products
@@ -110,7 +110,7 @@ class Proof:
         self._directions = tf.constant(sketches.directions(longest), traced.factors.losses.dtype)
         self._dtypes = {coarsest, traced.factors.losses.dtype, *(tensor.dtype for tensor in traced.batch)}
         self._examine = self._examined(None)
-        self._combine = tf.function(self._combined, reduce_retracing=True, autograph=False)
+        self._combine = quietly_traced(self._combined, reduce_retracing=True)
 
     def compare(self, weights: Collection[int], x: Any, y: Any, seed: int) -> Verdict:
         """Compares the gradients of `weights` on a few examples.
@@ -242,7 +242,7 @@ class Proof:
         numbers = tf.TensorSpec([None], tf.float64)
         directions = tf.TensorSpec(self._directions.shape, self._directions.dtype)
         signature = (*self._part.signature, numbers, numbers, directions)
-        return tf.function(examine, input_signature=signature, autograph=False)
+        return quietly_traced(examine, input_signature=signature)
 
     def _combined(self, formed: Any, outers: Any, weights: tf.Tensor, directions: tf.Tensor) -> dict[int, tf.Tensor]:
         return sketches.of_combination(formed, outers, self._part.layout, self._shapes, weights, directions)

@@ -20,6 +20,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfstiff._keras import quietly_traced
+
 Tensors = Sequence[tf.Tensor]
 # (inputs, states, constants) -> outputs, new states
 Step = Callable[[Tensors, Tensors, Tensors], tuple[Tensors, Tensors]]
@@ -142,7 +144,7 @@ class _SingleStep:
 
         inputs = [tf.TensorSpec(sequence.shape[1:], sequence.dtype) for sequence in sequences]
         states = [tf.TensorSpec(state.shape, state.dtype) for state in initial]
-        self.forwards = tf.function(forwards, autograph=False).get_concrete_function(inputs, states)
+        self.forwards = quietly_traced(forwards).get_concrete_function(inputs, states)
         given = {id(constant) for constant in constants}
         captured = [tensor for tensor in self.forwards.captured_inputs if id(tensor) not in given]
         if any(tensor.dtype != tf.resource and not tensor.shape.is_fully_defined() for tensor in captured):
@@ -153,7 +155,7 @@ class _SingleStep:
         _check_rows((*outputs, *new), initial[0].shape[0])
         if new != states:
             raise NotByRows
-        self.backwards = tf.function(backwards, autograph=False).get_concrete_function(inputs, states, outputs, new)
+        self.backwards = quietly_traced(backwards).get_concrete_function(inputs, states, outputs, new)
 
 
 def _forwards(

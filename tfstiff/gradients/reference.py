@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfstiff._keras import variable_of
+from tfstiff._keras import quietly_traced, variable_of
 from tfstiff.gradients.gradient_factors import GradientFactors, Layout
 from tfstiff.gradients.proof import TOLERANCE
 from tfstiff.gradients.structured import Forward
@@ -43,7 +43,7 @@ class Reference:
         self.compute = self._compiled()
 
     def _compiled(self) -> Any:
-        return tf.function(self._factors, input_signature=self._signature, autograph=False)
+        return quietly_traced(self._factors, input_signature=self._signature)
 
     @property
     def bytes_per_example(self) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from tfstiff._keras import variable_of
+from tfstiff._keras import quietly_traced, variable_of
 from tfstiff.gradients.bias_join import OTHER, role_of, with_biases
 from tfstiff.gradients.costs import Cost, cost_of, cost_of_forming, peak_row_bytes, row_bytes
 from tfstiff.gradients.factors import Factor, formed_sum, in_precision, merge
@@ -90,11 +90,9 @@ class Structured:
         self.groups: tuple[tuple[int, ...], ...] = ()
         self.differentiated: tuple[int, ...] = ()
 
-        self._trace = tf.function(
-            self._traced, input_signature=(*signature, tf.TensorSpec([None], tf.float64)), autograph=False
-        )
+        self._trace = quietly_traced(self._traced, input_signature=(*signature, tf.TensorSpec([None], tf.float64)))
         self._trace.get_concrete_function()
-        self.compute = tf.function(self._computed, input_signature=signature, autograph=False)
+        self.compute = quietly_traced(self._computed, input_signature=signature)
         self.compute.get_concrete_function()
 
     def _computed(self, x: Any, y: Any) -> GradientFactors:

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfstiff._keras import quietly_traced
 from tfstiff._options import takes
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients import gradient_gram, per_example_gradients
@@ -146,6 +147,7 @@ def finite_step_stiffness(
         raise InvalidInput("Step sizes must be numbers above 0.", expected="1e-3, or several", received=step_size)
     if pair_set not in PAIR_SETS:
         raise InvalidInput("Unknown pair set.", expected=" | ".join(PAIR_SETS), received=pair_set)
+    probe.pair_sets_of([pair_set])
     first, second = ({"train": probe.train, "val": probe.validation}[half] for half in pair_set.split("_"))
     resolved = resolve_objective(model, loss, objective)
     check_model(model, first.x, first.y, resolved)
@@ -213,11 +215,11 @@ def _loss_function(
 ) -> Callable[[], np.ndarray]:
     """A function that evaluates the loss of each example, (m,) float64, with the weights of the moment."""
 
-    @tf.function(reduce_retracing=True, autograph=False)
-    def evaluate(x: Any, y: Any) -> tf.Tensor:
+    def losses(x: Any, y: Any) -> tf.Tensor:
         with traceable(model, precision):
             return objective(model, x, y)[0]
 
+    evaluate = quietly_traced(losses, reduce_retracing=True)
     count = len(keras.tree.flatten(x)[0])
     chunks = [
         keras.tree.map_structure(lambda array, start=start: tf.constant(array[start : start + _CHUNK]), (x, y))

@@ -33,7 +33,7 @@ def check_labels(model: keras.Model, probe: Probe, objective: Objective) -> None
     if any(not isinstance(y, np.ndarray) or y.dtype.kind not in kinds or y.size != len(y) for y in labels):
         return
     outputs = _num_outputs(model, probe.train.x)
-    largest = max(int(y.max()) for y in labels)
+    largest = max(int(y.max(initial=0)) for y in labels)
     if outputs > 1 and largest >= outputs:
         raise InvalidInput("Labels are out of range for the model.", expected=f"0 to {outputs - 1}", received=largest)
 

@@ -20,7 +20,7 @@ from tfstiff.measuring import reservations
 from tfstiff.measuring.arrays import flattened
 from tfstiff.measuring.labels import accuracy, as_read, check_labels, scores_of
 from tfstiff.measuring.options import MeasureOptions
-from tfstiff.measuring.probe import Arrays, Probe, ProbeHalf
+from tfstiff.measuring.probe import Arrays, Probe, ProbeHalf, check_probe
 from tfstiff.measuring.summation.parts import Part
 from tfstiff.measuring.summation.prepared import prepared
 from tfstiff.measuring.summation.probe_pass import ProbePass
@@ -98,12 +98,13 @@ class MeasurementTask:
         objective: ObjectiveFunction | None = None,
         memory: MemoryPlan | None = None,
     ) -> None:
+        check_probe(probe)
         self._objective = resolve_objective(model, loss, objective)
         probe = as_read(probe, self._objective)
         self._grouping = check_suits(options, probe)
         self._distances = DistanceOptions(options.distance, options.distance_pairs, options.distance_bins)
         self._model, self._examples, self._options = model, probe, options
-        self.pair_sets = options.pair_sets
+        self.pair_sets = probe.pair_sets_of(options.pair_sets)
         check_model(model, probe.train.x, probe.train.y, self._objective)
         check_labels(model, probe, self._objective)
         count, sample = len(probe.train) + len(probe.validation), proof_sample(probe)
@@ -178,6 +179,8 @@ class MeasurementTask:
         probe, options, grouping = self._examples, self._options, self._grouping
 
         def summary(half: ProbeHalf, place: int) -> HalfSummary:
+            if not len(half):
+                return HalfSummary(0, float("nan"), float("nan"), 0, 0)
             norms, losses, predictions = found.norms[place], found.losses[place], found.predictions[place]
             outputs, kind = probe.outputs_of(half), scores_of(self._model, self._objective, predictions)
             for key, text in reservations.of_gradients(("training", "validation")[place], norms):

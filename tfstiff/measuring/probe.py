@@ -3,42 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 
+from tfstiff._options import check_names, strict
 from tfstiff.datasets.classes import Classes, check_class_names, check_readable, given_classes, read_classes
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.loss_kind import CLASSES, NUMBERS
-from tfstiff.measuring.arrays import Arrays, dense_inputs, kept_inputs, padded_alike, targets
+from tfstiff.measuring.arrays import Arrays, dense_inputs, kept_inputs, targets
 from tfstiff.measuring.collecting import collect
-from tfstiff.measuring.stratified import stratified
-from tfstiff.records.shown import Brief, Showing, Shown
-
-DEFAULT_SIZE = 500
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class ProbeHalf(Brief):
-    """The probe's examples of one split.
-
-    Attributes:
-        x: Inputs as the model takes them; first axis the n examples.
-        y: Targets as the loss takes them, (n, ...); several of them for a model of several outputs.
-        classes: (n,) int64 class of each example; None for regression targets.
-        ids: (n,) text, the identity of each example.
-    """
-
-    x: Arrays
-    y: Arrays
-    classes: np.ndarray | None
-    ids: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.ids)
+from tfstiff.measuring.given import as_wide, is_data_set, pair_of, without_validation
+from tfstiff.measuring.probe_half import ProbeHalf, check_lengths, class_sizes, drawn, shapes
+from tfstiff.records.shown import Showing, Shown
 
 
 class Probe(Shown):
@@ -84,10 +65,11 @@ class Probe(Shown):
         self._as_numbers: Probe | None = None
 
     @classmethod
+    @strict
     def from_arrays(
         cls,
         train: tuple[Arrays, Any],
-        validation: tuple[Arrays, Any],
+        validation: tuple[Arrays, Any] | None = None,
         *,
         size: int | tuple[int | None, int | None] | str | None = "auto",
         seed: int = 0,
@@ -104,13 +86,14 @@ class Probe(Shown):
 
         Args:
             train: (inputs, labels) of the training split.
-            validation: (inputs, labels) of the validation split.
+            validation: (inputs, labels) of the validation split; None where there is none, and pairs of two training
+                examples alone can be measured.
             size: Examples of each split, or (training, validation); None means everything, `"auto"` 500, or all where
                 there are fewer.
             seed: Of the draw. The same arrays, size and seed give the same probe.
             class_names: Names of the classes, in label order; the labels themselves where not given.
             classes: `"auto"` reads them from the labels; None says that the labels are numbers; (training, validation)
-                gives one whole number or text an example of each split.
+                gives one whole number or text an example of each split, or None for one that is not there.
             ids: Identity of each example of each split; their positions where not given.
 
         Raises:
@@ -118,11 +101,17 @@ class Probe(Shown):
         """
         sizes = size if isinstance(size, tuple) else (size, size)
         named = (("train", train), ("validation", validation))
-        inputs, labels = [], []
+        inputs: list[Arrays] = []
+        labels: list[Arrays] = []
         for name, pair in named:
-            x, y = _pair(name, pair)
+            if name == "validation" and pair is None:  # no example like those of the training split
+                x, y = keras.tree.map_structure(lambda array: array[:0], (inputs[0], labels[0]))
+            else:
+                x, y = pair_of(name, pair)
             inputs.append(dense_inputs(x))
             labels.append(targets(y))
+        if validation is None:
+            classes, ids = (without_validation(given) for given in (classes, ids))
         found = _classes(labels, classes, class_names)
         whole = []
         for place, (name, _) in enumerate(named):
@@ -133,12 +122,12 @@ class Probe(Shown):
             first = keras.tree.flatten(y)[0]
             numbered = [f"{name}_{i:05d}" for i in range(len(first) if first.ndim else 0)]
             names = np.asarray(numbered if ids is None else ids[place], np.str_)
-            _check_lengths(name, x, y, of, names)
+            check_lengths(name, x, y, of, names, may_be_empty=place == 1 and validation is None)
             whole.append(ProbeHalf(x, y, of, names))
         halves = []
-        for place, x in enumerate(_as_wide(*inputs)):
+        for place, x in enumerate(as_wide(*inputs)):
             random = np.random.default_rng(np.random.SeedSequence(seed).spawn(2)[place])
-            halves.append(_draw(replace(whole[place], x=x), named[place][0], sizes[place], random))
+            halves.append(drawn(replace(whole[place], x=x), named[place][0], sizes[place], random))
         if found is None:
             return cls(
                 halves[0], halves[1], labels_are="numbers" if classes is not None else "numbers, as they are given"
@@ -153,26 +142,46 @@ class Probe(Shown):
         )
 
     @classmethod
-    def from_dataset(cls, train: Any, validation: Any, *, max_examples: int | None = None, **options: Any) -> Probe:
+    def from_dataset(
+        cls, train: Any, validation: Any = None, *, max_examples: int | None = None, **options: Any
+    ) -> Probe:
         """Draws a probe from data sets of (inputs, labels), batched or not.
 
         Each is read once, into memory. Batches of unequal widths are padded with zeros to the widest, ragged rows too.
 
         Args:
             train: The training split: a `tf.data.Dataset`, a `keras.utils.PyDataset`, or batches in any iterable.
-            validation: The validation split.
+            validation: The validation split; None where there is none.
             max_examples: Examples to read of each, from the start; None means all.
             **options: As for `from_arrays`.
 
         Raises:
             InvalidInput: A data set has no end and `max_examples` is None, is empty, or its elements are no pairs.
         """
-        return cls.from_arrays(collect(train, max_examples), collect(validation, max_examples), **options)
+        known = inspect.signature(cls.from_arrays).parameters
+        check_names("from_dataset has no such option.", options, ["max_examples", *list(known)[2:]])
+        second = None if validation is None else collect(validation, max_examples)
+        return cls.from_arrays(collect(train, max_examples), second, **options)
 
     @property
     def num_classes(self) -> int | None:
         """C, or None for regression targets."""
         return len(self.class_names) or None
+
+    def pair_sets_of(self, wanted: Sequence[str]) -> tuple[str, ...]:
+        """Those of some pair sets that the probe has examples for.
+
+        Raises:
+            InvalidInput: There are none.
+        """
+        found = tuple(name for name in wanted if len(self.validation) or "val" not in name)
+        if not found:
+            raise InvalidInput(
+                "The probe has no validation examples, which these pairs are of.",
+                expected="train_train among the pair sets, or a probe with validation examples",
+                received=tuple(wanted),
+            )
+        return found
 
     def reading(self) -> dict[str, Any]:
         """What the labels were read as: the keyword arguments of a probe like this one, JSON-able."""
@@ -211,7 +220,7 @@ class Probe(Shown):
 
     def _showing(self) -> Showing:
         rows = [
-            [name, str(len(half)), _shapes(half.x), _shapes(half.y), _class_sizes(half.classes)]
+            [name, str(len(half)), shapes(half.x), shapes(half.y), class_sizes(half.classes)]
             for name, half in (("training", self.train), ("validation", self.validation))
         ]
         names = [f"classes: {', '.join(self.class_names)}"] * bool(self.class_names)
@@ -234,20 +243,6 @@ class Probe(Shown):
         return digest.hexdigest()
 
 
-def _shapes(arrays: Arrays) -> str:
-    """Of one example, with its dtype: `28×28×1 float32`."""
-    found = [f"{'×'.join(map(str, array.shape[1:])) or 'one'} {array.dtype}" for array in keras.tree.flatten(arrays)]
-    return ", ".join(found)
-
-
-def _class_sizes(classes: np.ndarray | None) -> str:
-    """How many examples a class has: `50`, or `48 to 51`."""
-    if classes is None:
-        return "–"
-    sizes = np.unique(classes, return_counts=True)[1]
-    return str(sizes.min()) if sizes.min() == sizes.max() else f"{sizes.min()} to {sizes.max()}"
-
-
 def _classes(labels: Sequence[Arrays], classes: Any, class_names: Sequence[str]) -> Classes | None:
     if classes is None:
         return None
@@ -260,60 +255,19 @@ def _classes(labels: Sequence[Arrays], classes: Any, class_names: Sequence[str])
     return read_classes(labels, class_names)
 
 
-def _pair(name: str, pair: Any) -> tuple[Any, Any]:
-    if not isinstance(pair, tuple | list) or len(pair) != 2:
-        raise InvalidInput(
-            f"The {name} split is not a pair of inputs and labels.",
-            expected=f"{name}=(x, y)",
-            received=type(pair),
-            remedy="For a tf.data.Dataset or a keras.utils.PyDataset use Probe.from_dataset.",
-        )
-    return pair[0], pair[1]
+def check_probe(probe: Any) -> None:
+    """Checks that something is a probe.
 
-
-def _as_wide(first: Arrays, second: Arrays) -> tuple[Arrays, Arrays]:
-    """The inputs of both splits, their rows padded to the same widths."""
-    try:
-        keras.tree.assert_same_structure(first, second)
-        pairs = zip(keras.tree.flatten(first), keras.tree.flatten(second), strict=True)
-        padded = list(zip(*map(padded_alike, pairs), strict=True))
-    except (TypeError, ValueError) as error:
-        raise InvalidInput("The inputs of the two splits differ.", expected="examples alike", received=error) from error
-    return tuple(keras.tree.pack_sequence_as(first, leaves) for leaves in padded)
-
-
-def _draw(half: ProbeHalf, name: str, wanted: int | str | None, random: np.random.Generator) -> ProbeHalf:
-    available = len(half)
-    if wanted == "auto":
-        wanted = DEFAULT_SIZE if available > DEFAULT_SIZE else None
-    if wanted is None:
-        return half
-    if not isinstance(wanted, int | np.integer):
-        raise InvalidInput(
-            "The size of a probe is a number of examples.", expected='500, None for all, or "auto"', received=wanted
-        )
-    if not 1 <= wanted <= available:
-        raise InvalidInput(
-            f"The probe cannot take {wanted} examples of the {name} split.",
-            expected=f"1 to {available}, or None for all",
-            received=wanted,
-            remedy="Choose a smaller probe." if wanted > available else None,
-        )
-    if half.classes is None:
-        chosen = random.choice(available, wanted, replace=False)
-    else:
-        chosen = stratified(half.classes, name, wanted, random)
-    chosen = np.sort(chosen)
-    x, y = keras.tree.map_structure(lambda array: array[chosen], (half.x, half.y))
-    return ProbeHalf(x, y, None if half.classes is None else half.classes[chosen], half.ids[chosen])
-
-
-def _check_lengths(name: str, x: Arrays, y: Arrays, classes: np.ndarray | None, ids: np.ndarray) -> None:
-    arrays = [*keras.tree.flatten((x, y)), ids] + ([] if classes is None else [classes])
-    lengths = [len(array) if array.ndim else None for array in arrays]
-    if len(set(lengths)) != 1 or lengths[0] in (None, 0):
-        raise InvalidInput(
-            f"The inputs, labels, classes and ids of the {name} split must have one row for each example.",
-            expected="the same number everywhere, at least 1",
-            received=lengths,
-        )
+    Raises:
+        InvalidInput: It is examples, say, of which a probe is to be made first.
+    """
+    if isinstance(probe, Probe):
+        return
+    is_read = is_data_set(probe)
+    make = "Probe.from_dataset(train, validation)" if is_read else "Probe.from_arrays((x, y), (x_val, y_val))"
+    raise InvalidInput(
+        "A probe is expected here.",
+        expected="a tfstiff.Probe",
+        received=type(probe).__name__,
+        remedy=f"Make one: {make}",
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -78,6 +78,14 @@ class Measurement(Shown):
 
     def __getitem__(self, pair_set: str) -> PairSetStiffness:
         return self.pair_sets[pair_set]
+
+    @property
+    def plot(self) -> Any:
+        """The figures of this measurement: `m.plot()`, `m.plot.class_matrix(metric="sign")`.
+
+        See `tfstiff.figures.plotting.Plots`.
+        """
+        return from_above("figures.plotting", "Plots")(self)
 
     def _showing(self) -> Showing:
         return from_above("analysis.showings", "of_measurement")(self)

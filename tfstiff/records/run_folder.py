@@ -171,6 +171,14 @@ class RunFolder(Shown):
                 problems.append(problem)
         return sorted(measurements, key=lambda measurement: measurement.step), problems
 
+    @property
+    def plot(self) -> Any:
+        """The figures of this run: `run.plot()`, `run.plot.curves("sign_within")`, `run.plot.distance()`.
+
+        See `tfstiff.figures.plotting.Plots`.
+        """
+        return from_above("figures.plotting", "Plots")(self)
+
     def _line(self) -> str:
         number = len(list((self.folder / "records").glob("step-*.npz")))
         named = [self._setting(name) for name in ("status", "dataset", "arch")]

@@ -72,7 +72,7 @@ class PreparedRun:
         }
 
 
-def prepare_run(spec: RunSpec, folder: Path) -> PreparedRun:
+def prepare_run(spec: RunSpec, folder: Path, tensorboard: bool = False) -> PreparedRun:
     """Loads the data, draws the probe and builds the model, and sees that the one can be measured on the other.
 
     Raises:
@@ -121,6 +121,7 @@ def prepare_run(spec: RunSpec, folder: Path) -> PreparedRun:
         probe,
         at_steps(steps),
         log_dir=folder,
+        tensorboard=tensorboard,
         publish=_published(spec, dataset.class_names),
         **vars(spec.measure_options()),
     )

@@ -35,6 +35,7 @@ def run(
     progress: Progress | None = None,
     checkpoints: CheckpointInterval | None = None,
     patience: float = 0.0,
+    tensorboard: bool = False,
 ) -> Run:
     """Trains as `spec` says, measuring, and leaves a run folder behind.
 
@@ -53,6 +54,7 @@ def run(
         checkpoints: How often they are made; None is every minute, and more rarely where they would take more than a
             hundredth of the time. No matter for what the run comes to.
         patience: Seconds to wait for another process that is running there to end.
+        tensorboard: Whether to write TensorBoard events into the folder too, as `StiffnessCallback` does.
 
     Raises:
         InvalidInput: A name or value in `spec` cannot be used, `folder` holds something else or another process is
@@ -75,7 +77,7 @@ def run(
         if found is not None and found.status in _ENDED:  # by a process that had the folder until now
             return found
         log = LoggedProgress(folder / "log.txt", progress or Progress())
-        begun = _Begun(spec, folder, found, is_new)
+        begun = _Begun(spec, folder, found, is_new, tensorboard)
         return _run(begun, log, checkpoints or CheckpointInterval())
 
 
@@ -85,6 +87,7 @@ class _Begun:
     folder: Path
     found: Run | None  # the run that goes on
     is_new: bool  # whether the folder was not there
+    tensorboard: bool
 
 
 def _run(begun: _Begun, log: Progress, interval: CheckpointInterval) -> Run:
@@ -131,7 +134,7 @@ def _prepared(
         RunWriter(folder).write_config(spec.as_config())  # before anything slow, such as importing TensorFlow
     checkpoint = None if found is None else _newest(store, spec, say)
     say(f"Loading {spec.dataset}.")
-    prepared = prepare_run(spec, folder)
+    prepared = prepare_run(spec, folder, begun.tensorboard)
     if found is not None and checkpoint is not None:
         meta = _checked_meta(found, prepared, checkpoint, say)
         rewind(folder, store, checkpoint, say)

@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tfstiff._options import option, option_class, option_fields, part_of
+from tfstiff import models
+from tfstiff._options import DATA, MODEL, RUNNING, STOPPING, option, option_class, option_fields, part_of
 from tfstiff.analysis.loss_level import checked_levels
 from tfstiff.analysis.overfitting import chosen_monitor
 from tfstiff.callbacks.schedules import Schedule, as_schedule, log_fractions
 from tfstiff.datasets import CENTERINGS, DEFAULT
+from tfstiff.datasets.catalog import check_name as check_data_set
 from tfstiff.errors import InvalidInput
 from tfstiff.measuring.options import MeasureOptions
 from tfstiff.records import METRICS, scalar_names
@@ -49,12 +51,16 @@ class RunSpec(MeasureOptions):
     """
 
     dataset: str = option(
-        DEFAULT, "A name that `tfstiff data list` shows, npz:PATH, or spherical_harmonics:OPTIONS.", metavar="NAME"
+        DEFAULT,
+        "A name that `tfstiff data list` shows, npz:PATH, or spherical_harmonics:OPTIONS.",
+        metavar="NAME",
+        group=DATA,
     )
     arch: str = option(
         "fc",
         "The network: fc, cnn, fc-v1, cnn-v1, resnet20, or package.module:function of your own (its code is run).",
         metavar="NAME",
+        group=MODEL,
     )
     hidden: tuple[int, ...] | None = option(
         None,
@@ -63,11 +69,14 @@ class RunSpec(MeasureOptions):
         metavar="WIDTHS",
         parse=text.widths,
         has_commas=True,
+        group=MODEL,
     )
-    learning_rate: float = option(8e-4, "Of Adam, constant.", flag="lr")
-    epochs: int = option(10, "Passes over the training examples.")
-    batch_size: int = option(32, "Examples of a training batch.")
-    seed: int = option(0, "Of everything random: probe, initialisation, order of examples, permuted labels.")
+    learning_rate: float = option(8e-4, "Of Adam, constant.", flag="lr", group=MODEL)
+    epochs: int = option(10, "Passes over the training examples.", group=MODEL)
+    batch_size: int = option(32, "Examples of a training batch.", group=MODEL)
+    seed: int = option(
+        0, "Of everything random: probe, initialisation, order of examples, permuted labels.", group=MODEL
+    )
     probe_size: tuple[int, int] = option(
         (500, 500),
         "Examples to measure on, of the training split and of the validation split.",
@@ -82,21 +91,30 @@ class RunSpec(MeasureOptions):
         parse=text.schedule,
         has_commas=True,
     )
-    centering: str = option("global", "What the mean and variance of the inputs are taken over.", choices=CENTERINGS)
-    train_examples: int | None = option(None, "Train on N examples, stratified.", unset="all", metavar="N")
-    permute_labels: bool = option(False, "Permute the training labels; validation examples keep their own.")
+    centering: str = option(
+        "global", "What the mean and variance of the inputs are taken over.", choices=CENTERINGS, group=DATA
+    )
+    train_examples: int | None = option(None, "Train on N examples, stratified.", unset="all", metavar="N", group=DATA)
+    permute_labels: bool = option(False, "Permute the training labels; validation examples keep their own.", group=DATA)
     stop_at_loss: tuple[float, ...] = option(
         (),
         "Measure where the training loss reaches each of these, such as 1.0,0.3,0.1, and stop at the last; or none.",
         metavar="LOSSES",
         parse=text.losses,
         has_commas=True,
+        group=STOPPING,
     )
     stop_interval: int = option(
-        16, "Look at that loss every N steps of an epoch. Fastest where a multiple of 16 or 32.", metavar="N"
+        16,
+        "Look at that loss every N steps of an epoch. Fastest where a multiple of 16 or 32.",
+        metavar="N",
+        group=STOPPING,
     )
     stop_examples: int = option(
-        1000, "Training examples that the loss is of, a fixed sample; all where there are no more.", metavar="N"
+        1000,
+        "Training examples that the loss is of, a fixed sample; all where there are no more.",
+        metavar="N",
+        group=STOPPING,
     )
     stop_when_stiffness_drops: int = option(
         0,
@@ -104,13 +122,15 @@ class RunSpec(MeasureOptions):
         "where 0. On the command line 3 where the number is left out.",
         metavar="[PATIENCE]",
         flag_value="3",
+        group=STOPPING,
     )
-    min_stiffness_drop: float = option(0.0, "By how much it has to be below, besides.", metavar="X")
+    min_stiffness_drop: float = option(0.0, "By how much it has to be below, besides.", metavar="X", group=STOPPING)
     stiffness_monitor: str | None = option(
         None,
         "The stiffness of that drop and of the onset of overfitting, such as sign_within_val_val.",
         unset="cosine_within_train_val",
         metavar="NAME",
+        group=STOPPING,
     )
     metrics: tuple[str, ...] = option(
         METRICS,
@@ -122,14 +142,19 @@ class RunSpec(MeasureOptions):
         "none",
         "mirrored: train a copy of the model on each GPU of this machine, and divide each batch between them.",
         choices=STRATEGIES,
+        group=RUNNING,
     )
-    deterministic: bool = option(False, "Deterministic operations only: equal runs give equal records.")
-    keep_models: bool = option(False, "Keep the weights at each measurement, for `Run.model_at`.")
-    data_dir: str | None = option(None, "Folder of prepared TFDS data sets.", unset="TFDS's own", metavar="DIRECTORY")
-    offline: bool = option(False, "Download nothing.")
+    deterministic: bool = option(False, "Deterministic operations only: equal runs give equal records.", group=RUNNING)
+    keep_models: bool = option(False, "Keep the weights at each measurement, for `Run.model_at`.", group=RUNNING)
+    data_dir: str | None = option(
+        None, "Folder of prepared TFDS data sets.", unset="TFDS's own", metavar="DIRECTORY", group=DATA
+    )
+    offline: bool = option(False, "Download nothing.", group=DATA)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_data_set(self.dataset)
+        models.check_name(self.arch)
         rate = self.learning_rate
         if not (isinstance(rate, numbers.Real) and math.isfinite(rate) and rate > 0):
             raise InvalidInput("The learning rate must be a number above 0.", expected="such as 8e-4", received=rate)

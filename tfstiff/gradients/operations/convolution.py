@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 import tensorflow as tf
 
+from tfstiff._keras import quietly_traced
 from tfstiff.gradients.forming import in_parts, padded_width
 from tfstiff.gradients.operations import NoRule, Use, register
 from tfstiff.gradients.operations.windows import Window
@@ -93,9 +94,8 @@ def _traced_once(
     shared = _traced.setdefault(image.graph, {})
     key = (window, channels_in, *map(str, signature))
     if key not in shared:
-        shared[key] = tf.function(
+        shared[key] = quietly_traced(
             lambda image, gradient: form(window, channels_in, image, gradient),
             input_signature=signature,
-            autograph=False,
         )
     return shared[key](image, gradient)

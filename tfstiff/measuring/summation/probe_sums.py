@@ -72,6 +72,9 @@ def probe_sums(totals: ProbeTotals, probe: PreparedProbe, outputs: Any) -> Probe
     joined = []
     for half in halves:
         blocks = [index for index, block in enumerate(probe.blocks) if block.half == half]
+        if not blocks:  # a half without examples
+            joined.append([part[:0] for part in next(iter(totals.outputs.values()))])
+            continue
         order = np.argsort(np.concatenate([probe.blocks[index].indices for index in blocks]))
         joined.append(
             [np.concatenate(parts)[order] for parts in zip(*(totals.outputs[b] for b in blocks), strict=True)]

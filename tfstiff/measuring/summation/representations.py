@@ -72,4 +72,5 @@ def _outputs(model: keras.Model, x: Any, count: int) -> dict[str, np.ndarray]:
         parts.append(
             {name: flattened(keras.tree.map_structure(np.asarray, output)) for name, output in outputs.items()}
         )
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    names = parts[0] if parts else model.output
+    return {name: np.concatenate([part[name] for part in parts]) if parts else np.zeros((0, 0)) for name in names}
