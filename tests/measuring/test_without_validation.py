@@ -69,3 +69,7 @@ def test_what_is_no_probe_is_named(model):
             call((X, Y))
     with pytest.raises(InvalidInput, match="no validation examples"):
         measure(model, Probe.from_arrays((X, Y)), pair_sets=["val_val"])
+
+
+def test_nothing_is_reserved_of_a_half_that_is_not_there(model):
+    assert measure(model, Probe.from_arrays((X, Y))).reservations == ()

@@ -12,7 +12,7 @@ from synthetic_runs import measurement, series, write_run
 from tfstiff.analysis.comparison import compare
 from tfstiff.callbacks.history import History
 from tfstiff.measuring.probe import Probe
-from tfstiff.records.shown import Showing, brief, printable
+from tfstiff.records.shown import Showing, brief, on_one_line
 from tfstiff.runs.spec import RunSpec
 
 HOSTILE = "<script>alert(1)</script>\n\x1b[31m&\"'"
@@ -155,4 +155,4 @@ def test_hostile_names_stay_text(tmp_path):
 )
 def test_values_in_a_few_characters(value, text):
     assert brief(value) == text
-    assert printable("a\nb\x1b") == r"a\nb\x1b"
+    assert on_one_line("a\nb\x1b") == r"a\nb\x1b"

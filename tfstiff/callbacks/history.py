@@ -38,8 +38,13 @@ class History(Shown, list[Measurement]):
         return Plots(*self)
 
     def _line(self) -> str:
-        number = f"{len(self)} measurement{'s' * (len(self) != 1)}"
-        return f"{number}, the last at {moment(self[-1])}" if self else "no measurement yet"
+        return in_a_line(self)
 
     def _showing(self) -> Showing:
         return of_measurements(self._line(), self)
+
+
+def in_a_line(history: History) -> str:
+    """How many measurements there are, and when the last was taken."""
+    number = f"{len(history)} measurement{'s' * (len(history) != 1)}"
+    return f"{number}, the last at {moment(history[-1])}" if history else "no measurement yet"

@@ -6,6 +6,7 @@ import sys
 import warnings
 from typing import Any
 
+from tfstiff.analysis.showings import of_measurement
 from tfstiff.callbacks.history import History
 
 
@@ -32,7 +33,7 @@ class LiveView:
             if in_notebook():
                 self._draw(history)
             else:
-                sys.stderr.write(f"{history[-1]._line()}\n")
+                sys.stderr.write(f"{of_measurement(history[-1]).line}\n")
                 sys.stderr.flush()
         except Exception as error:  # a view is worth less than the training
             self._has_failed = True

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfstiff.analysis.showings import of_measurements
-from tfstiff.callbacks.history import History
+from tfstiff.callbacks.history import History, in_a_line
 from tfstiff.callbacks.recorder import Recorder
 from tfstiff.records.shown import Showing, Shown
 
@@ -48,7 +48,7 @@ class Recorded(Shown):
 
     def _line(self) -> str:
         where = "" if self.log_dir is None else f", in {str(self.log_dir)!r}"
-        return f"{self.history._line()}{where}"
+        return in_a_line(self.history) + where
 
     def _showing(self) -> Showing:
         return of_measurements(self._line(), self.history)

@@ -60,7 +60,7 @@ def of_gradients(half: str, norms: np.ndarray) -> list[tuple[str, str]]:
 
 def _absent_classes(probe: Probe) -> Iterator[str]:
     for half, name in ((probe.train, "training"), (probe.validation, "validation")):
-        if half.classes is None:
+        if half.classes is None or not len(half):
             continue
         absent = np.setdiff1d(np.arange(len(probe.class_names)), half.classes)
         if len(absent):

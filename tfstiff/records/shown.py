@@ -37,12 +37,12 @@ class Showing:
 
     def text(self) -> str:
         """The line, the table and the notes as text."""
-        lines = [printable(self.line)]
+        lines = [on_one_line(self.line)]
         if self.rows:
-            table = [[printable(cell) for cell in row] for row in (self.header, *self.rows)]
+            table = [[on_one_line(cell) for cell in row] for row in (self.header, *self.rows)]
             widths = [max(map(len, column)) for column in zip(*table, strict=True)]
             lines += ["  ".join(_aligned(row, widths)).rstrip() for row in table]
-        return "\n".join([*lines, *map(printable, self.notes)])
+        return "\n".join([*lines, *map(on_one_line, self.notes)])
 
     def html(self) -> str:
         """The same as HTML, in which nothing that is shown is markup."""
@@ -73,7 +73,7 @@ class Shown:
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({printable(self._line())})"
+        return f"{type(self).__name__}({on_one_line(self._line())})"
 
     def __str__(self) -> str:
         return self._showing().text()
@@ -102,7 +102,7 @@ def brief(value: Any) -> str:
     return _cut(repr(value))
 
 
-def printable(text: str) -> str:
+def on_one_line(text: str) -> str:
     """A text without line ends or characters that steer a terminal, which stand as Python writes them."""
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
@@ -117,12 +117,12 @@ def _first(values: Mapping[Any, Any] | Sequence[Any]) -> str:
 
 
 def _cut(text: str) -> str:
-    text = printable(text)
+    text = on_one_line(text)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def _escaped(text: str) -> str:
-    return html.escape(printable(text))
+    return html.escape(on_one_line(text))
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
