@@ -11,7 +11,7 @@ from tfstiff.errors import RecordCorrupt
 from tfstiff.records import read_record, write_record
 from tfstiff.records.record import SCHEMA
 
-ROUND_TRIP = settings(deadline=None, max_examples=50, suppress_health_check=list(HealthCheck))
+ROUND_TRIP = settings(deadline=None, max_examples=20, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")
