@@ -2,10 +2,11 @@
 
 PYTHON ?= python3
 VENV := .venv
+MIN := .venv-min
 BIN := $(VENV)/bin
 SOURCES := setup.cfg pyproject.toml
 
-.PHONY: run test test-random lint format docs clean
+.PHONY: run test test-random test-min lint format docs clean
 
 run: $(VENV)/installed
 	$(BIN)/tfstiff run
@@ -15,6 +16,9 @@ test: $(VENV)/installed-test
 
 test-random: $(VENV)/installed-test  # in another order each time
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-min: $(MIN)/installed  # with the lowest version of each dependency that setup.cfg allows
+	$(MIN)/bin/python -m pytest -n 2 --dist worksteal -p no:randomly
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
@@ -30,7 +34,7 @@ docs: $(VENV)/installed-test
 	$(BIN)/python docs/make_reference.py
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) $(MIN) build *.egg-info
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -42,3 +46,9 @@ $(VENV)/installed: $(BIN)/python $(SOURCES)
 $(VENV)/installed-test: $(BIN)/python $(SOURCES)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
 	touch $@ $(VENV)/installed
+
+$(MIN)/installed: $(SOURCES)
+	$(PYTHON) -m venv --clear $(MIN)
+	$(MIN)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(MIN)/bin/python -m uv pip install --quiet --python $(MIN)/bin/python --resolution lowest-direct --editable ".[test]"
+	touch $@

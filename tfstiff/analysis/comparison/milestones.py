@@ -53,11 +53,15 @@ def common_losses(runs: Sequence[ComparedRun], most: int = _MOST) -> list[Milest
 
 
 def _spread(values: Sequence[float], most: int) -> list[float]:
-    """The last of increasing values, and others such that their ratios are alike."""
+    """The last of increasing values, and others such that their ratios are alike; of two as near, the larger."""
     if len(values) <= most:
         return list(values)
     wanted = np.geomspace(values[0], values[-1], most)
-    return sorted({min(values, key=lambda value: abs(math.log(value / target))) for target in wanted})
+
+    def distance(value: float, target: float) -> tuple[float, float]:
+        return round(abs(math.log(value / target)), 9), -value  # 2 and 5 are as far from √10, but for rounding
+
+    return sorted({min(values, key=lambda value: distance(value, target)) for target in wanted})
 
 
 def _rounded_up(loss: float) -> float:
