@@ -23,6 +23,7 @@ from tfstiff.analysis.comparison import (
 from tfstiff.errors import InvalidInput
 from tfstiff.records import PAIR_SETS, RunFolder
 from tfstiff.records.atomic import finite
+from tfstiff.records.cells import harmless
 
 from .comparison_tables import print_comparison
 from .completion import complete_runs
@@ -153,7 +154,7 @@ def _save(found: Comparison, folder: Path) -> None:
             writer = csv.DictWriter(file, list(rows[0]) if rows else [])
             writer.writeheader()
             writer.writerows(
-                {key: json.dumps(value) if isinstance(value, list) else value for key, value in row.items()}
+                {key: json.dumps(value) if isinstance(value, list) else harmless(value) for key, value in row.items()}
                 for row in rows
             )
         click.echo(path, err=True)

@@ -182,3 +182,21 @@ def test_what_is_to_be_borne_in_mind_is_shown_everywhere(run):
     before, after = ((run / name / "curves.svg").read_text() for name in ("before", "after"))
     assert RESERVATION in after
     assert RESERVATION not in before
+
+
+def test_cells_that_a_spreadsheet_would_run(tmp_path):
+    formulas = ["=cmd()", "+1+x", "-x", "@SUM(A1)"]
+    runs = []
+    for number, text in enumerate([*formulas, "fc"]):
+        writer = RunWriter(tmp_path / f"run-{number}")
+        writer.write_config({"dataset": "mnist", "arch": text, "seed": 0, "learning_rate": 0.1})
+        for step in (0, 5):
+            writer.add(measurement(step, step / 5, step / 5, num_classes=2), 0.1)
+        runs.append(writer.folder)
+    invoked("compare", *runs, "--csv", tmp_path / "csv")
+    table = (tmp_path / "csv" / "observations.csv").read_text()
+    for text in formulas:
+        assert f"'{text}" in table
+        assert f",{text}" not in table
+    assert "-0." in table  # numbers are as they are
+    assert "'-0." not in table

@@ -15,6 +15,7 @@ from tfstiff.export.frames import read_frames
 from tfstiff.export.schema import TABLES, Column, Table
 from tfstiff.records import RunFolder
 from tfstiff.records.atomic import write_atomically
+from tfstiff.records.cells import harmless
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +28,6 @@ _WHEN = (
     Column("step", "batches trained on; -1 where unknown", "count"),
     Column("epoch", "the same in epochs"),
 )
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # a cell that begins so is run by spreadsheets
 
 
 def write_tidy(
@@ -117,7 +117,7 @@ def _is_text(values: pd.Series) -> bool:
 
 
 def _harmless(values: pd.Series) -> pd.Series:
-    return values.map(lambda text: f"'{text}" if str(text).startswith(_FORMULAS) else text)
+    return values.map(harmless)
 
 
 def _write_parquet(file: BinaryIO, frame: pd.DataFrame, columns: Sequence[Column], description: str) -> None:

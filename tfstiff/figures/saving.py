@@ -11,6 +11,7 @@ from typing import Any
 from tfstiff.errors import InvalidInput
 from tfstiff.figures.style import Figure, Numbers, drawing_style
 from tfstiff.records.atomic import write_atomically
+from tfstiff.records.cells import harmless
 
 _DOTS_PER_INCH = 150
 _NO_TIME: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}  # equal files
@@ -56,5 +57,6 @@ def _save(figure: Figure, path: Path) -> None:
 def _save_numbers(table: Numbers, path: Path) -> None:
     header, rows = table
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    lines: list[list[object]] = [[*header], *rows]
+    csv.writer(text, lineterminator="\n").writerows([harmless(cell) for cell in line] for line in lines)
     write_atomically(path, lambda file: file.write(text.getvalue().encode()) and None)

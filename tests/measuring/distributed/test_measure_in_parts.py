@@ -15,7 +15,7 @@ from oracles import assert_same
 from tfstiff import Probe, measure
 from tfstiff.errors import InvalidInput, PartFailed, UnsupportedModel
 from tfstiff.measuring.distributed import measure_in_parts
-from tfstiff.measuring.distributed.job import load_job
+from tfstiff.measuring.distributed.job import load_job, remove_job
 from tfstiff.measuring.distributed.part_file import read_part, write_part
 from tfstiff.measuring.distributed.processes import LocalProcesses
 from tfstiff.measuring.distributed.structure import description_of, rebuilt
@@ -169,6 +169,17 @@ def test_a_folder_of_another_measurement_is_refused(change, tmp_path):
     other = probe_of(seed=1) if change == "probe" else probe
     with pytest.raises(InvalidInput, match="holds something else"):
         measure_in_parts(model, other, tmp_path / "job", processes=InThisProcess(), **options)
+
+
+def test_only_what_was_written_is_removed(tmp_path):
+    for name in ("one", "two"):
+        measure_in_parts(classifier(), probe_of(), tmp_path / name, processes=InThisProcess())
+    kept = tmp_path / "two" / "arrays" / "song.flac"
+    kept.write_text("mine")
+    for name in ("one", "two", "absent"):
+        remove_job(tmp_path / name)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [kept]
+    assert not (tmp_path / "one").exists()
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):

@@ -6,6 +6,7 @@ arrays/*.npy       the probe's examples and their classes                       
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import warnings
@@ -31,6 +32,7 @@ from tfstiff.records.atomic import write_json
 from tfstiff.records.reading import read_object
 
 _CHECKED_EXAMPLES = 8
+_FILES = ("job.json", "probe.json", "model.keras", "loss.json", "paths.json")
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,18 @@ def write_job(
     }
     write_json(folder / "job.json", content)  # last: where it is, the rest is whole
     return load_job(folder)
+
+
+def remove_job(folder: Path) -> None:
+    """Removes what `write_job` and the processes wrote, and no more, as far as the system lets us."""
+    with contextlib.suppress(OSError):
+        for path in (*folder.glob("arrays/*.npy"), *folder.glob("parts/*.npz"), *folder.glob("parts/.tmp-*")):
+            if path.stem.isdigit() or path.name.startswith(".tmp-"):
+                path.unlink(missing_ok=True)
+        for name in _FILES:
+            (folder / name).unlink(missing_ok=True)
+        for place in (folder / "arrays", folder / "parts", folder):
+            place.rmdir()
 
 
 def load_job(folder: Path) -> Job:

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import json
 import math
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -22,6 +21,7 @@ from tfstiff.cluster.provenance import provenance
 from tfstiff.datasets import Dataset
 from tfstiff.errors import InvalidInput
 from tfstiff.measuring.distributed import measure_in_parts
+from tfstiff.measuring.distributed.job import remove_job
 from tfstiff.measuring.distributed.measure import Processes
 from tfstiff.measuring.distributed.parts_done import PartsDone
 from tfstiff.measuring.measure import measure
@@ -207,7 +207,7 @@ def _measure_all(
 
 def _remove_parts(folder: Path) -> None:
     """Removes what the processes of a measurement that is recorded have summed."""
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_job(folder)
     with contextlib.suppress(OSError):  # there are none, or something else is there too
         folder.parent.rmdir()
 
