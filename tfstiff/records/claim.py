@@ -137,6 +137,7 @@ def _locked(folder: Path, patience: float) -> FileLock | None:
     except (NotImplementedError, OSError) as error:
         if not os.access(folder, os.W_OK):
             raise error
+        (folder / LOCK).touch()  # by which the folder is known to be one of ours
         return None
     return lock
 
