@@ -20,7 +20,7 @@ from tfstiff.analysis.comparison import (
     default_quantities,
     known_quantities,
 )
-from tfstiff.errors import InvalidInput
+from tfstiff.errors import InvalidInput, RecordCorrupt
 from tfstiff.records import PAIR_SETS, RunFolder
 from tfstiff.records.atomic import finite
 from tfstiff.records.cells import harmless
@@ -121,15 +121,23 @@ def command(
 
 def _runs(paths: Sequence[Path]) -> list[RunFolder]:
     """The runs of all sweeps and run folders that hold a measurement; says which do not."""
-    runs = open_runs(paths, is_light=True)
-    for run in runs:
-        for problem in run.problems:
-            click.echo(f"Warning: {problem}", err=True)
-        if not run.measurements:
-            click.echo(f"{run.folder} has no measurement and is left out.", err=True)
-        elif run.status != "completed":
-            click.echo(f"{run.folder} is not completed but {run.status}.", err=True)
-    return [run for run in runs if run.measurements]
+    return [run for run in open_runs(paths, is_light=True) if _can_be_compared(run)]
+
+
+def _can_be_compared(run: RunFolder) -> bool:
+    """Whether a run can; says why not, and what is wrong with it."""
+    for problem in run.problems:
+        click.echo(f"Warning: {problem}", err=True)
+    try:
+        _, status = run.spec, run.status
+    except RecordCorrupt as problem:  # by its settings it is told which others it goes with
+        click.echo(f"Warning: {problem}\n{run.folder} is left out.", err=True)
+        return False
+    if not run.measurements:
+        click.echo(f"{run.folder} has no measurement and is left out.", err=True)
+    elif status != "completed":
+        click.echo(f"{run.folder} is not completed but {status}.", err=True)
+    return bool(run.measurements)
 
 
 def _quantities(runs: Sequence[RunFolder], names: Sequence[str], pair_set: str | None) -> list[str]:

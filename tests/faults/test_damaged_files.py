@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import sys
 import zipfile
 
@@ -13,7 +14,7 @@ from tfstiff_cli import main
 
 from tfstiff import load_run
 from tfstiff.analysis.source import read_sources
-from tfstiff.errors import RecordCorrupt, RecordUnreadable, TfstiffError
+from tfstiff.errors import InvalidInput, RecordCorrupt, RecordUnreadable, TfstiffError
 from tfstiff.figures import draw
 from tfstiff.records import RunWriter, read_record
 from tfstiff.records.record import write_record
@@ -81,7 +82,7 @@ def test_show_shows_the_rest_whatever_file_is_damaged(run, name, how):
 def test_others_end_with_words(run, name):
     (run / name).write_bytes(damaged((run / name).read_bytes(), "a byte", name))
     assert invoked("watch", run, "--once").exit_code in (0, RecordCorrupt.exit_code)
-    assert invoked("compare", run).exit_code in (0, RecordCorrupt.exit_code)
+    assert invoked("compare", run).exit_code in (0, InvalidInput.exit_code)  # where nothing is left to compare
     assert invoked("export", run, "--out", run.parent / "tables").exit_code in (0, RecordCorrupt.exit_code)
     found = load_run(run)
     for attribute in ("spec", "meta", "status", "events", "probe", "seconds_measuring", "timings"):
@@ -89,6 +90,16 @@ def test_others_end_with_words(run, name):
             getattr(found, attribute)
         except TfstiffError as error:
             assert str(run / name) in str(error)  # noqa: PT017 (either is right)
+
+
+@pytest.mark.parametrize("name", ["config.json", "status.json"])
+def test_a_comparison_leaves_out_a_run_that_does_not_say_what_it_is(run, tmp_path, name):
+    other = shutil.copytree(run, tmp_path / "other")
+    (run / name).write_bytes(b"\xff")
+    found = invoked("compare", run, other)
+    assert found.exit_code == 0
+    assert f"{run / name} is not JSON" in found.stderr
+    assert f"{run} is left out." in found.stderr
 
 
 def test_lines_that_are_whole_are_read(run):
