@@ -50,6 +50,7 @@ def test_else_a_part_of_them(caplog):
         plan = plan_memory(1000, 10**6, 10**6, GB)
     assert plan == MemoryPlan(100, 800, 10**9)
     assert "800 of 1000 examples are kept at a time" in caplog.text
+    assert "at most 1.00 GB" in caplog.text
 
 
 def test_small_features_come_in_larger_blocks():

@@ -10,7 +10,16 @@ from oracles import float64_twin, reference_gradients, relative_error
 from small_models import SOFTMAX, Centred, Gated, Weighted, dense_net, labelled, sequential
 
 from tfstiff.errors import InvalidInput, UnsupportedModel
-from tfstiff.gradients import METHODS, gradient_gram, operations, per_example_gradients, products, proof, structured
+from tfstiff.gradients import (
+    METHODS,
+    gradient_gram,
+    operations,
+    per_example_gradients,
+    products,
+    proof,
+    proved_parts,
+    structured,
+)
 from tfstiff.gradients.factors import Outer
 from tfstiff.gradients.options import GradientOptions
 from tfstiff.gradients.plan import plan_for
@@ -428,3 +437,9 @@ def test_batch_normalisation_in_training_mode():
     x, y = labelled((4,), 12)
     with pytest.raises(UnsupportedModel, match="The examples of a batch interact"):
         gradient_gram(model, x, y, loss=SOFTMAX)
+
+
+def test_of_many_weights_a_few_are_named():
+    reasons = {f"w{number}": "there is no rule" for number in range(6)} | {"bias": "rows are missing"}
+    told = "w0, w1, w2, w3 and 2 more: there is no rule; bias: rows are missing"
+    assert proved_parts._in_words(reasons) == told
