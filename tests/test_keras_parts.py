@@ -83,7 +83,7 @@ def test_values_of_a_function_that_is_still_being_traced():
     @tf.function(input_signature=[tf.TensorSpec([None]), tf.TensorSpec([None])], autograph=False)
     def traced(x, y):
         halfway = x * weight
-        seen.extend(_keras.evaluate_while_tracing(halfway.graph, [(x, [1.0, 2.0]), (y, [0.0])], [halfway, y + 1]))
+        seen.extend(*_keras.evaluate_while_tracing(halfway.graph, [x, y], [halfway, y + 1], [[1.0, 2.0], [0.0]]))
         return halfway + y
 
     assert traced(np.float32([5]), np.float32([1])).numpy().tolist() == [16]  # and the function is whole

@@ -108,14 +108,15 @@ def uses_cudnn(layer: keras.Layer) -> bool:
 
 
 def evaluate_while_tracing(
-    graph: Any, fed: Sequence[tuple[tf.Tensor, Any]], outputs: Sequence[tf.Tensor]
-) -> list[np.ndarray]:
-    """The values of tensors of a function that is still being traced.
+    graph: Any, arguments: Sequence[tf.Tensor], outputs: Sequence[tf.Tensor], *values: Sequence[Any]
+) -> list[list[np.ndarray]]:
+    """The values of tensors of a function that is still being traced, for each of some lists of arguments.
 
     Args:
         graph: The function's graph.
-        fed: The function's arguments with their values.
+        arguments: The function's arguments.
         outputs: What is computed.
+        *values: For each of the arguments one.
 
     Raises:
         tf.errors.OpError: An operation failed.
@@ -123,12 +124,12 @@ def evaluate_while_tracing(
     kept = graph.inputs, graph.outputs
     captured = graph.captures
     try:
-        graph.inputs = [tensor for tensor, _ in fed] + [inner for _, inner in captured]
+        graph.inputs = [*arguments, *(inner for _, inner in captured)]
         graph.outputs = list(outputs)
         function = from_func_graph(f"{graph.name}_so_far_{ops.uid()}", graph, {})
     finally:
         graph.inputs, graph.outputs = kept
     with tf.init_scope():
-        arguments = [tf.convert_to_tensor(value) for _, value in fed] + [outer for outer, _ in captured]
-        values = function.call_flat(*arguments)
-        return [value.numpy() for value in values]
+        outer = [outer for outer, _ in captured]
+        found = [function.call_flat(*map(tf.convert_to_tensor, given), *outer) for given in values]
+        return [[value.numpy() for value in results] for results in found]

@@ -12,6 +12,7 @@ from small_models import SOFTMAX, Centred, Gated, Weighted, dense_net, labelled,
 from tfstiff.errors import InvalidInput, UnsupportedModel
 from tfstiff.gradients import (
     METHODS,
+    evidence,
     gradient_gram,
     operations,
     per_example_gradients,
@@ -277,7 +278,7 @@ def test_products_that_are_not_those_of_the_gradients(monkeypatch):
     """Formed they are right; only the sums that measurements are made of are not."""
     model = wide_net()
     x, y = labelled((30,), 12)
-    monkeypatch.setattr(proof, "products", wrong_products)
+    monkeypatch.setattr(evidence, "products", wrong_products)
     with pytest.raises(UnsupportedModel, match=r"kernel.*products differ from those of the gradients"):
         gradient_gram(model, x, y, loss=SOFTMAX, method="structured")
 
@@ -314,7 +315,7 @@ def test_a_weight_that_is_in_the_products_twice(form):
         layout=doubled,
         traced=traced,
         trace=lambda *arguments: more(part.trace(*arguments)),
-        **{name: getattr(part, name) for name in ("signature", "groups", "differentiated")},
+        **{name: getattr(part, name) for name in ("signature", "apart", "differentiated")},
     )
     checked = proof.Proof(candidate, [weight.shape for weight in model.trainable_weights])
     verdict = checked.compare(range(len(layout.sizes)), *proof.drawn(x, y, 0), seed=0)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfstiff.gradients import tiles
-from tfstiff.gradients.products import row_products
+from tfstiff.gradients.rows import row_products
 from tfstiff.gradients.tiles import Side, reduce_tile, signature_of
 
 TABLE = 5  # rows of the table that is looked up

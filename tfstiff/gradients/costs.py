@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tfstiff.gradients.factors import Factor, Outer
-from tfstiff.gradients.uses import UseSite
+from tfstiff.gradients.factors import Factor, Lookup, Mixed, Outer, tensors_of
+from tfstiff.gradients.uses import UseSite, ancestors
 
 # Operations whose outputs are their inputs, perhaps of another shape.
 _VIEWS = ("Identity", "Reshape", "ExpandDims", "Squeeze", "StopGradient", "PreventGradient")
@@ -23,7 +23,7 @@ class Cost:
     Attributes:
         weights: Their indices.
         operations: By type: at how many operations they meet examples.
-        form: `formed`, `factors` or `lookup`; the last two with the number of positions.
+        form: `formed`, or `factors`, `lookup` or both with the number of positions.
         for_each_pair: Multiply-adds of one product of gradients.
         for_each_example: Multiply-adds of forming one gradient.
         bytes_for_each_example: What is held.
@@ -47,13 +47,15 @@ def cost_of(weights: tuple[int, ...], factor: Factor, uses: Sequence[tuple[str, 
         sizes: Number of entries of every weight.
     """
     operations = dict(Counter(name for name, _ in uses))
+    size, forming = sum(sizes[weight] for weight in weights), sum(cost for _, cost in uses)
     if tf.is_tensor(factor):
-        size = sum(sizes[weight] for weight in weights)
-        return Cost(weights, operations, "formed", size, sum(cost for _, cost in uses), row_bytes(factor))
+        return Cost(weights, operations, "formed", size, forming, row_bytes(factor))
     positions = factor.columns.shape[1]
-    name = "factors" if isinstance(factor, Outer) else "lookup"
+    name = {Outer: "factors", Lookup: "lookup", Mixed: "lookup and factors"}[type(factor)]
     form = f"{name}, {positions} position{'s' if positions > 1 else ''}"
-    held = row_bytes(factor.rows) + row_bytes(factor.columns)
+    held = sum(map(row_bytes, tensors_of(factor)))
+    if factor.cost_of_pair > size and not isinstance(factor, Lookup):  # as `products` decides
+        return Cost(weights, operations, f"{form}, formed in turn", size, forming, held)
     return Cost(weights, operations, form, factor.cost_of_pair, 0, held)
 
 
@@ -74,7 +76,7 @@ def cost_of_forming(site: UseSite, factor: Factor) -> int:
 
 def peak_row_bytes(outputs: Sequence[tf.Tensor]) -> int:
     """The most bytes for each example that are alive at a time on the way to `outputs`, in the order of the graph."""
-    needed = _ancestors(outputs)
+    needed = ancestors(outputs)
     operations = [operation for operation in outputs[0].graph.get_operations() if operation.name in needed]
     last_use = {tensor.name: place for place, operation in enumerate(operations) for tensor in operation.inputs}
     alive = peak = 0
@@ -84,17 +86,6 @@ def peak_row_bytes(outputs: Sequence[tf.Tensor]) -> int:
         inputs = {tensor.name: tensor for tensor in operation.inputs}
         alive -= sum(_own_row_bytes(tensor) for name, tensor in inputs.items() if last_use[name] == place)
     return peak
-
-
-def _ancestors(targets: Sequence[tf.Tensor]) -> set[str]:
-    found: set[str] = set()
-    waiting = [target.op for target in targets]
-    while waiting:
-        operation = waiting.pop()
-        if operation.name not in found:
-            found.add(operation.name)
-            waiting += [tensor.op for tensor in operation.inputs]
-    return found
 
 
 def _own_row_bytes(tensor: tf.Tensor) -> int:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
-from tfstiff.gradients.forming import sum_of_outers
+from tfstiff.gradients.rows import MixedRows, formed_outer
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Outer:
         """
         t, p = self.rows.shape[1:]
         q = self.columns.shape[-1]
-        return t * t * (p + q + _ELEMENTWISE_COST) < p * q * (1 + 2 * t / num_examples)
+        return t * t * (p + q + ELEMENTWISE_COST) < p * q * (1 + 2 * t / num_examples)
 
     @property
     def cost_of_pair(self) -> int:
@@ -69,7 +69,7 @@ class Lookup:
     def is_cheaper_unformed(self, num_examples: int) -> bool:
         """As for `Outer`; comparing indices costs next to nothing."""
         t, q = self.columns.shape[1:]
-        return t * t * (q + _ELEMENTWISE_COST) < self.size * q * (1 + 2 * t / num_examples)
+        return t * t * (q + ELEMENTWISE_COST) < self.size * q * (1 + 2 * t / num_examples)
 
     @property
     def cost_of_pair(self) -> int:
@@ -78,44 +78,64 @@ class Lookup:
         return t * t * (q + 1)
 
 
-Factor: TypeAlias = Outer | Lookup | tf.Tensor
+@dataclass(frozen=True)
+class Mixed:
+    """As `Outer` and `Lookup` added up: the gradient of a table that is looked up and multiplied by as well.
+
+    Attributes:
+        rows: (n, T) integers and (n, S, p).
+        columns: (n, T + S, q).
+    """
+
+    rows: MixedRows
+    columns: tf.Tensor
+
+    def formed(self) -> tf.Tensor:
+        """(n, p·q): the gradients themselves."""
+        return formed_outer(self.rows, self.columns, self.rows.dense.shape[-1])
+
+    def is_cheaper_unformed(self, num_examples: int) -> bool:
+        """As for `Outer`."""
+        t, q = self.columns.shape[1:]
+        p = self.rows.dense.shape[-1]
+        return t * t * (p + q + ELEMENTWISE_COST) < p * q * (1 + 2 * t / num_examples)
+
+    @property
+    def cost_of_pair(self) -> int:
+        """Multiply-adds of one product, unformed."""
+        t, q = self.columns.shape[1:]
+        return t * t * (self.rows.dense.shape[-1] + q + 1)
+
+
+Factored: TypeAlias = Outer | Lookup | Mixed
+Factor: TypeAlias = Factored | tf.Tensor
 
 # An entry of an n × n array that is written, read and multiplied costs about as much as this many multiply-adds of a
 # matrix product. Its exact value decides only close calls.
-_ELEMENTWISE_COST = 40
+ELEMENTWISE_COST = 40
+# Gradients that would take more bytes than this are held as factors where these are smaller, though it takes longer.
+_LARGE = 2**28
 
 
-def formed_outer(rows: tf.Tensor, columns: tf.Tensor, size: int) -> tf.Tensor:
-    """(n, size·q or, with zeros behind, a few more): `Σ_t rows[i, t] ⊗ columns[i, t]`.
-
-    Args:
-        rows: (n, T, size), or (n, T) integers for one-hot rows.
-        columns: (n, T, q).
-        size: Entries of a row.
-    """
-    if rows.dtype.is_integer:
-        count = tf.shape(rows)[0]
-        segments = rows + tf.cast(size * tf.range(count)[:, None], rows.dtype)
-        flat = tf.reshape(columns, [-1, columns.shape[-1]])
-        gradient = tf.math.unsorted_segment_sum(flat, tf.reshape(segments, [-1]), size * count)
-        return tf.reshape(gradient, [-1, size * columns.shape[-1]])
-    return sum_of_outers(rows, columns)
-
-
-def merge(factors: Sequence[Factor], num_examples: int) -> Factor:
+def merge(factors: Sequence[Factor], num_examples: int, num_weights: int) -> Factor:
     """Adds up the contributions of all uses of one weight.
 
     Args:
         factors: One a use: factors, or formed gradients (n, ...).
         num_examples: Size of the Gram matrix, to choose the cheaper form by.
+        num_weights: P: entries of the gradients of all weights.
 
     Returns:
         Factors (the positions of all uses one behind the other) or formed gradients (n, size).
     """
     joined = _joined(factors)
-    if joined is not None and joined.is_cheaper_unformed(num_examples):
+    if joined is None:
+        return formed_sum(factors)
+    if joined.is_cheaper_unformed(num_examples):
         return joined
-    return formed_sum(factors if joined is None else [joined])
+    formed = formed_sum([joined])
+    is_large = num_examples * num_weights * formed.dtype.size > _LARGE
+    return joined if is_large and 2 * _row_size(joined) < formed.shape[1] else formed
 
 
 def formed_sum(factors: Sequence[Factor]) -> tf.Tensor:
@@ -125,7 +145,7 @@ def formed_sum(factors: Sequence[Factor]) -> tf.Tensor:
         return joined.formed()
     gradients = [
         factor.formed()
-        if isinstance(factor, Outer | Lookup)
+        if isinstance(factor, Factored)
         else tf.reshape(factor, [tf.shape(factor)[0], factor.shape[1:].num_elements()])
         for factor in factors
     ]
@@ -135,22 +155,41 @@ def formed_sum(factors: Sequence[Factor]) -> tf.Tensor:
     return tf.add_n([gradient[:, :width] for gradient in gradients])
 
 
+def tensors_of(factor: Factor) -> list[tf.Tensor]:
+    """What holds the gradients."""
+    return [factor] if tf.is_tensor(factor) else tf.nest.flatten((factor.rows, factor.columns))
+
+
 def in_precision(factor: Factor, dtype: tf.DType) -> Factor:
     """The same in another floating-point type; layers of a mixed policy hold their gradients in several."""
-    if isinstance(factor, Outer):
-        return Outer(tf.cast(factor.rows, dtype), tf.cast(factor.columns, dtype))
-    if isinstance(factor, Lookup):
-        return replace(factor, columns=tf.cast(factor.columns, dtype))
-    return tf.cast(factor, dtype)
+    if tf.is_tensor(factor):
+        return tf.cast(factor, dtype)
+    rows = tf.nest.map_structure(lambda part: part if part.dtype.is_integer else tf.cast(part, dtype), factor.rows)
+    return replace(factor, rows=rows, columns=tf.cast(factor.columns, dtype))
 
 
-def _joined(factors: Sequence[Factor]) -> Outer | Lookup | None:
-    """The uses as one, where all are of a kind."""
-    first = factors[0]
-    if len(factors) == 1 or not isinstance(first, Outer | Lookup):
-        return first if isinstance(first, Outer | Lookup) else None
-    alike = [factor for factor in factors if type(factor) is type(first)]
-    if len(alike) < len(factors) or len({tuple(factor.rows.shape[2:]) for factor in alike}) > 1:
+def _row_size(factor: Factored) -> int:
+    """Numbers held for one example."""
+    return sum(tensor.shape[1:].num_elements() for tensor in tensors_of(factor))
+
+
+def _joined(factors: Sequence[Factor]) -> Factored | None:
+    """The uses as one, where they can be."""
+    if not all(isinstance(factor, Factored) for factor in factors):
         return None
-    rows, columns = (tf.concat([getattr(factor, name) for factor in alike], 1) for name in ("rows", "columns"))
-    return replace(first, rows=rows, columns=columns)
+    if len(factors) == 1:
+        return factors[0]
+    dense = [factor for factor in factors if isinstance(factor, Outer)]
+    looked_up = [factor for factor in factors if isinstance(factor, Lookup)]
+    shapes = {(factor.rows.shape[2], factor.columns.shape[2]) for factor in dense}
+    shapes |= {(factor.size, factor.columns.shape[2]) for factor in looked_up}
+    if len(dense) + len(looked_up) < len(factors) or len(shapes) > 1:
+        return None
+    dtype = max((factor.columns.dtype for factor in factors), key=lambda dtype: dtype.size)
+    factors = [in_precision(factor, dtype) for factor in (*looked_up, *dense)]
+    columns = tf.concat([factor.columns for factor in factors], 1)
+    indices, others = factors[: len(looked_up)], factors[len(looked_up) :]
+    rows = [tf.concat([factor.rows for factor in kind], 1) for kind in (indices, others) if kind]
+    if len(rows) == 2:
+        return Mixed(MixedRows(*rows), columns)
+    return replace(factors[0], rows=rows[0], columns=columns)

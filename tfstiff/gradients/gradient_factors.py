@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tfstiff.gradients.factors import formed_outer
 from tfstiff.gradients.forming import in_parts
+from tfstiff.gradients.rows import MixedRows, Rows, formed_outer, own_row_products
 
-Outers = tuple[tuple[tf.Tensor, tf.Tensor], ...]
+_WIDE = 8192  # entries of gradients whose squares are summed a few examples at a time
+
+Outers = tuple[tuple[Rows, tf.Tensor], ...]
 
 
 class GradientFactors(NamedTuple):
@@ -25,7 +27,8 @@ class GradientFactors(NamedTuple):
         formed: Gradients that were formed: blocks (n, size), each of one weight or of several small ones side by side;
             there may be columns of zeros behind them.
         outers: A pair (rows (n, T, p), columns (n, T, q)) for gradients that were not formed, of one weight, or of
-            several whose rows lie side by side; rows of integers, (n, T), stand for one-hot rows.
+            several whose rows lie side by side; rows of integers, (n, T), stand for one-hot rows, and there may be
+            some of each (`MixedRows`).
         squared_norms: (n,) squared lengths of the gradients, scaled.
         scales: (n,) positive factors that the gradients of each example were multiplied by.
         losses: (n,) per-example losses.
@@ -107,21 +110,20 @@ def no_gradients(losses: tf.Tensor) -> tf.Tensor:
 
 
 def squared_norms(
-    formed: Sequence[tf.Tensor], outers: Sequence[tuple[tf.Tensor, tf.Tensor]], losses: tf.Tensor
+    formed: Sequence[tf.Tensor], outers: Sequence[tuple[Rows, tf.Tensor]], losses: tf.Tensor
 ) -> tf.Tensor:
     """(n,): the product of every gradient with itself; zeros, like the losses (n,), where there are no weights."""
     total = tf.zeros_like(losses)
     for block in formed:
-        total += in_parts(lambda rows: tf.reduce_sum(rows * rows, 1), [block], block.shape[1] * block.dtype.size)
+        width = block.shape[1]
+        squares = width * block.dtype.size if width > _WIDE else 0  # bytes; a loop takes longer to trace
+        total += in_parts(lambda rows: tf.reduce_sum(rows * rows, 1), [block], squares)
     for rows, columns in outers:
-        if rows.shape[1] == 1 and not rows.dtype.is_integer:
+        if not isinstance(rows, MixedRows) and rows.shape[1] == 1 and not rows.dtype.is_integer:
             total += tf.reduce_sum(rows * rows, [1, 2]) * tf.reduce_sum(columns * columns, [1, 2])
             continue
         pairs = tf.matmul(columns, columns, transpose_b=True)
-        if rows.dtype.is_integer:
-            pairs *= tf.cast(rows[:, :, None] == rows[:, None], pairs.dtype)
-        else:
-            pairs *= tf.matmul(rows, rows, transpose_b=True)
+        pairs *= tf.cast(own_row_products(rows), pairs.dtype)
         total += tf.reduce_sum(pairs, [1, 2])
     return total
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import tensorflow as tf
@@ -17,10 +18,11 @@ from tfstiff.gradients.gradient_factors import (
     of_weights,
     squared_norms,
 )
-from tfstiff.gradients.memory import MemoryPlan, plan_memory
-from tfstiff.gradients.products import products, row_products
+from tfstiff.gradients.memory import MemoryPlan, default_limit, plan_memory
+from tfstiff.gradients.products import products
 from tfstiff.gradients.proved_parts import ProvedParts
 from tfstiff.gradients.reference import Reference
+from tfstiff.gradients.rows import row_products
 from tfstiff.gradients.tiles import Pairs, Side, TileSums, reduce_tile, signature_of
 from tfstiff.gradients.tracing import compiled
 
@@ -112,6 +114,12 @@ class GradientPlan(ProvedParts):
         if (num_examples, limit) not in self._memory:  # what is free now counts, not what measuring left
             self._memory[num_examples, limit] = plan_memory(num_examples, *self.bytes_per_example(), limit)
         return self._memory[num_examples, limit]
+
+    @cached_property
+    def most_together(self) -> int:
+        """Examples whose factors can be computed together in what memory is free; at least one."""
+        held, working = self.bytes_per_example()  # what is free now counts, so that chunks are always the same
+        return max(1, default_limit() // max(1, 2 * held + working))
 
     @property
     def layout(self) -> Layout:

@@ -175,7 +175,7 @@ def _factor_chunks(plan: GradientPlan, x: Any, y: Any) -> list[GradientFactors]:
 
 def chunks_of(plan: GradientPlan, x: Any, y: Any) -> list[Any]:
     """The examples in chunks of nearly equal size. The traced functions take any number of examples."""
-    count, size = len(tf.nest.flatten(x)[0]), default_chunk_size(plan.method)
+    count, size = len(tf.nest.flatten(x)[0]), min(default_chunk_size(plan.method), plan.most_together)
     bounds = np.linspace(0, count, -(-count // size) + 1).astype(int)
     return [
         tf.nest.map_structure(lambda array, start=start, stop=stop: tf.constant(array[start:stop]), (x, y))

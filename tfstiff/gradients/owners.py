@@ -55,42 +55,43 @@ class Sample:
         self._arguments = arguments
         self._values = values
 
-    def evaluate(
-        self, tensors: Sequence[tf.Tensor], count: int = _COUNT, coefficients: np.ndarray | None = None
-    ) -> list[np.ndarray]:
-        """The values of `tensors` for `count` examples; some over again where there are fewer.
+    def evaluate(self, tensors: Sequence[tf.Tensor], *cases: np.ndarray) -> list[list[np.ndarray]]:
+        """For each case the values of `tensors`, for as many examples; some over again where there are fewer.
 
         Args:
             tensors: Of the graph.
-            count: Number of examples.
-            coefficients: What their losses are multiplied by; None means nothing.
+            *cases: What the losses of the examples are multiplied by, (count,).
 
         Raises:
             tf.errors.OpError: The model does not run on so few examples.
         """
         with tf.init_scope():
-            taken = [tf.gather(value, np.arange(count) % len(value)) for value in self._values]
-        taken.append(np.ones(count) if coefficients is None else coefficients)
-        return evaluate_while_tracing(self._graph, list(zip(self._arguments, taken, strict=True)), tensors)
+            given = [
+                [*(tf.gather(value, np.arange(len(case)) % len(value)) for value in self._values), case]
+                for case in cases
+            ]
+        return evaluate_while_tracing(self._graph, self._arguments, tensors, *given)
+
+    def _of_two_sizes(self, tensors: Sequence[tf.Tensor]) -> list[list[np.ndarray]] | None:
+        """The values of `tensors` for fewer examples and for more; None where the model does not run on so few."""
+        try:
+            return self.evaluate(tensors, np.ones(_COUNT - 1), np.ones(_COUNT))
+        except tf.errors.OpError:
+            return None
 
     def settle_shapes(self, tensors: Sequence[tf.Tensor]) -> None:
         """Gives the tensors the sizes that do not change with the number of examples."""
-        try:
-            fewer, more = (self.evaluate(tensors, count) for count in (_COUNT - 1, _COUNT))
-        except tf.errors.OpError:
-            return
-        for tensor, first, second in zip(tensors, fewer, more, strict=True):
+        for tensor, first, second in zip(tensors, *(self._of_two_sizes(tensors) or [[], []]), strict=False):
             if first.ndim == second.ndim:
                 same = np.equal(first.shape, second.shape)
                 tensor.set_shape([size if is_same else None for size, is_same in zip(first.shape, same, strict=True)])
 
     def are_the_same(self, tensors: Sequence[tf.Tensor]) -> list[bool]:
         """Of tensors that depend on the number of examples alone: whether they do not after all."""
-        try:
-            fewer, more = (self.evaluate(tensors, count) for count in (_COUNT - 1, _COUNT))
-        except tf.errors.OpError:
+        found = self._of_two_sizes(tensors)
+        if found is None:
             return [False] * len(tensors)
-        return [np.array_equal(first, second) for first, second in zip(fewer, more, strict=True)]
+        return [np.array_equal(first, second) for first, second in zip(*found, strict=True)]
 
     def places(self, gradients: Sequence[tf.Tensor]) -> list[Place | None]:
         """Where the examples are in tensors; None where no axis can hold them.
@@ -101,7 +102,7 @@ class Sample:
         if not gradients:
             return []
         try:
-            plain, marked = self.evaluate(gradients), self.evaluate(gradients, coefficients=_MARKS)
+            plain, marked = self.evaluate(gradients, np.ones(_COUNT), _MARKS)
         except tf.errors.OpError:
             plain = marked = [np.zeros([size or _COUNT for size in gradient.shape]) for gradient in gradients]
         return [

@@ -6,9 +6,14 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from tfstiff.gradients.factors import ELEMENTWISE_COST
 from tfstiff.gradients.gradient_factors import Outers
+from tfstiff.gradients.rows import MixedRows, formed_entries, merged, num_entries, parts_of, row_products, size_of
 
 Sides = tuple[tuple[tf.Tensor, ...], Outers]  # formed blocks and outers, as in `GradientFactors`
+
+_LONG = 2**18  # entries of a gradient: their products summed in float32 are right to about 1e-5
+_BYTES_IN_TURN = 128 * 2**20  # of gradients that are formed, multiplied and dropped, on each side
 
 
 def products(first: Sides, second: Sides, known: Sequence[tf.Tensor | None] = ()) -> tf.Tensor:
@@ -20,7 +25,7 @@ def products(first: Sides, second: Sides, known: Sequence[tf.Tensor | None] = ()
         known: For the outers, in order: the products of their rows, (n, m), where they were computed before.
     """
     (formed, outers), (formed2, outers2) = first, second
-    parts = [tf.matmul(block, block2, transpose_b=True) for block, block2 in zip(formed, formed2, strict=True)]
+    parts = [_block_products(block, block2) for block, block2 in zip(formed, formed2, strict=True)]
     known = known or (None,) * len(outers)
     parts += [
         _outer_products(outer, outer2, found) for outer, outer2, found in zip(outers, outers2, known, strict=True)
@@ -31,32 +36,72 @@ def products(first: Sides, second: Sides, known: Sequence[tf.Tensor | None] = ()
     return total
 
 
-def row_products(rows: tf.Tensor, rows2: tf.Tensor) -> tf.Tensor:
-    """(n·T, m·S): the product of every row with every row; of one-hot rows, given as integers, whether they agree."""
-    if rows.dtype.is_integer:
-        return tf.reshape(rows, [-1, 1]) == tf.reshape(rows2, [1, -1])
-    return tf.matmul(_merged(rows), _merged(rows2), transpose_b=True)
+def _block_products(block: tf.Tensor, block2: tf.Tensor) -> tf.Tensor:
+    """(n, m): of formed gradients; of long ones in pieces, as sums of millions in single precision lose digits."""
+    width = block.shape[1]
+    if width is None or width <= _LONG:
+        return tf.matmul(block, block2, transpose_b=True)
+    pieces = [slice(start, start + _LONG) for start in range(0, width, _LONG)]
+    return tf.add_n([tf.matmul(block[:, piece], block2[:, piece], transpose_b=True) for piece in pieces])
 
 
 def _outer_products(
     first: tuple[tf.Tensor, tf.Tensor], second: tuple[tf.Tensor, tf.Tensor], known: tf.Tensor | None
 ) -> tf.Tensor:
     """(n, m): `Σ_{t,s} (rows[i,t]·rows2[j,s]) (columns[i,t]·columns2[j,s])`."""
+    if known is not None:
+        return _by_pairs(first, second, known)
+
+    def by_pairs() -> tf.Tensor:
+        # Of mixed rows, the products of each kind with each.
+        return sum(_by_pairs(part, part2, None) for part in parts_of(*first) for part2 in parts_of(*second))
+
+    (rows, columns), (_, columns2) = first, second
+    positions, positions2 = size_of(columns, 1), size_of(columns2, 1)
+    if not isinstance(rows, MixedRows) and (rows.dtype.is_integer or columns.shape[1] == columns2.shape[1] == 1):
+        return by_pairs()
+    size, size2 = num_entries(rows), size_of(columns, 2)
+    for_pair = positions * positions2 * (size + size2 + ELEMENTWISE_COST)
+    if not tf.is_tensor(for_pair) and for_pair <= size * size2:
+        return by_pairs()
+    count, count2 = (tf.cast(tf.shape(side)[0], tf.float32) for side in (columns, columns2))
+    entries, positions, positions2 = (tf.cast(size, tf.float32) for size in (size * size2, positions, positions2))
+    forming = (count * positions + count2 * positions2 + count * count2) * entries
+    is_cheaper = count * count2 * tf.cast(for_pair, tf.float32) < forming
+    return tf.cond(is_cheaper, by_pairs, lambda: _in_turn(first, second))
+
+
+def _by_pairs(
+    first: tuple[tf.Tensor, tf.Tensor], second: tuple[tf.Tensor, tf.Tensor], known: tf.Tensor | None
+) -> tf.Tensor:
+    """From the products of all rows, and of all columns."""
     (rows, columns), (rows2, columns2) = first, second
-    pairs = tf.matmul(_merged(columns), _merged(columns2), transpose_b=True)
+    pairs = tf.matmul(merged(columns), merged(columns2), transpose_b=True)
     pairs *= tf.cast(row_products(rows, rows2) if known is None else known, pairs.dtype)
     if rows.shape[1] == rows2.shape[1] == 1:
         return pairs
-    shape = [tf.shape(rows)[0], _size(rows, 1), tf.shape(rows2)[0], _size(rows2, 1)]
+    shape = [tf.shape(rows)[0], size_of(rows, 1), tf.shape(rows2)[0], size_of(rows2, 1)]
     return tf.reduce_sum(tf.reshape(pairs, shape), [1, 3])
 
 
-def _merged(factor: tf.Tensor) -> tf.Tensor:
-    """(n, T, p) to (n·T, p)."""
-    return tf.reshape(factor, [-1, _size(factor, 2)])
+def _in_turn(first: tuple[tf.Tensor, tf.Tensor], second: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+    """From the gradients, of which some entries are formed at a time."""
+    columns, columns2 = first[1], second[1]
+    count, count2 = tf.shape(columns)[0], tf.shape(columns2)[0]
+    size = num_entries(first[0])
+    bytes_of_entry = tf.maximum(count, count2) * size_of(columns, 2) * columns.dtype.size
+    together = tf.maximum(_BYTES_IN_TURN // bytes_of_entry, 1)
 
+    def add(start: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        stop = tf.minimum(start + together, size)
+        some, some2 = (formed_entries(*side, start, stop) for side in (first, second))
+        return stop, total + tf.matmul(some, some2, transpose_b=True)
 
-def _size(tensor: tf.Tensor, axis: int) -> int | tf.Tensor:
-    """The size of an axis; a tensor where one trace serves factors of several sizes, as of several layers."""
-    size = tensor.shape[axis]
-    return tf.shape(tensor)[axis] if size is None else size
+    _, total = tf.while_loop(
+        lambda start, _: start < size,
+        add,
+        (0, tf.zeros([count, count2], columns.dtype)),
+        shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, None])),
+        parallel_iterations=1,
+    )
+    return total

@@ -8,11 +8,12 @@ they come from the factors, `Σ_t (rows_it U)ᵀ d_i (columns_it V)`, so that ne
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from tfstiff.gradients.gradient_factors import Layout
+from tfstiff.gradients.rows import MixedRows
 
 _WIDTH = 8  # k
 
@@ -27,30 +28,28 @@ def width_of(shape: Sequence[int]) -> int:
     return max(shape[-1], 1) if shape else 1
 
 
-def of_gradient(gradient: tf.Tensor, width: int, chosen: tf.Tensor) -> tf.Tensor:
+def of_gradient(gradient: np.ndarray, width: int, chosen: np.ndarray) -> np.ndarray:
     """(k²,) of one gradient of any shape, as a matrix of `width` columns; the gradient itself where that is shorter.
 
     Args:
-        gradient: The gradient, of a size known while tracing.
+        gradient: The gradient.
         width: Columns.
         chosen: What `directions` returns.
     """
-    size = gradient.shape.num_elements()
-    if size <= _WIDTH**2:
-        return tf.reshape(gradient, [-1])
-    matrix = tf.reshape(gradient, [size // width, width])
-    projected = tf.matmul(chosen[: size // width], tf.matmul(matrix, chosen[:width]), transpose_a=True)
-    return tf.reshape(projected, [-1]) / _WIDTH
+    if gradient.size <= _WIDTH**2:
+        return gradient.reshape(-1)
+    matrix = gradient.reshape(-1, width)
+    return _joined(chosen[: len(matrix)], matrix @ chosen[:width])
 
 
 def of_combination(
-    formed: Sequence[tf.Tensor],
-    outers: Sequence[tuple[tf.Tensor, tf.Tensor]],
+    formed: Sequence[np.ndarray],
+    outers: Sequence[tuple[Any, np.ndarray]],
     layout: Layout,
     shapes: Sequence[tuple[int, ...]],
-    weights: tf.Tensor,
-    chosen: tf.Tensor,
-) -> dict[int, tf.Tensor]:
+    weights: np.ndarray,
+    chosen: np.ndarray,
+) -> dict[int, np.ndarray]:
     """By weight: of `Σ_i weights[i] g_i`, the gradients as `GradientFactors` holds them.
 
     Args:
@@ -61,34 +60,31 @@ def of_combination(
         weights: (n,).
         chosen: What `directions` returns.
     """
-    found: dict[int, tf.Tensor] = {}
+    found: dict[int, np.ndarray] = {}
     for indices, block in zip(layout.formed, formed, strict=True):
-        total = tf.linalg.matvec(block, weights, transpose_a=True)
-        start = 0
+        total, start = weights @ block, 0
         for index in indices:
             part = total[start : start + layout.sizes[index]]
             start += layout.sizes[index]
-            found[index] = of_gradient(tf.ensure_shape(part, [layout.sizes[index]]), width_of(shapes[index]), chosen)
+            found[index] = of_gradient(part, width_of(shapes[index]), chosen)
     for indices, (rows, columns) in zip(layout.outers, outers, strict=True):
         width = columns.shape[-1]
-        weighted = tf.reshape(columns * weights[:, None, None], [-1, width])
-        right = tf.matmul(weighted, chosen[:width])
-        if rows.dtype.is_integer:
-            (index,) = indices
-            left = tf.gather(chosen[: layout.sizes[index] // width], tf.reshape(rows, [-1]))
-            found[index] = _joined(left, right)
-            continue
-        start, flat = 0, tf.reshape(rows, [-1, rows.shape[-1]])
+        right = (columns * weights[:, None, None]) @ chosen[:width]  # (n, T, k)
+        start = 0
         for index in indices:
             count = layout.sizes[index] // width
-            found[index] = _joined(tf.matmul(flat[:, start : start + count], chosen[:count]), right)
+            left = _projected_rows(rows, slice(start, start + count), chosen)
+            found[index] = _joined(*(side.reshape(-1, _WIDTH) for side in (left, right)))
             start += count
     return found
 
 
 def of_batch(
-    gradients: Mapping[int, tf.Tensor], widths: Mapping[int, int], shapes: Sequence[tuple[int, ...]], chosen: tf.Tensor
-) -> dict[int, tf.Tensor]:
+    gradients: Mapping[int, np.ndarray],
+    widths: Mapping[int, int],
+    shapes: Sequence[tuple[int, ...]],
+    chosen: np.ndarray,
+) -> dict[int, np.ndarray]:
     """By weight: of gradients of a batch, in the form that `of_combination` has for the same weight.
 
     Args:
@@ -100,13 +96,23 @@ def of_batch(
     found = {}
     for index, gradient in gradients.items():
         if index in widths:
-            matrix = tf.reshape(gradient, [-1, widths[index]])
-            found[index] = _joined(chosen[: matrix.shape[0]], tf.matmul(matrix, chosen[: widths[index]]))
+            matrix = gradient.reshape(-1, widths[index])
+            found[index] = _joined(chosen[: len(matrix)], matrix @ chosen[: widths[index]])
         else:
             found[index] = of_gradient(gradient, width_of(shapes[index]), chosen)
     return found
 
 
-def _joined(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+def _projected_rows(rows: Any, some: slice, chosen: np.ndarray) -> np.ndarray:
+    """(n, T, k): of rows as in `GradientFactors`, of which `some` entries belong to the weight."""
+    if isinstance(rows, MixedRows):
+        return np.concatenate([_projected_rows(part, some, chosen) for part in rows], 1)
+    if rows.dtype.kind == "i":
+        return chosen[rows]
+    return rows[..., some] @ chosen[: some.stop - some.start]
+
+
+def _joined(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """(k²,) from (rows, k) and (rows, k)."""
-    return tf.reshape(tf.matmul(left, right, transpose_a=True), [-1]) / _WIDTH
+    joined: np.ndarray = (left.T @ right).reshape(-1) / _WIDTH
+    return joined

@@ -19,12 +19,13 @@ import tensorflow as tf
 from tfstiff._keras import quietly_traced, variable_of
 from tfstiff.gradients.bias_join import OTHER, role_of, with_biases
 from tfstiff.gradients.costs import Cost, cost_of, cost_of_forming, peak_row_bytes, row_bytes
-from tfstiff.gradients.factors import Factor, formed_sum, in_precision, merge
+from tfstiff.gradients.factors import Factor, Outer, formed_sum, in_precision, merge
 from tfstiff.gradients.gradient_factors import GradientFactors, Layout, inverse_scales, no_gradients, squared_norms
+from tfstiff.gradients.on_demand import on_demand
 from tfstiff.gradients.operations import NoRule, Use, apply_rule
 from tfstiff.gradients.owners import Place, Sample
 from tfstiff.gradients.pulling_back import Derived, PullBack
-from tfstiff.gradients.uses import UseSite, VariableDependence, find_uses, is_view, recipe
+from tfstiff.gradients.uses import UseSite, VariableDependence, find_uses, is_transposed_view, is_view, recipe
 
 # Formed gradients of fewer entries than this lie side by side: a matrix product of few columns costs a pass over the
 # (n, n) result all the same.
@@ -38,12 +39,11 @@ class Trace(NamedTuple):
 
     Attributes:
         factors: What is measured.
-        formed: The gradients that are formed, before the small ones are laid side by side.
-        batch: The gradients of the sum of the examples' scaled losses, as TensorFlow takes them.
+        batch: The gradients of the sum of the examples' scaled losses, as TensorFlow takes them; empty tensors where
+            they were not asked for.
     """
 
     factors: GradientFactors
-    formed: tuple[tf.Tensor, ...]
     batch: tuple[tf.Tensor, ...]
 
 
@@ -63,7 +63,8 @@ class Structured:
         missing: By weight index, why its per-example gradients cannot be had in this way.
         costs: What is computed for each weight, or for several together.
         unmeasured: Weights of which the sample did not show who owns the rows, its gradients being zero.
-        groups: For each tensor of `Trace.formed`: the indices of its weights.
+        apart: By the indices of weights: tensors of the graph that hold their gradients, before small ones are laid
+            side by side.
         differentiated: For each tensor of `Trace.batch`: the index of its weight.
     """
 
@@ -87,38 +88,29 @@ class Structured:
         self._exclude = frozenset(exclude)
         self._forward = forward
         self.layout = Layout((), (), (), tuple(math.prod(weight.shape) for weight in weights))
-        self.groups: tuple[tuple[int, ...], ...] = ()
+        self.apart: dict[tuple[int, ...], Factor] = {}
         self.differentiated: tuple[int, ...] = ()
 
-        self._trace = quietly_traced(self._traced, input_signature=(*signature, tf.TensorSpec([None], tf.float64)))
-        self._trace.get_concrete_function()
-        self.compute = quietly_traced(self._computed, input_signature=signature)
-        self.compute.get_concrete_function()
+        more = tf.TensorSpec([None], tf.float64), tf.TensorSpec([], tf.bool)
+        self.trace = quietly_traced(self._traced, input_signature=(*signature, *more))
+        self.trace.get_concrete_function()
 
-    def _computed(self, x: Any, y: Any) -> GradientFactors:
-        ones = tf.ones([tf.shape(tf.nest.flatten(x)[0])[0]], tf.float64)
-        return self._trace(x, y, ones).factors
-
-    def trace(self, x: Any, y: Any, coefficients: tf.Tensor) -> Trace:
-        """All that was traced, to be called in another traced function: what is not used there is not computed.
-
-        Args:
-            x: Inputs.
-            y: Targets.
-            coefficients: (n,) float64: what each example's loss is multiplied by, before it is differentiated.
-        """
-        return self._trace(x, y, coefficients)
+    def compute(self, x: Any, y: Any) -> GradientFactors:
+        """The factors of the examples `x`, `y`."""
+        ones = tf.ones([len(tf.nest.flatten(x)[0])], tf.float64)
+        found: Trace = self.trace(x, y, ones, False)
+        return found.factors
 
     @property
     def traced(self) -> Trace:
         """What was traced, as tensors of its graph."""
-        found: Trace = self._trace.get_concrete_function().structured_outputs
+        found: Trace = self.trace.get_concrete_function().structured_outputs
         return found
 
     @property
     def graph(self) -> tf.Graph:
         """The traced graph."""
-        return self._trace.get_concrete_function().graph
+        return self.trace.get_concrete_function().graph
 
     @property
     def has_fixed_outputs(self) -> bool:
@@ -126,7 +118,15 @@ class Structured:
         outputs = [output for output in tf.nest.flatten(self.traced.factors.predictions) if tf.is_tensor(output)]
         return all(output.shape.rank is not None and None not in output.shape[1:].as_list() for output in outputs)
 
-    def _traced(self, x: Any, y: Any, coefficients: tf.Tensor) -> Trace:
+    def _traced(self, x: Any, y: Any, coefficients: tf.Tensor, with_batch: tf.Tensor) -> Trace:
+        """All that is traced.
+
+        Args:
+            x: Inputs.
+            y: Targets.
+            coefficients: (n,) float64: what each example's loss is multiplied by, before it is differentiated.
+            with_batch: Whether the gradients of the batch are wanted too.
+        """
         losses, predictions = self._forward(x, y)
         outputs = [output for output in tf.nest.flatten(predictions) if output.dtype.is_floating]
         scales = inverse_scales(_largest(tf.gradients(losses, outputs), losses))
@@ -140,7 +140,7 @@ class Structured:
         if not apart:
             formed = {(): no_gradients(losses)}
         depends = VariableDependence()
-        fixed = tuple(not depends(factor.rows) for factor in outers.values())
+        fixed = tuple(not any(map(depends, tf.nest.flatten(factor.rows))) for factor in outers.values())
         self.layout = Layout(tuple(formed), tuple(outers), fixed, self.layout.sizes)
         self.costs = [
             cost_of(weights, factor, [use for weight in weights for use in self._uses[weight]], self.layout.sizes)
@@ -149,9 +149,10 @@ class Structured:
         pairs = tuple((factor.rows, factor.columns) for factor in outers.values())
         norms = squared_norms(tuple(formed.values()), pairs, losses)
         factors = GradientFactors(tuple(formed.values()), pairs, norms, scales, losses, predictions)
-        self.groups = tuple(weights for weights, factor in apart.items() if tf.is_tensor(factor))
+        self.apart = apart
         self.differentiated = tuple(batch)
-        return Trace(factors, tuple(apart[weights] for weights in self.groups), tuple(batch.values()))
+        outputs = [output for output in tf.nest.flatten(factors) if tf.is_tensor(output)]
+        return Trace(factors, tuple(on_demand(with_batch, list(batch.values()), outputs)))
 
     @cached_property
     def bytes_per_example(self) -> tuple[int, int]:
@@ -213,12 +214,15 @@ class Structured:
                 self.missing.update(dict.fromkeys(site.weights, f"{site.operation.type}: {error}"))
                 continue
             tensor = site.operation.inputs[site.operand]
-            for weight in site.weights:
+            for weight in sorted(site.weights):
                 self._uses[weight].append((site.operation.type, cost_of_forming(site, factor)))
-            if len(site.weights) == 1 and is_view(tensor, handles[next(iter(site.weights))]):
-                weight = next(iter(site.weights))
+            weight = next(iter(site.weights))
+            if len(site.weights) == 1 and is_view(tensor, handles[weight]):
                 factors[weight].append(factor)
                 received[weight].append((delta.name, role_of(site)))
+            elif len(site.weights) == 1 and isinstance(factor, Outer) and is_transposed_view(tensor, handles[weight]):
+                factors[weight].append(Outer(factor.columns, factor.rows))
+                received[weight].append((delta.name, OTHER))
             else:
                 derived.setdefault(recipe(tensor, recipes), (tensor, site.weights, []))[2].append(factor)
         pulled, missing = PullBack(handles)(
@@ -232,7 +236,7 @@ class Structured:
             factors[weight] += gradients
             received[weight] += [(gradient.name, OTHER) for gradient in gradients]
         merged = {
-            weight: merge(factors[weight], self._num_examples)
+            weight: merge(factors[weight], self._num_examples, sum(self.layout.sizes))
             for weight in sorted(factors)
             if weight not in self._exclude.union(self.missing)
         }

@@ -97,18 +97,6 @@ def compiled() -> Iterator[None]:
         tf.config.run_functions_eagerly(were_eager)
 
 
-@contextmanager
-def unoptimised() -> Iterator[None]:
-    """Within it TensorFlow does not rewrite graphs: that takes longer than to run them twice, as the proof does."""
-    options = tf.config.optimizer.get_experimental_options()
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    try:
-        yield
-    finally:
-        were_off = bool(options.get("disable_meta_optimizer", False))
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": were_off})
-
-
 def coarsest_dtype(model: keras.Model) -> tf.DType:
     """The lowest precision that a layer of `model` computes in."""
     return min((tf.as_dtype(layer.compute_dtype) for layer in all_layers(model)), key=lambda dtype: dtype.size)

@@ -50,7 +50,7 @@ def find_uses(
     Returns:
         The uses in the order of the graph.
     """
-    relevant, reached = _ancestors(target), _ancestors(target, by_gradients=True)
+    relevant, reached = ancestors([target]), ancestors([target], by_gradients=True)
     operations = [operation for operation in graph.get_operations() if operation.name in relevant]
     ambiguous = [tensor for operation in operations for tensor in operation.outputs if is_ambiguous(tensor)]
     ambiguous = [tensor for tensor in ambiguous if any(user.type != "MatMul" for user in tensor.consumers())]
@@ -118,6 +118,16 @@ def is_view(tensor: tf.Tensor, handle: tf.Tensor) -> bool:
     return tensor.op.type == "ReadVariableOp" and tensor.op.inputs[0].name == handle.name
 
 
+def is_transposed_view(tensor: tf.Tensor, handle: tf.Tensor) -> bool:
+    """Whether `tensor` is a matrix whose transpose `is_view` of the weight behind `handle`."""
+    while tensor.dtype.is_floating and tensor.op.type in ("Identity", "Cast"):
+        tensor = tensor.op.inputs[0]
+    if tensor.op.type != "Transpose":
+        return False
+    order = tf.get_static_value(tensor.op.inputs[1])
+    return order is not None and order.tolist() == [1, 0] and is_view(tensor.op.inputs[0], handle)
+
+
 class VariableDependence:
     """Whether tensors depend on a variable. What was walked once is not walked again."""
 
@@ -159,17 +169,19 @@ def recipe(tensor: tf.Tensor, known: dict[str, str]) -> str:
     return known[tensor.name]
 
 
-def made_again(operation: tf.Operation, inputs: Sequence[tf.Tensor]) -> tf.Operation:
-    """The same operation of other inputs, in the same graph."""
+def made_again(operation: tf.Operation, inputs: Sequence[tf.Tensor], graph: tf.Graph | None = None) -> tf.Operation:
+    """The same operation of other inputs, in the same graph or in `graph`."""
     attributes = dict(operation.node_def.attr)
+    if graph is not None:
+        attributes.pop("_class", None)  # which names operations of its own graph
     types = [output.dtype for output in operation.outputs]
-    return operation.graph.create_op(operation.type, inputs, types, attrs=attributes)
+    return (graph or operation.graph).create_op(operation.type, inputs, types, attrs=attributes)
 
 
-def _ancestors(target: tf.Tensor, by_gradients: bool = False) -> set[str]:
-    """The operations that `target` is computed from; with `by_gradients`, only those that its gradients reach."""
+def ancestors(targets: Sequence[tf.Tensor], by_gradients: bool = False) -> set[str]:
+    """The operations that `targets` are computed from; with `by_gradients`, only those that their gradients reach."""
     found: set[str] = set()
-    waiting = [target.op]
+    waiting = [target.op for target in targets]
     while waiting:
         operation = waiting.pop()
         if operation.name not in found and not (by_gradients and operation.type == "StopGradient"):

@@ -63,6 +63,10 @@ class Use:
         """The operation's output."""
         return self.operation.outputs[0]
 
+    def count_beside(self, *sizes: int) -> int | tf.Tensor:
+        """The size of the examples' axis in a shape beside `sizes`: -1, which traces faster, unless one is 0."""
+        return -1 if all(sizes) else self.num_examples
+
     def by_example(self, values: tf.Tensor, axis: int | None = None) -> tf.Tensor:
         """Brings the example axis to the front: (n, *before, T, *behind), T the entries that share it with them.
 
@@ -79,11 +83,12 @@ class Use:
         if None in before or None in behind:
             raise NoRule(f"{self.operation.type} of a shape that is not known while tracing")
         slower, faster = self.place.before, self.place.after
+        count = self.count_beside(*before, slower, faster, *behind)
         if axis > 0 or slower > 1:
-            values = tf.reshape(values, [*before, slower, self.num_examples, faster, *behind])
+            values = tf.reshape(values, [*before, slower, count, faster, *behind])
             order = [axis + 1, *range(axis + 1), *range(axis + 2, len(sizes) + 2)]
             values = tf.transpose(values, order)
-        return tf.reshape(values, [self.num_examples, *before, slower * faster, *behind])
+        return tf.reshape(values, [count, *before, slower * faster, *behind])
 
     def sum_over_rows(self, gradients: tf.Tensor) -> tf.Tensor:
         """From gradients of single rows of the first axis, (rows, ...), to (n, ...).
@@ -96,7 +101,8 @@ class Use:
             raise NoRule(f"{self.operation.type} with the examples on another axis than the first")
         if place.before == place.after == 1:
             return gradients
-        shape = [place.before, self.num_examples, place.after, *gradients.shape[1:]]
+        behind = gradients.shape[1:]
+        shape = [place.before, self.count_beside(place.before, place.after, *behind), place.after, *behind]
         return tf.reduce_sum(tf.reshape(gradients, shape), [0, 2])
 
 

@@ -63,4 +63,4 @@ def _sum_over_repeated(gradient: tf.Tensor, use: Use) -> tf.Tensor:
         raise NoRule(f"{use.operation.type} of a weight with entries along the examples' axis")
     by_example = use.by_example(gradient)
     repeated = [axis for axis, size in enumerate(aligned, 1) if size == 1 and by_example.shape[axis] != 1]
-    return tf.reshape(tf.reduce_sum(by_example, repeated), [use.num_examples, *weight_shape])
+    return tf.reshape(tf.reduce_sum(by_example, repeated), [use.count_beside(*weight_shape), *weight_shape])

@@ -22,5 +22,6 @@ def gather(use: Use) -> Lookup:
         raise NoRule(f"a {operation.type} with the examples among the entries of a row")
     rows, columns = use.by_example(indices), use.by_example(use.output_gradient)
     count = rows.shape[1:].num_elements()
-    rows = tf.cast(tf.reshape(rows, [use.num_examples, count]), tf.int32)  # inputs of several types may share a table
-    return Lookup(rows, tf.reshape(columns, [use.num_examples, count, width]), use.weight_shape[0])
+    rows = tf.reshape(rows, [use.count_beside(count), count])
+    rows = tf.cast(rows, tf.int32)  # inputs of several types may share a table
+    return Lookup(rows, tf.reshape(columns, [use.count_beside(count, width), count, width]), use.weight_shape[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from string import ascii_letters
 
 import tensorflow as tf
@@ -66,12 +67,12 @@ def _several_matrices(use: Use, inputs: tf.Tensor, gradients: tf.Tensor, is_tran
     kept = [letter for letter, size in aligned if size != 1][::-1]
     sides = "QP" if is_transposed else "PQ"
     equation = f"{''.join(own)}P,{letters}Q->{example}{''.join(kept)}{sides}"
-    return tf.reshape(tf.einsum(equation, inputs, gradients), [use.num_examples, *use.weight_shape])
+    return tf.reshape(tf.einsum(equation, inputs, gradients), [use.count_beside(*use.weight_shape), *use.weight_shape])
 
 
 @register("Einsum")
-def einsum(use: Use) -> tf.Tensor:
-    """Einsum again: data and output gradient with the examples' letter kept, contracted to the weight's letters."""
+def einsum(use: Use) -> Factor:
+    """A product of matrices, where letters are of rows or of columns; else Einsum again, with the examples' letter."""
     equation = use.operation.get_attr("equation").decode()
     operands, output = equation.split("->")
     letters = operands.split(",")
@@ -86,8 +87,23 @@ def einsum(use: Use) -> tf.Tensor:
         raise NoRule(f"the Einsum {equation}, which sums the weight alone")
     # The examples' axis, in by_example, is theirs and one of the other entries on it.
     inputs, gradients = use.by_example(use.data, data.index(example)), use.by_example(use.output_gradient)
+    contracted = [letter for letter in weight if letter in data and letter not in output]
+    kept = [letter for letter in weight if letter in output and letter not in data]
+    shared = [letter for letter in data if letter in output]
+    is_transposed = [*weight] == kept + contracted
+    if set(data) == {*shared, *contracted} and (is_transposed or [*weight] == contracted + kept):
+        sides = _as_matrices(inputs, data, shared, contracted), _as_matrices(gradients, output, shared, kept)
+        return _outer(*sides, is_transposed)
     first = next(letter for letter in ascii_letters if letter not in equation)
     return tf.einsum(f"{first}{data},{first}{output}->{first}{weight}", inputs, gradients)
+
+
+def _as_matrices(tensor: tf.Tensor, letters: str, positions: list[str], entries: list[str]) -> tf.Tensor:
+    """(n, T, width) from (n, ...), whose other axes have `letters`: those of the positions, and of their entries."""
+    order = [0, *(1 + letters.index(letter) for letter in positions + entries)]
+    width = math.prod(tensor.shape[1 + letters.index(letter)] for letter in entries)
+    count = tensor.shape[1:].num_elements() // width
+    return tf.reshape(tf.transpose(tensor, order), [-1, count, width])
 
 
 def _flat_positions(tensor: tf.Tensor) -> tf.Tensor:

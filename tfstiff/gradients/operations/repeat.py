@@ -29,4 +29,4 @@ def _summed(use: Use, added: int) -> tf.Tensor:
     for size, repeated in zip(aligned, gradient.shape[1:], strict=True):
         parts += [repeated // size, size]
     summed = tf.reduce_sum(tf.reshape(gradient, parts), range(1, len(parts), 2))
-    return tf.reshape(summed, [use.num_examples, *use.weight_shape])
+    return tf.reshape(summed, [use.count_beside(*use.weight_shape), *use.weight_shape])
