@@ -81,7 +81,7 @@ ENCODERS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "DenseNetBackbone": _SEEN | {"stackwise_num_repeats": [2, 2], "growth_rate": 8},
         "ResNetBackbone": _SEEN | {
-            "input_conv_filters": [8], "input_conv_kernel_sizes": [3], "stackwise_num_filters": [8, 16],
+            "input_conv_filters": [8], "input_conv_kernel_sizes": [3], "stackwise_num_filters": [64, 64],
             "stackwise_num_blocks": [1, 1], "stackwise_num_strides": [1, 2], "block_type": "bottleneck_block",
         },
         "VGGBackbone": _SEEN | {"stackwise_num_repeats": [1, 1], "stackwise_num_filters": [8, 16]},
