@@ -8,7 +8,9 @@ from oracles import float64_twin, reference_gradients, relative_error
 from small_models import SOFTMAX, Weighted, labelled, sequential
 
 from tfstiff.gradients import factors, gradient_gram, per_example_gradients, products
+from tfstiff.gradients.directional import products_by_weight
 from tfstiff.gradients.gradient_factors import squared_norms
+from tfstiff.gradients.gram import proved_plan
 from tfstiff.gradients.options import GradientOptions
 from tfstiff.gradients.plan import plan_for
 from tfstiff.gradients.rows import MixedRows, formed_outer
@@ -112,6 +114,17 @@ def test_a_tied_embedding_in_single_precision(expected):
     model, x, y, gradients = expected
     layered = gradient_gram(model, x, y, loss=SOFTMAX, per_layer=True)
     assert relative_error(sum(layered.values()), gradients @ gradients.T) < 1e-5
+
+
+def test_a_tied_embedding_and_directions(expected):
+    model, x, y, gradients = expected
+    plan, _, _ = proved_plan(model, x, y, GradientOptions(), SOFTMAX, None)
+    assert any(isinstance(rows, MixedRows) for rows, _ in plan.parts[0].traced.factors.outers)
+    random = np.random.default_rng(1)
+    directions = [random.normal(size=(2, *weight.shape)) for weight in model.trainable_weights]
+    found = products_by_weight(plan.factors(*map(tf.constant, (x, y))), plan.layout, directions)
+    flat = np.concatenate([part.reshape(2, -1) for part in directions], 1)
+    assert relative_error(sum(found.values()), gradients @ flat.T) < 1e-5
 
 
 EQUATIONS = {  # the shape of the weight, and whether its gradient can be held as factors

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfstiff.gradients.gradient_factors import GradientFactors, Layout
+from tfstiff.gradients.rows import parts_of
 
 _BYTES = 128 * 2**20  # of what one product of rows with directions takes at a time
 
@@ -45,9 +46,13 @@ def products_by_weight(
         start, width = 0, int(columns.shape[-1])
         for weight in weights:
             size = layout.sizes[weight] // width
-            part = rows if rows.dtype.is_integer else rows[:, :, start : start + size]
+            parts = [
+                (part if part.dtype.is_integer else part[:, :, start : start + size], own)
+                for part, own in parts_of(rows, columns)  # one-hot rows and others, of a table that is tied
+            ]
             by_direction = [
-                _of_outer(part, columns, tf.reshape(one, [size, width])).numpy() for one in tf.unstack(flat[weight])
+                sum(_of_outer(*part, tf.reshape(one, [size, width])).numpy() for part in parts)
+                for one in tf.unstack(flat[weight])
             ]
             found[weight] = np.stack(by_direction, 1) / scales
             start += size
