@@ -40,6 +40,7 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...] | None], ...] = (
             "finite_step_stiffness",
             "directional_stiffness",
             "weight_alignment",
+            "step_effect",
         ),
     ),
     ("Directions in weight space", "tfstiff.measuring.directional", ("DirectionalStiffness",)),

@@ -18,6 +18,7 @@ _HOMES = {  # a name and its module must differ: an imported module takes the pl
     "per_example_gradients": "gradients",
     "finite_step_stiffness": "measuring.finite_steps",
     "directional_stiffness": "measuring.directional",
+    "step_effect": "measuring.effects",
     "weight_alignment": "measuring.alignment",
     # runs
     "RunSpec": "runs.spec",
