@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -198,10 +199,16 @@ def _print(found: ExampleList, top: int) -> None:
             cells = [_text(row.get("closest_class"))] if others else []
             table.add_row(
                 row["id"], _text(row.get("class")), _text(row.get("predicted")), *cells, plain_number(row[name]),
-                plain_number(row[f"{name}_se"]), "*" * row["is_certain"], plain_number(row["loss"]),
+                plain_number(row[f"{name}_se"]), _marks(row), plain_number(row["loss"]),
             )  # fmt: skip
     marks = ["*  past its error"] if any(row.get("is_certain") for row in rows) else []
+    if any(row.get("is_unusual") for row in rows):
+        marks.append("!  agrees with its class far less than is usual in it")
     print_whole(table, [*marks, found.sentence], title=found.title)
+
+
+def _marks(row: Mapping[str, Any]) -> str:
+    return "*" * row["is_certain"] + "!" * row.get("is_unusual", False)
 
 
 def _text(value: Any) -> str:

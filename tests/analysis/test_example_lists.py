@@ -54,6 +54,25 @@ def test_those_whose_label_looks_wrong():
     }
 
 
+def test_wrong_labels_that_share_the_gradient_of_their_class():
+    """As in a network that ends in a softmax: half of a gradient is the label's, half the image's."""
+    parts, classes = gradients()
+    labels = [np.eye(3, 12)[:, ::-1][y] for y in classes]
+    plain = lists_of(measured([p + 1.5 * one for p, one in zip(parts, labels, strict=True)], classes))["label"]
+    assert plain.sentence.endswith(
+        " None agrees with its class far less than is usual in it: below the lower quartile of the class less three "
+        "times the distance between its quartiles."
+    )
+    assert not any(row["is_unusual"] for row in plain.rows)
+    classes[0] = classes[0].copy()
+    classes[0][[3, 10]] = 2
+    labels = [np.eye(3, 12)[:, ::-1][y] for y in classes]
+    found = lists_of(measured([p + 1.5 * one for p, one in zip(parts, labels, strict=True)], classes))["label"]
+    assert found.sentence.startswith("Of no training example can it be told that it agrees with another class more")
+    assert "5\u00a0%). 2 agree with their class far less than is usual in it" in found.sentence
+    assert {row["place"] for row in found.rows if row["is_unusual"]} == {3, 10} == {r["place"] for r in found.rows[:2]}
+
+
 def test_noise_is_told_apart_falsely_in_few_halves():
     """Classes that say nothing: any example told apart is told so falsely."""
     false = 0

@@ -1,7 +1,10 @@
 """The Python and the commands of the how-to pages and of README.md, each page in a folder of its own."""
 
+import csv
 import glob
+import io
 import json
+import re
 import shlex
 import signal
 import sys
@@ -173,6 +176,19 @@ def test_sweeps(names, monkeypatch):
     follow("docs/how-to/sweeps.md", names)
     assert len(names["states"]) == 2 * 3
     assert {state.state for state in names["states"].values()} == {"completed"}
+
+
+def test_find_examples(names, capsys):
+    outputs = follow("docs/how-to/find-examples.md", names)
+    assert int(re.search(r"(\d+) of 60 were planted", capsys.readouterr().out)[1]) >= 30  # 6 by chance
+    lists, listed, _, everything = outputs.values()
+    assert "Fight their own class" in lists
+    of_probe, of_all = (list(csv.DictReader(io.StringIO(text))) for text in (listed, everything))
+    assert (len(of_probe), len(of_all)) == (600, 600)
+    wrong = set(names["wrong"].tolist())
+    assert len({int(row["index"]) for row in of_all[:60]} & wrong) >= 30
+    page = Path("runs/planted/report.html").read_text("utf-8")
+    assert page.split('<section id="examples">')[1].count("data:image/png") >= 8
 
 
 def test_every_how_to_is_tested_here_or_where_its_subject_is():

@@ -22,6 +22,7 @@ from tfstiff.records.scores import ExampleScores, ExampleStiffness
 from tfstiff.records.words import HALF_NAMES
 
 FALSE_DISCOVERIES = 0.05
+_FEWEST_OF_A_CLASS = 8  # examples whose quartiles mean something
 _WORDS = {"train": HALF_NAMES["train"], "validation": HALF_NAMES["val"]}
 _HELD = "past its error (false discoveries held to 5\u00a0%)"
 
@@ -129,7 +130,12 @@ def fighting_their_class(examples: ExamplesAt) -> ExampleList:
 
 
 def in_doubt_of_their_label(examples: ExamplesAt) -> ExampleList:
-    """Those that agree with another class more than with their own, by the difference of the two mean cosines."""
+    """Those that agree with another class more than with their own, by the difference of the two mean cosines.
+
+    Of a network that ends in a softmax the gradients of one class agree in its last layer whatever the inputs are:
+    wrong labels stand at the top of the list, and are seldom told apart by their errors. So it is told too which agree
+    with their class far less than others do (`is_unusual`).
+    """
     title = "Label looks wrong"
     if examples.scores.classes is None or len(examples.class_names) < 2:
         return ExampleList("label", title, "Labels are doubted only where there are two classes or more.")
@@ -152,10 +158,17 @@ def in_doubt_of_their_label(examples: ExamplesAt) -> ExampleList:
         else f"Of no {examples.words} example can it be told that it agrees with another class more than with its own "
         f"{what}."
     )
+    is_unusual = _unusually_low(own, examples.scores.classes)
+    unusual = int(is_unusual.sum())
+    sentence += (
+        f" {unusual or 'None'} {_verb(unusual or 1, 'agree')} with {'its' if unusual < 2 else 'their'} class far less "
+        "than is usual in it: below the lower quartile of the class less three times the distance between its "
+        "quartiles."
+    )
     rows = _rows(examples, value, error, is_certain, "cosine_closest_less_own", largest=True)
     for row in rows:
         place = row["place"]
-        row |= {"closest_class": examples.name_of(int(closest[place]))}
+        row |= {"closest_class": examples.name_of(int(closest[place])), "is_unusual": bool(is_unusual[place])}
         row |= {"cosine_own": float(own[place]), "cosine_closest": float(other[place])}
     return ExampleList("label", title, sentence, rows)
 
@@ -181,6 +194,17 @@ def most_helpful(examples: ExamplesAt) -> ExampleList:
     return ExampleList(
         "helpful", "Most helpful", sentence, _rows(examples, value, error, is_certain, "cosine_mean", largest=True)
     )
+
+
+def _unusually_low(values: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """(n,) which values lie below Tukey's outer fence of their class (1977, "Exploratory data analysis")."""
+    found = np.zeros(len(values), bool)
+    for place in np.unique(classes):
+        of_class = (classes == place) & np.isfinite(values)
+        if of_class.sum() >= _FEWEST_OF_A_CLASS:
+            low, high = np.quantile(values[of_class], (0.25, 0.75))
+            found |= of_class & (values < low - 3 * (high - low))
+    return found
 
 
 def _with(examples: ExamplesAt, wanted: str) -> tuple[str, ExampleStiffness]:

@@ -34,7 +34,7 @@ class ExampleCard(NamedTuple):
         contents: Its text, or values, where it is no image.
         title: Its id.
         lines: What is told of it.
-        is_certain: Whether it is told apart past its error.
+        is_certain: Whether it is told apart past its error, or is counted in the list's sentence.
     """
 
     pictures: list[str]
@@ -87,7 +87,15 @@ def _cards(found: ExampleList, inputs: np.ndarray | None) -> CardList:
         places = [row["place"], *([row["other_place"]] if "other_place" in row else [])]
         pictures, contents = _shown([] if inputs is None else [inputs[place] for place in places])
         title = f"{row['id']} and {row['other_id']}" if "other_id" in row else str(row["id"])
-        cards.append(ExampleCard(pictures, contents, title, _lines(found.name, row), bool(row.get("is_certain", True))))
+        cards.append(
+            ExampleCard(
+                pictures,
+                contents,
+                title,
+                _lines(found.name, row),
+                bool(row.get("is_certain", True) or row.get("is_unusual")),
+            )
+        )
     return CardList(found.title, found.sentence, cards)
 
 
