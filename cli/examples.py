@@ -22,6 +22,7 @@ from tfstiff.records.words import ABSENT, moment
 from tfstiff.runs.data import INPUTS, STANDARDIZED
 
 from .all_examples import scored
+from .completion import complete_runs
 from .given_runs import open_runs
 from .setting_options import setting_options
 from .tables import plain_number, plain_table, print_whole
@@ -39,7 +40,7 @@ _RANKED_BY = {  # by list: the value that a table shows with its error, and its 
 
 
 @click.command("examples")
-@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("run", metavar="RUN", type=click.Path(path_type=Path), shell_complete=complete_runs)
 @click.option("--half", type=click.Choice(HALVES), default="train", show_default=True, help="Half of the probe.")
 @click.option("--step", type=int, help="Of the measurement.  [default: the last]")
 @click.option(

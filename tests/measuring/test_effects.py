@@ -57,6 +57,12 @@ def test_a_step_that_helps_one_class_and_harms_the_others(case):
     assert (found[found["class"] != "a"]["share_helped"] == 0).all()
 
 
+def test_without_validation_examples(case):
+    model, probe = case
+    found = step_effect(model, Probe.from_arrays((probe.train.x, probe.train.y)), "weights")
+    assert set(found["half"]) == {"train"}
+
+
 def test_bad_input(case):
     model, probe = case
     with pytest.raises(InvalidInput, match="one direction"):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tfstiff import Probe, measure
+from tfstiff.errors import InvalidInput
 from tfstiff.measuring.ranking import score_examples
 from tfstiff.records.scores import ExampleScores
 
@@ -69,6 +70,12 @@ def test_gradients_that_are_not_finite_take_no_part(case):
     assert np.isfinite(found.stiffness["validation"].cosine[4]).all()
     np.testing.assert_allclose(found.stiffness["validation"].cosine, expected.stiffness["validation"].cosine, atol=1e-5)
     np.testing.assert_array_equal(found.stiffness["validation"].counts, expected.stiffness["validation"].counts)
+
+
+def test_nothing_to_compare_with(case):
+    model, probe, _ = case
+    with pytest.raises(InvalidInput, match="no validation examples"):
+        score_examples(model, Probe.from_arrays((probe.train.x, probe.train.y)))
 
 
 def test_numbers():

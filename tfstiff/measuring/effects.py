@@ -67,6 +67,8 @@ def step_effect(
     read = as_read(probe, resolve_objective(model, loss, objective))
     rows = []
     for name, half in (("train", read.train), ("validation", read.validation)):
+        if not len(half):
+            continue
         found = directional_stiffness(model, half.x, half.y, direction, **given)
         classes = np.zeros(len(half), int) if half.classes is None else half.classes
         for place in np.unique(classes):

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfstiff._options import takes
+from tfstiff.errors import InvalidInput
 from tfstiff.gradients.gradient_plan import GradientPlan
 from tfstiff.gradients.objective import ObjectiveFunction, check_model, resolve_objective
 from tfstiff.gradients.options import GradientOptions
@@ -61,6 +62,10 @@ def score_examples(
     """
     resolved = resolve_objective(model, loss, objective)
     probe = as_read(probe, resolved)
+    if not len(probe.validation):
+        raise InvalidInput(
+            "The probe has no validation examples to compare with.", expected="Probe.from_arrays(train, validation)"
+        )
     check_model(model, probe.train.x, probe.train.y, resolved)
     check_labels(model, probe, resolved)
     sample, count = proof_sample(probe), len(probe.train)
