@@ -149,7 +149,11 @@ def command(  # noqa: PLR0913  # one for each option
 
 
 def _of_probe(folder: Path, half: str, step: int | None) -> tuple[Measurement, ExamplesAt, list[ExampleList]]:
-    (opened,) = open_runs([str(folder)])
+    opened, *others = open_runs([str(folder)])
+    if others:
+        raise click.UsageError(
+            f"{folder} is a sweep of {1 + len(others)} runs. Give one of them, such as {opened.folder}."
+        )
     for problem in opened.problems:
         click.echo(f"Warning: {problem}", err=True)
     examples, lists = examples_to_look_at(opened.measurements, opened.probe, half, step)
