@@ -17,6 +17,7 @@ from tfstiff.analysis.examples_to_look_at import LISTS, examples_to_look_at, lis
 from tfstiff.errors import unknown_name
 from tfstiff.records import Measurement
 from tfstiff.records.atomic import finite
+from tfstiff.records.cells import harmless
 from tfstiff.records.measurement import HALVES
 from tfstiff.records.words import ABSENT, moment
 from tfstiff.runs.data import INPUTS, STANDARDIZED
@@ -128,7 +129,8 @@ def command(  # noqa: PLR0913  # one for each option
             raise click.UsageError("Settings of data and model go with --all.")
         measurement, examples, lists = _of_probe(run, half, step)
     if as_csv:
-        click.echo(_sorted(_frame(measurement, examples), sort).to_csv(index=False), nl=False)
+        cells = _sorted(_frame(measurement, examples), sort).map(harmless)
+        click.echo(cells.to_csv(index=False), nl=False)
         return
     chosen = [one for one in lists if not wanted or one.name in wanted]
     if as_json:

@@ -71,6 +71,17 @@ def test_csv_is_sorted_as_asked_and_of_the_step_asked_for(run):
     assert all(row["predicted"] == row["class"] for row in rows)  # nothing was forgotten by then
 
 
+def test_cells_of_a_spreadsheet_are_no_formulas(run, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(run, tmp_path / "run")
+    np.savez(folder / "probe.npz", train_ids=np.array([f"=1+{i}" for i in range(SIZES[0])]))
+    rows = list(csv.DictReader(io.StringIO(tfstiff(folder, "--csv").stdout)))
+    assert not any(row["id"].startswith("=") for row in rows)
+    assert rows[3]["id"].endswith("=1+3")
+    assert -1 <= float(rows[0]["cosine_opposed_train"]) < 0  # numbers stay numbers
+
+
 def test_the_other_half_has_places_where_ids_are_not_known(run):
     rows = list(csv.DictReader(io.StringIO(tfstiff(run, "--csv", "--half", "validation").stdout)))
     assert [row["id"] for row in rows] == [str(i) for i in range(SIZES[1])]
