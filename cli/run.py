@@ -11,7 +11,6 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from tfstiff._quiet import import_tensorflow
 from tfstiff.datasets.catalog import check_can_load
 from tfstiff.errors import InvalidInput
 from tfstiff.export import EventWriter
@@ -56,7 +55,8 @@ def _interval(_: click.Context, __: click.Parameter, value: str | None) -> Check
     type=click.Path(path_type=Path),
     metavar="FOLDER",
     shell_complete=complete_runs,
-    help="Go on with the run that was begun in FOLDER and did not end, from its newest whole checkpoint.",
+    help="Go on with the run in FOLDER that did not end, from its newest whole checkpoint; with more --epochs extend "
+    "one that did, to what it would have come to from the beginning.",
 )
 @click.option(
     "--checkpoint-every",
@@ -93,6 +93,7 @@ def command(  # one for each option
       tfstiff run --dataset npz:mine.npz --arch mymodels:build --schedule 0,0.1,1,5
       tfstiff run --preset v1 --dataset mnist --stop-at-loss 0.1
       tfstiff run --resume runs/mine
+      tfstiff run --resume runs/mine --epochs 40
     """  # noqa: D301  # click wants the character \b itself
     given = {name: value for name, value in options.items() if value is not None}
     if resume is not None:
@@ -115,10 +116,9 @@ def command(  # one for each option
     sys.path.insert(0, "")  # a user's own module, named by --arch, lies where the command is run
     progress = choose_progress()
     progress.say(f"Run folder: {folder}")
-    import_tensorflow()
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: progress.say(f"Warning: {message}")
-        finished = run(spec, folder, progress=progress, checkpoints=interval, tensorboard=tensorboard)
+        finished = run(spec, folder, progress=progress, checkpoints=interval, tensorboard=tensorboard, keep_last=True)
     print_finished(finished)
     if finished.status == "diverged":
         click.echo("The training loss is no longer finite, so training was stopped.", err=True)
@@ -142,12 +142,15 @@ def _spec_of(folder: Path, given: dict[str, Any]) -> RunSpec:
     check_named_again(spec.arch, [given.get("arch")], folder, f"--arch {spec.arch}")
     wanted = replace(spec, **given)
     differing = [name for name in given if getattr(wanted, name) != getattr(spec, name)]
+    if "epochs" in differing and wanted.epochs > spec.epochs:  # it is extended
+        differing.remove("epochs")
+        spec = replace(spec, epochs=wanted.epochs)
     if differing:
         raise InvalidInput(
             f"The run in {folder} was begun with other settings, and goes on with those.",
             expected=", ".join(f"{name}={getattr(spec, name)!r}" for name in differing),
             received=", ".join(f"{name}={getattr(wanted, name)!r}" for name in differing),
-            remedy="Leave these options out, or begin another run with --out.",
+            remedy="Leave these options out, or begin another run with --out; --epochs may become more.",
         )
     return spec
 

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -6,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from tfstiff import RunSpec
 from tfstiff.datasets import Dataset, Examples, Preprocessing, prepare
 from tfstiff.datasets import preprocessing as module
 from tfstiff.datasets.dataset import numbered_ids
@@ -169,3 +171,16 @@ def test_a_regression_subset():
 def test_prepare_refuses(options):
     with pytest.raises(InvalidInput):
         prepare(dataset(), **options)
+
+
+@pytest.mark.parametrize(("shape", "chosen"), [((7,), "feature"), ((5, 4, 1), "global"), ((6, 5), "global")])
+def test_rows_of_features_are_standardised_feature_by_feature(shape, chosen):
+    x = np.random.default_rng(0).normal(size=(40, *shape)) * np.arange(1, shape[-1] + 1) ** 4
+    fitted = Preprocessing.fit(x, "auto")
+    assert fitted.centering == chosen
+    same = Preprocessing.fit(x, "pixel" if chosen == "feature" else chosen)
+    np.testing.assert_array_equal(fitted.apply(x), same.apply(x))
+    words = {"feature": "for each of 7 features", "global": "over all values"}[chosen]
+    assert words in fitted.in_words()
+    (of_a_run,) = (field for field in dataclasses.fields(RunSpec) if field.name == "centering")
+    assert of_a_run.default == "auto"

@@ -170,6 +170,39 @@ def test_killed_again_and_again(tmp_path, spec, alone, kill_after):
     assert [part["step"] for part in load_run(tmp_path / "run").meta["resumed"]] == [10, 15, 25]
 
 
+def test_a_run_that_has_ended_is_extended_to_what_it_would_have_come_to(tmp_path, spec, alone, kill_after):
+    folder, short = tmp_path / "run", dataclasses.replace(spec, epochs=2)
+    first = run(short, folder, keep_last=True)
+    assert [path.name[:13] for path in (folder / "checkpoints").iterdir()] == ["step-00000020"]
+    before = {name: value for name, value in contents(folder).items() if name.startswith("records/")}
+    assert len(run(short, folder).measurements) == len(first.measurements)  # it is left as it is
+    keras.utils.set_random_seed(99)
+    killed_run(kill_after, spec, folder, 35)
+    assert load_run(folder).spec["epochs"] == 4
+    run(spec, folder)
+    assert_same(folder, alone)
+    assert before.items() <= contents(folder).items()
+    assert not (folder / "checkpoints").exists()
+    with pytest.raises(InvalidInput, match=r"did not keep(.|\n)*keep_last"):
+        run(dataclasses.replace(spec, epochs=5), folder)
+    assert_same(folder, alone)
+    with pytest.raises(InvalidInput, match="learning_rate"):
+        run(dataclasses.replace(spec, epochs=5, learning_rate=1e-4), folder)
+
+
+def test_interrupted_while_it_loads_it_can_be_gone_on_with(tmp_path, spec, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tfstiff.runs.run.prepare_run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(spec, tmp_path / "run")
+    found = load_run(tmp_path / "run")
+    assert found.status == "interrupted"
+    assert RunSpec.from_config(found.spec) == spec
+
+
 def test_killed_before_the_first_checkpoint_it_begins_anew(tmp_path, spec, alone, kill_after):
     killed_run(kill_after, spec, tmp_path / "run", 25, NEVER)
     told = Told()

@@ -63,7 +63,7 @@ def prepare(
         "permute_labels": permute_labels,
         "labels_kept": float((train.y == true_labels).mean()),
         "seed": seed,
-        "preprocessing": preprocessing.summary(),
+        "preprocessing": preprocessing.summary() | {"in_words": preprocessing.in_words()},
     }
     return replace(
         dataset,

@@ -16,7 +16,7 @@ import numpy as np
 from tfstiff.errors import InvalidInput
 from tfstiff.records.shown import Brief
 
-Centering = Literal["global", "channel", "pixel"]
+Centering = Literal["auto", "global", "channel", "pixel", "feature"]
 CENTERINGS: tuple[str, ...] = get_args(Centering)
 
 # Bytes of one float64 chunk: small beside the data, large enough that the loop costs nothing.
@@ -28,7 +28,8 @@ class Preprocessing(Brief):
     """A fitted transformation of inputs. Make one with `Preprocessing.fit`.
 
     Attributes:
-        centering: "global" (one mean and deviation), "channel" (one per last axis) or "pixel" (one per input element).
+        centering: "global" (one mean and deviation), "channel" (one per last axis), "pixel" or "feature" (one per input
+            element, as images and rows of features call it).
         mean: float64, () or (c,) or the shape of one example.
         std: float64, as `mean`; 1 where the training values are all the same.
         fitted_on: The number of training examples the statistics come from.
@@ -43,6 +44,9 @@ class Preprocessing(Brief):
     def fit(cls, x_train: np.ndarray, centering: str = "global") -> Preprocessing:
         """Computes the statistics, in float64, of `x_train`, (n, ...) numeric.
 
+        Features of a row have units of their own, and those of large numbers would drown the others: so `auto` is
+        "feature" for rows, (n, d), and "global" for all else, as images are.
+
         Raises:
             InvalidInput: An unknown `centering`, no examples, or values that are not finite.
         """
@@ -54,8 +58,10 @@ class Preprocessing(Brief):
                 expected="an array (n, ...) with n > 0",
                 received=x_train.shape,
             )
+        if centering == "auto":
+            centering = "feature" if x_train.ndim == 2 else "global"
         last = x_train.ndim - 1
-        axes = {"global": tuple(range(x_train.ndim)), "channel": tuple(range(last)), "pixel": (0,)}[centering]
+        axes = {"global": tuple(range(x_train.ndim)), "channel": tuple(range(last)), "pixel": (0,)}.get(centering, (0,))
         count = np.prod([x_train.shape[axis] for axis in axes])
 
         total: Any = 0.0
@@ -101,9 +107,15 @@ class Preprocessing(Brief):
             start += len(flat)
         return result
 
+    def in_words(self) -> str:
+        """What is done to inputs, as a sentence."""
+        of = {"global": "over all values", "channel": "for each channel", "pixel": "for each pixel"}
+        how = of.get(self.centering, f"for each of {self.mean.size} features")
+        return f"Inputs are brought to zero mean and unit variance {how}, then each example to unit length."
+
     def summary(self) -> dict[str, Any]:
-        """Returns a JSON-able description; statistics per pixel are given by their SHA-256, not in full."""
-        if self.centering == "pixel":
+        """Returns a JSON-able description; statistics per input element are given by their SHA-256, not in full."""
+        if self.centering in ("pixel", "feature"):
             both = np.stack([self.mean, self.std]).astype("<f8")
             statistics: dict[str, Any] = {"sha256": hashlib.sha256(both.tobytes()).hexdigest()}
         else:

@@ -31,12 +31,14 @@ class Saving:
         interval: When.
         begun_from: None where training begins at initialisation.
         run_began: Reading of `time.perf_counter` when the run began, or would have, had it not been interrupted.
+        keeps_last: Whether one of the end is made.
     """
 
     store: CheckpointStore
     interval: CheckpointInterval
     begun_from: Checkpoint | None
     run_began: float
+    keeps_last: bool = False
 
 
 def train(prepared: PreparedRun, progress: Progress, timings: dict[str, Any], saving: Saving) -> bool:
@@ -62,7 +64,10 @@ def train(prepared: PreparedRun, progress: Progress, timings: dict[str, Any], sa
     progress.begin(spec.epochs, prepared.steps_per_epoch)
     try:
         with Interruption(progress.say) as interruption:
-            saver = SaveCheckpoints(saving.store, saving.interval, interruption, callbacks, kept_besides, progress.say)
+            last = spec.epochs * prepared.steps_per_epoch if saving.keeps_last else None
+            saver = SaveCheckpoints(
+                saving.store, saving.interval, interruption, callbacks, kept_besides, progress.say, last=last
+            )
             _fit(prepared, [*callbacks, saver], begun_from)
         if interruption.requested is not None:  # after the last batch
             interruption.end()

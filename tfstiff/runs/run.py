@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tfstiff._quiet import import_tensorflow
 from tfstiff.cluster.provenance import provenance
 from tfstiff.errors import InvalidInput, RecordCorrupt
 from tfstiff.records import RunWriter
@@ -24,7 +25,7 @@ from tfstiff.runs.progress import LoggedProgress, Progress
 from tfstiff.runs.spec import RunSpec
 from tfstiff.runs.status import RunStatus, now
 
-_ENDED = ("completed", "diverged")
+_EPOCHS = "epochs"  # may become more: what was trained until then is the same
 _MACHINE = ("python", "platform", "cpu_count", "devices", "environment")  # what numbers may depend on besides versions
 
 
@@ -36,10 +37,12 @@ def run(
     checkpoints: CheckpointInterval | None = None,
     patience: float = 0.0,
     tensorboard: bool = False,
+    keep_last: bool = False,
 ) -> Run:
     """Trains as `spec` says, measuring, and leaves a run folder behind.
 
-    A folder in which the same specification was completed is returned at once. One in which it was begun is gone on
+    A folder in which the same specification was completed is returned at once. One that was completed with fewer epochs
+    is extended, where its last checkpoint was kept. One in which it was begun is gone on
     with from its newest whole checkpoint, to the same weights and records as if it had not ended there (bit for bit in
     the deterministic mode on CPU); where there is none, it is begun anew. Nothing that is there is deleted: what is in
     the way is moved aside, to `NAME.aside-TIME`.
@@ -55,10 +58,14 @@ def run(
             hundredth of the time. No matter for what the run comes to.
         patience: Seconds to wait for another process that is running there to end.
         tensorboard: Whether to write TensorBoard events into the folder too, as `StiffnessCallback` does.
+        keep_last: Whether the checkpoint of the end stays in the folder, about three times as large as the weights. The
+            same specification with more `epochs` goes on from it then, to what it would have come to from the
+            beginning.
 
     Raises:
         InvalidInput: A name or value in `spec` cannot be used, `folder` holds something else or another process is
-            running there, or the data set or the resolved settings are no longer those that the run was begun with.
+            running there, an ended run did not keep what it takes to extend it, or the data set or the resolved
+            settings are no longer those that the run was begun with.
         UnsupportedModel: The model cannot be measured.
         DatasetUnavailable: The data set is not here and cannot be fetched.
         DatasetCorrupt: The data set is damaged.
@@ -70,14 +77,14 @@ def run(
     check_name(folder)
     is_new = not folder.exists()
     found = _begun(spec, folder)  # before anything is written in a folder of something else
-    if found is not None and found.status in _ENDED:
+    if found is not None and _has_ended(found, spec):
         return found
     with Claim(folder, patience=patience, shared=True):
         found = _begun(spec, folder)
-        if found is not None and found.status in _ENDED:  # by a process that had the folder until now
+        if found is not None and _has_ended(found, spec):  # by a process that had the folder until now
             return found
         log = LoggedProgress(folder / "log.txt", progress or Progress())
-        begun = _Begun(spec, folder, found, is_new, tensorboard)
+        begun = _Begun(spec, folder, found, is_new, tensorboard, keep_last)
         return _run(begun, log, checkpoints or CheckpointInterval())
 
 
@@ -88,6 +95,16 @@ class _Begun:
     found: Run | None  # the run that goes on
     is_new: bool  # whether the folder was not there
     tensorboard: bool
+    keep_last: bool
+
+
+def _has_ended(found: Run, spec: RunSpec) -> bool:
+    """Whether nothing of the run is left to do: it diverged, or has trained as many epochs as are asked for."""
+    return found.status == "diverged" or (found.status == "completed" and _epochs(found.spec) >= spec.epochs)
+
+
+def _epochs(config: Mapping[str, Any]) -> int:
+    return int(config.get(_EPOCHS, 0))
 
 
 def _run(begun: _Begun, log: Progress, interval: CheckpointInterval) -> Run:
@@ -97,7 +114,8 @@ def _run(begun: _Begun, log: Progress, interval: CheckpointInterval) -> Run:
         prepared, checkpoint = _prepared(begun, store, log.say)
     except BaseException as error:
         status.ended_by(error)
-        if begun.is_new and is_blank(begun.folder):  # the same command, mended, must be free to run
+        is_interrupted = isinstance(error, KeyboardInterrupt | SystemExit)  # what was begun can be gone on with
+        if begun.is_new and not is_interrupted and is_blank(begun.folder):  # the same command, mended, is free to run
             remove_blank(begun.folder)
         raise
     if checkpoint is not None:
@@ -110,14 +128,15 @@ def _run(begun: _Begun, log: Progress, interval: CheckpointInterval) -> Run:
     from tfstiff.runs.fit import Saving, train
 
     try:
-        diverged = train(prepared, log, status.timings, Saving(store, interval, checkpoint, clock))
+        diverged = train(prepared, log, status.timings, Saving(store, interval, checkpoint, clock, begun.keep_last))
     except BaseException as error:
         log.say(f"The run was {status.ended_by(error)}; what it recorded is in {begun.folder}.")
         raise
     status.timings["seconds"] = round(time.perf_counter() - clock, 3)
     status.ended("diverged" if diverged else "completed")
     try:
-        store.clear()  # there is nothing to go on with
+        end = begun.spec.epochs * prepared.steps_per_epoch
+        store.clear(but=end if begun.keep_last else None)  # there is nothing else to go on with
     except OSError as error:
         log.say(f"Warning: the checkpoints could not be removed: {error}")
     draw_figures(load_run(begun.folder), log)
@@ -133,12 +152,21 @@ def _prepared(
         remove_leftovers(folder)  # of a process that was killed at once
         RunWriter(folder).write_config(spec.as_config())  # before anything slow, such as importing TensorFlow
     checkpoint = None if found is None else _newest(store, spec, say)
+    if found is not None and found.status == "completed" and checkpoint is None:
+        raise InvalidInput(
+            f"The run in {folder} has ended, and did not keep what it takes to extend it.",
+            expected="the checkpoint of its end, as `tfstiff run` and run(…, keep_last=True) keep it",
+            remedy="Begin another run with more epochs in another folder.",
+        )
+    import_tensorflow()
     say(f"Loading {spec.dataset}.")
     prepared = prepare_run(spec, folder, begun.tensorboard)
+    say(prepared.dataset.provenance["preparation"]["preprocessing"]["in_words"])
     if found is not None and checkpoint is not None:
         meta = _checked_meta(found, prepared, checkpoint, say)
         rewind(folder, store, checkpoint, say)
         RunWriter(folder).write_meta(meta)
+        RunWriter(folder).write_config(spec.as_config() | prepared.resolved())  # of more epochs, where it is extended
         return prepared, checkpoint
     if found is not None:
         say("There is no checkpoint to go on from, so the run begins anew.")
@@ -160,7 +188,7 @@ def _begun(spec: RunSpec, folder: Path) -> Run | None:
     found = load_run(folder) if (folder / "records").is_dir() else None
     differing = None
     if found is not None and found.spec:
-        differing = _differing(RunSpec.from_config(found.spec).as_config(), spec.as_config())
+        differing = _differing(RunSpec.from_config(found.spec).as_config(), spec.as_config(), may_grow=_EPOCHS)
     if found is None or differing is None or differing:
         raise holds_something_else(
             folder,
@@ -170,13 +198,25 @@ def _begun(spec: RunSpec, folder: Path) -> Run | None:
     return found
 
 
-def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What is otherwise now than it was, in words. What was not written then is not compared."""
+def _differing(before: Mapping[str, Any], now: Mapping[str, Any], *, may_grow: str | None = None) -> list[str]:
+    """What is otherwise now than it was, in words. What was not written then is not compared.
+
+    Args:
+        before: By name.
+        now: By name.
+        may_grow: A number, or a list, that may have become more.
+    """
     return [
         f"{name}: {before[name]!r}, now {value!r}"
         for name, value in now.items()
-        if name in before and before[name] != value
+        if name in before and before[name] != value and not (name == may_grow and _has_grown(before[name], value))
     ]
+
+
+def _has_grown(before: Any, now: Any) -> bool:
+    if isinstance(before, list) and isinstance(now, list):
+        return now[: len(before)] == before
+    return isinstance(before, int) and isinstance(now, int) and before < now
 
 
 def _newest(store: CheckpointStore, spec: RunSpec, say: Callable[[str], object]) -> Checkpoint | None:
@@ -186,7 +226,8 @@ def _newest(store: CheckpointStore, spec: RunSpec, say: Callable[[str], object])
         InvalidInput: It is one of other settings.
     """
     checkpoint = next(store.whole(say), None)
-    if checkpoint is not None and (differing := _differing(checkpoint.state["settings"], spec.as_config())):
+    before = {} if checkpoint is None else checkpoint.state["settings"]
+    if differing := _differing(before, spec.as_config(), may_grow=_EPOCHS):
         raise InvalidInput(
             f"The checkpoints in {store.folder} are of a run with other settings.",
             received="; ".join(differing),
@@ -207,7 +248,7 @@ def _checked_meta(
     before = found.meta
     try:
         decisive = [
-            *_differing(found.spec, json.loads(json.dumps(prepared.resolved()))),
+            *_differing(found.spec, json.loads(json.dumps(prepared.resolved())), may_grow="measured_steps"),
             *_differing(before["dataset"].get("splits", {}), found_now["dataset"].get("splits", {})),
             *_differing({"probe": before["probe"]["sha256"]}, {"probe": found_now["probe"]["sha256"]}),
         ]

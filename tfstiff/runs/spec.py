@@ -92,7 +92,11 @@ class RunSpec(MeasureOptions):
         has_commas=True,
     )
     centering: str = option(
-        "global", "What the mean and variance of the inputs are taken over.", choices=CENTERINGS, group=DATA
+        "auto",
+        "What the mean and variance of the inputs are taken over: all values (global), each channel, each pixel, or each "
+        "feature; auto is feature for rows of features, else global.",
+        choices=CENTERINGS,
+        group=DATA,
     )
     train_examples: int | None = option(None, "Train on N examples, stratified.", unset="all", metavar="N", group=DATA)
     permute_labels: bool = option(False, "Permute the training labels; validation examples keep their own.", group=DATA)

@@ -27,6 +27,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
         others: The callbacks before it.
         more: What else to keep, asked for at each checkpoint; JSON-able.
         say: Is told of what goes wrong.
+        last: A step after which one is made in any case, from which an ended run can be extended; None for none.
         clock: Seconds.
     """
 
@@ -39,6 +40,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
         more: Callable[[], dict[str, Any]],
         say: Callable[[str], object],
         *,
+        last: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
@@ -48,6 +50,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
         self._others = list(others)
         self._more = more
         self._say = say
+        self._last = last
         self._clock = clock
         self._cost = 0.0  # seconds that the last one took
 
@@ -68,7 +71,8 @@ class SaveCheckpoints(keras.callbacks.Callback):
         """Saves where it is time; ends where that was asked for."""
         step = self._begun + min(batch + 1, self.params["steps"])
         is_asked = self._interruption.requested is not None
-        if is_asked or self._interval.is_due(step - self._last_step, self._clock() - self._last_time, self._cost):
+        is_due = self._interval.is_due(step - self._last_step, self._clock() - self._last_time, self._cost)
+        if is_asked or is_due or step == self._last:
             self._save(step, logs or {})
         if is_asked:
             self._interruption.end()

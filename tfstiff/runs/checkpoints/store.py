@@ -92,14 +92,18 @@ class CheckpointStore:
         found = [path for path in self.folder.glob("step-*.npz") if _NAME.fullmatch(path.name)]
         return sorted(found, key=step_of_checkpoint, reverse=True)
 
-    def clear(self) -> None:
+    def clear(self, *, but: int | None = None) -> None:
         """Removes the checkpoints of a training that has come to its end, and their folder where nothing else is in it.
+
+        Args:
+            but: A step whose checkpoint stays.
 
         Raises:
             OSError: The folder cannot be written.
         """
         for path in self.paths():
-            path.unlink(missing_ok=True)
+            if step_of_checkpoint(path) != but:
+                path.unlink(missing_ok=True)
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
 
