@@ -93,8 +93,8 @@ class RunSpec(MeasureOptions):
     )
     centering: str = option(
         "auto",
-        "What the mean and variance of the inputs are taken over: all values (global), each channel, each pixel, or each "
-        "feature; auto is feature for rows of features, else global.",
+        "What the mean and variance of the inputs are taken over: all values (global), each channel, each pixel, "
+        "or each feature; auto is feature for rows of features, else global.",
         choices=CENTERINGS,
         group=DATA,
     )
