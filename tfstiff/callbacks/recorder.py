@@ -16,10 +16,13 @@ from tfstiff.callbacks.history import History
 from tfstiff.errors import InvalidInput
 from tfstiff.export import EVENT_FILE, EventWriter
 from tfstiff.records import Measurement, RunWriter, open_run
-from tfstiff.records.claim import Claim, is_alive
+from tfstiff.records.aside import move_aside
+from tfstiff.records.claim import Claim, in_use, is_alive
 from tfstiff.records.names import check_name
+from tfstiff.records.run_folder import record_path
 
 ON_ERROR = ("raise", "warn")
+REFUSE, OVERWRITE, RESUME = "refuse", "overwrite", "resume"
 
 
 class Recorder:
@@ -30,6 +33,8 @@ class Recorder:
         tensorboard: Whether to write TensorBoard events into `folder` too, or the folder to write them to.
         on_error: `raise` or `warn`, where a record cannot be written.
         is_copy: Whether the folders are those of another recorder, and this one's come beside them.
+        if_taken: What happens where a folder holds the records of a run: `refuse`, `overwrite` (they are moved aside),
+            or `resume` (they are gone on with).
 
     Attributes:
         history: The measurements, in order.
@@ -41,7 +46,13 @@ class Recorder:
     """
 
     def __init__(
-        self, folder: Path | None, tensorboard: bool | str | Path, on_error: str = "raise", *, is_copy: bool = False
+        self,
+        folder: Path | None,
+        tensorboard: bool | str | Path,
+        on_error: str = "raise",
+        *,
+        is_copy: bool = False,
+        if_taken: str = REFUSE,
     ) -> None:
         if on_error not in ON_ERROR:
             raise InvalidInput("Unknown on_error.", expected=" or ".join(ON_ERROR), received=on_error)
@@ -52,6 +63,8 @@ class Recorder:
         self._tensorboard = tensorboard
         self._on_error = on_error
         self._is_copy = is_copy
+        self._if_taken = if_taken
+        self._was_resumed = False  # and nobody has said yet from which step on
         self._claim: Claim | None = None
         self._writer: RunWriter | None = None
         self._event_writer: EventWriter | None = None
@@ -73,14 +86,70 @@ class Recorder:
             InvalidInput: A folder holds what another recorder wrote, or another process writes it.
         """
         self.end()
+        self.history, self.seconds, self.events = History(), [], []
+        self._was_resumed = False
         if self._folder is not None:
             check_name(self._folder)
+            taken = _holds_records(self._folder) and not self._is_copy
+            if taken and self._if_taken == OVERWRITE:
+                self._move_aside(self._folder)
+            if taken and self._if_taken == RESUME:
+                self._resume(self._folder, probe)
+                return
             folder = self._free(self._folder, _holds_records, "log folder", "records")
             self.claim(folder)
             self._writer = RunWriter(folder)
             self._writer.write_probe(**probe)
         self._begin_events()
-        self.history, self.seconds, self.events = History(), [], []
+
+    def step_at(self, epoch: int) -> int:
+        """The step at which an epoch begins, as far as records tell; 0 else."""
+        return next((one.step for one in self.history if one.epoch == epoch), 0)
+
+    def forget_after(self, step: int) -> None:
+        """Moves aside what an interrupted training recorded after the step from which it now goes on, if it does.
+
+        Args:
+            step: Batches trained on; 0 where training begins anew.
+        """
+        if not self._was_resumed or self._writer is None:
+            return
+        self._was_resumed = False
+        kept = step if step > 0 else -1  # at initialisation the weights are others
+        later = [one for one in self.history if one.step > kept]
+        for measurement in later:
+            move_aside(record_path(self._writer.folder, measurement.step))
+        if later:
+            self._writer.keep_lines(lambda row: int(row.get("step", 0)) <= kept)
+        earlier = [pair for pair in zip(self.history, self.seconds, strict=True) if pair[0].step <= kept]
+        self.history = History(one for one, _ in earlier)
+        self.seconds = [seconds for _, seconds in earlier]
+        self.events = [event for event in self.events if event.get("step", 0) <= kept]
+
+    def _resume(self, folder: Path, probe: Mapping[str, np.ndarray]) -> None:
+        self.claim(folder)
+        run = open_run(folder)
+        same = run.probe.keys() == probe.keys() and all(np.array_equal(run.probe[name], probe[name]) for name in probe)
+        if not same:
+            self.end()
+            raise InvalidInput(
+                "The log folder holds the records of another probe, which cannot be gone on with.",
+                expected="the same examples as before",
+                received=str(folder),
+                remedy="Give the probe its seed and size of before, or choose another log_dir.",
+            )
+        self._writer = RunWriter(folder)
+        self._begin_events(goes_on=True)
+        self.history = History(run.measurements)
+        seconds = run.seconds_measuring
+        self.seconds = seconds if len(seconds) == len(self.history) else [0.0] * len(self.history)
+        self.events = [*run.events]
+        self._was_resumed = True
+
+    def _move_aside(self, folder: Path) -> None:
+        if is_alive(folder):
+            raise in_use(folder)
+        warnings.warn(f"The records of another run in {folder} were moved to {move_aside(folder)}.", stacklevel=2)
 
     def state(self) -> dict[str, Any]:
         """What `go_on` takes, as JSON can hold it; the measurements themselves are in the folder."""
@@ -160,7 +229,8 @@ class Recorder:
                 f"The {name} holds the {content} of another run.",
                 expected="a folder that does not exist, or is empty",
                 received=str(folder),
-                remedy="Give each model that you train a folder of its own.",
+                remedy="Give each model that you train a folder of its own; or overwrite=True, which moves aside what "
+                "is there, or resume=True, which goes on with it.",
             )
         candidates = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
         return next(found for found in candidates if not is_taken(found) and not is_alive(found))
@@ -172,3 +242,14 @@ def _holds_records(folder: Path) -> bool:
 
 def _holds_events(folder: Path) -> bool:
     return (folder / EVENT_FILE).exists()
+
+
+def if_taken(*, overwrite: bool, resume: bool) -> str:
+    """What happens with records of another run.
+
+    Raises:
+        InvalidInput: Both are asked for.
+    """
+    if overwrite and resume:
+        raise InvalidInput("Records of another run are either moved aside or gone on with.", remedy="Choose one.")
+    return OVERWRITE if overwrite else RESUME if resume else REFUSE

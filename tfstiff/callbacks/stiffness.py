@@ -18,7 +18,7 @@ from tfstiff._options import takes
 from tfstiff.callbacks.live import LiveView
 from tfstiff.callbacks.published import names_of_values
 from tfstiff.callbacks.recorded import Recorded
-from tfstiff.callbacks.recorder import Recorder
+from tfstiff.callbacks.recorder import OVERWRITE, RESUME, Recorder, if_taken
 from tfstiff.callbacks.resumable import Resumable
 from tfstiff.callbacks.schedules import Moment, as_schedule
 from tfstiff.callbacks.steps import learning_rate, num_updates, steps_done
@@ -53,6 +53,10 @@ class StiffnessCallback(Recorded, Resumable):
         objective: In place of a loss, a function `(model, x, y) -> (n,)` losses; see `gradient_gram`.
         log_dir: Folder of the run to write, like `--out` of `tfstiff run`; None keeps records in memory only. Deep
             copies of the callback, as tuners make them for each trial, write to `log_dir`, `log_dir-2`, `log_dir-3`, …
+        overwrite: Whether records of another run that `log_dir` holds are moved aside, to `log_dir.aside-TIME`.
+        resume: Whether they are gone on with, as where a script that was killed is started again with
+            `keras.callbacks.BackupAndRestore` beside this callback: what was recorded up to the step that training goes
+            on from stays, what comes later is moved aside.
         publish: Names of the scalars that go into `logs`, or `"all"`. By default the within-class cosine, the
             between-class sign and the critical length of `train_val`.
         tensorboard: Whether to write TensorBoard events into `log_dir` too, or the folder to write them to: all
@@ -92,6 +96,8 @@ class StiffnessCallback(Recorded, Resumable):
         loss: Any = None,
         objective: ObjectiveFunction | None = None,
         log_dir: str | Path | None = None,
+        overwrite: bool = False,
+        resume: bool = False,
         publish: Sequence[str] | str | None = None,
         tensorboard: bool | str | Path = False,
         live: bool = False,
@@ -109,7 +115,8 @@ class StiffnessCallback(Recorded, Resumable):
         self.on_error = on_error
         self.live = live
         self._view = LiveView() if live else None
-        self._recorder = Recorder(self.log_dir, tensorboard, on_error)
+        self._if_taken = if_taken(overwrite=overwrite, resume=resume)
+        self._recorder = Recorder(self.log_dir, tensorboard, on_error, if_taken=self._if_taken)
         self._measured_model: weakref.ref[keras.Model] | None = None
         self._now = _START
         self._begin_at: Moment | None = None  # set between the start of a fit and its first epoch
@@ -127,6 +134,8 @@ class StiffnessCallback(Recorded, Resumable):
             loss=self.loss,
             objective=self.objective,
             log_dir=self.log_dir,
+            overwrite=self._if_taken == OVERWRITE,
+            resume=self._if_taken == RESUME,
             publish=self._chosen,
             tensorboard=self.tensorboard,
             live=self.live,
@@ -258,8 +267,10 @@ class StiffnessCallback(Recorded, Resumable):
             )
         if begin_at is _START:
             self._epochs_before = 0.0
-            self._now = Moment(epoch * steps if steps else 0, float(epoch))
-            if self.schedule.due(None, self._now):
+            self._now = Moment(epoch * steps if steps else self._recorder.step_at(epoch), float(epoch))
+            self._recorder.forget_after(self._now.step)
+            is_measured = bool(self.history) and self.history[-1].step == self._now.step
+            if self.schedule.due(None, self._now) and not is_measured:
                 self._measure()
         else:  # epochs are counted on, unless the caller does so with initial_epoch
             before = begin_at.epoch

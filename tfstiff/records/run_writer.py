@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tfstiff.records.aside import move_aside
 from tfstiff.records.atomic import append, append_json_line, write_atomically, write_json
 from tfstiff.records.measurement import Measurement, scalar_row
 from tfstiff.records.npz import write_members
@@ -67,6 +69,25 @@ class RunWriter:
     def add_epoch(self, epoch: int, logs: dict[str, float]) -> None:
         """Appends one epoch's Keras logs to history.csv; the first epoch decides the columns."""
         self._append_row("history.csv", {"epoch": epoch, **logs})
+
+    def keep_lines(self, is_kept: Callable[[dict[str, Any]], bool]) -> None:
+        """Leaves some lines of scalars.jsonl, timings.csv and events.jsonl; the files as they were are moved aside.
+
+        Args:
+            is_kept: Of a line, as a dict; CSV gives texts.
+        """
+        for name in ("scalars.jsonl", "timings.csv", "events.jsonl"):
+            path = self.folder / name
+            if not path.exists():
+                continue
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            if name.endswith(".csv"):
+                rows: list[dict[str, Any]] = list(csv.DictReader(lines))
+                kept = [lines[0], *(line for line, row in zip(lines[1:], rows, strict=True) if is_kept(row))]
+            else:
+                kept = [line for line in lines if line.endswith("\n") and is_kept(json.loads(line))]
+            move_aside(path)
+            append(path, "".join(kept))
 
     def sizes(self) -> dict[str, int]:
         """The bytes of the files that grow, as they are safe on the disk."""
