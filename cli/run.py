@@ -81,7 +81,7 @@ def command(  # one for each option
 ) -> None:
     """Train a model and record its stiffness.
 
-    Trains with Adam at a constant learning rate, measures on a fixed probe of training and
+    Trains, by default with Adam at a constant learning rate, measures on a fixed probe of training and
     validation examples, and leaves records, figures and settings in the run's folder. With
     no options it trains the fully connected network on the data set that comes with tfstiff.
     Ctrl-C, or SIGTERM, makes a checkpoint and ends, with 130 or 143; --resume goes on.

@@ -13,6 +13,7 @@ from tfstiff.datasets.groupings import chosen_grouping
 from tfstiff.errors import InvalidInput
 from tfstiff.records import METRICS, scalar_names
 from tfstiff.runs.data import draw_probe, load_examples
+from tfstiff.runs.optimizers import make_optimizer
 from tfstiff.runs.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -43,10 +44,11 @@ class PreparedRun:
         """What the specification leaves open, as the data decided it. Training may stop before the last steps."""
         stopping = {} if self.stop is None else {"num_stop_examples": self.stop.num_examples}
         grouping = chosen_grouping(self.spec.groups, self.dataset.class_names)
+        decay = {} if self.spec.lr_schedule == "constant" else {"decay_steps": self.spec.epochs * self.steps_per_epoch}
         return {
             **stopping,
+            **decay,
             "class_groups": grouping and {name: list(classes) for name, classes in grouping.items()},
-            "optimizer": "adam",
             "loss": "sparse_categorical_crossentropy",
             "steps_per_epoch": self.steps_per_epoch,
             "steps_per_execution": self.model.steps_per_execution,
@@ -100,6 +102,8 @@ def prepare_run(spec: RunSpec, folder: Path, tensorboard: bool = False) -> Prepa
     from tfstiff.runs.strategies import strategy_scope
 
     train, probe = dataset.train, draw_probe(spec, dataset)
+    steps_per_epoch = -(-len(train) // spec.batch_size)
+    _check_limits(steps_per_epoch)
     keras.utils.set_random_seed(spec.seed)
     if spec.deterministic:
         import tensorflow as tf
@@ -108,14 +112,12 @@ def prepare_run(spec: RunSpec, folder: Path, tensorboard: bool = False) -> Prepa
     with strategy_scope(spec.strategy):
         model = models.build(spec.arch, train.x.shape[1:], dataset.num_classes, spec.hidden)
         model.compile(
-            keras.optimizers.Adam(spec.learning_rate),
+            make_optimizer(spec.optimizer, spec.learning_rate, spec.lr_schedule, spec.epochs * steps_per_epoch),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
             steps_per_execution=_steps_per_execution(spec),
         )
     MeasurementTask(model, probe, spec.measure_options()).reservations()
-    steps_per_epoch = -(-len(train) // spec.batch_size)
-    _check_limits(steps_per_epoch)
     steps = spec.measured_steps(steps_per_epoch)
     stiffness = StiffnessCallback(
         probe,

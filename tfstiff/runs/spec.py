@@ -21,6 +21,7 @@ from tfstiff.errors import InvalidInput
 from tfstiff.measuring.options import MeasureOptions
 from tfstiff.records import METRICS, scalar_names
 from tfstiff.runs import settings_text as text
+from tfstiff.runs.optimizers import OPTIMIZERS, RATE_SCHEDULES
 from tfstiff.runs.presets import preset
 from tfstiff.runs.strategies import STRATEGIES
 
@@ -71,7 +72,18 @@ class RunSpec(MeasureOptions):
         has_commas=True,
         group=MODEL,
     )
-    learning_rate: float = option(8e-4, "Of Adam, constant.", flag="lr", group=MODEL)
+    learning_rate: float = option(
+        8e-4, "Of the optimizer; that at the beginning, where it falls.", flag="lr", group=MODEL
+    )
+    optimizer: str = option(
+        "adam", "The optimizer; momentum is SGD with a momentum of 0.9.", choices=OPTIMIZERS, group=MODEL
+    )
+    lr_schedule: str = option(
+        "constant",
+        "How the learning rate goes; cosine falls to 0 at the last epoch.",
+        choices=RATE_SCHEDULES,
+        group=MODEL,
+    )
     epochs: int = option(10, "Passes over the training examples.", group=MODEL)
     batch_size: int = option(32, "Examples of a training batch.", group=MODEL)
     seed: int = option(
