@@ -11,7 +11,7 @@ from tfstiff.analysis.comparison import LEAST_SEEDS, Comparison, Milestone
 from tfstiff.analysis.comparison.words import difference_in_words, summary_in_words, trend_in_words
 from tfstiff.records.words import quantity_in_words, settings_in_words
 
-from .tables import plain_table, print_whole
+from .tables import fits, plain_table, print_whole
 
 
 def print_comparison(found: Comparison) -> None:
@@ -28,7 +28,8 @@ def print_comparison(found: Comparison) -> None:
 
 def _print_table(found: Comparison, quantity: str, milestones: Sequence[Milestone]) -> int:
     """Prints one, and returns how many trends were tested in it."""
-    table = plain_table(quantity_in_words(quantity), "seeds", *(milestone.label for milestone in milestones))
+    title = quantity_in_words(quantity)
+    table = plain_table(title, "seeds", *(milestone.label for milestone in milestones))
     for index, group in enumerate(found.groups):
         cells = [summary_in_words(found.summary(quantity, milestone, index), minus="-") for milestone in milestones]
         table.add_row(group.label, str(len(group.runs)), *cells)
@@ -42,6 +43,9 @@ def _print_table(found: Comparison, quantity: str, milestones: Sequence[Mileston
         cells = [trend_in_words(one, minus="-") for _, one in rows]
         table.add_row(f"trend{', ' if label else ''}{label}", str(seeds), *cells)
         tests += sum(math.isfinite(one.p_value) for _, one in rows)
+    if not fits(table):  # the first column has room for the groups alone
+        click.echo(title)
+        table.columns[0].header = ""
     print_whole(table)
     click.echo()
     return tests

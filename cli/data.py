@@ -8,9 +8,12 @@ from pathlib import Path
 
 import click
 import numpy as np
+from rich.table import Table
 
 from tfstiff import datasets
 from tfstiff.datasets.tfds_source import resolve_data_dir
+
+from .tables import print_whole
 
 _data_dir_option = click.option(
     "--data-dir",
@@ -34,9 +37,11 @@ def list_command(data_dir: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
         return
-    table = [("NAME", "HERE", "TRAIN", "VALIDATION", "SHAPE", "CLASSES", "DESCRIPTION")]
-    table += [
-        (
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    for header in ("NAME", "HERE", "TRAIN", "VALIDATION", "SHAPE", "CLASSES", "DESCRIPTION"):
+        table.add_column(header, no_wrap=True)
+    for row in rows:
+        table.add_row(
             row.name,
             {True: "yes", False: "no", None: "-"}[row.available],
             _or_dash(row.train_examples),
@@ -45,11 +50,7 @@ def list_command(data_dir: Path | None, as_json: bool) -> None:
             _or_dash(row.classes),
             row.description,
         )
-        for row in rows
-    ]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for line in table:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    print_whole(table)
     click.echo(f"Prepared data sets are looked for in {resolve_data_dir(data_dir)}.", err=True)
 
 

@@ -113,6 +113,11 @@ def print_whole(
         console.print(line, markup=False, soft_wrap=True)
 
 
+def fits(table: Table) -> bool:
+    """Whether a table has room on standard output."""
+    return _width(table) <= Console().width
+
+
 def fitting(table: Table, width: int) -> list[Table]:
     """The table; where it is too wide, closer together; else several, each with the first column and some others."""
     if _width(table) <= width:

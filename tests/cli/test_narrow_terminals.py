@@ -109,3 +109,21 @@ def test_the_backend_of_a_notebook_is_no_matter(run, tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert {path.suffix for path in tmp_path.iterdir()} == {".png", ".svg", ".csv"}
+
+
+def test_a_comparison_that_does_not_fit_has_its_title_above(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = CliRunner().invoke(main, ["compare", str(run.folder), "--epoch", "0,1,20"]).stdout.splitlines()
+    place = lines.index("sign between classes, train–validation pairs")
+    assert lines[place + 1].split()[:2] == ["seeds", "epoch"]
+    assert lines[place + 2].startswith("all runs")
+    tables = [line for line in lines if line.startswith(("all runs", " ")) or "epoch" in line]
+    assert max(map(len, tables)) <= 80
+
+
+def test_the_list_of_data_sets_fits(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = CliRunner().invoke(main, ["data", "list"]).stdout.splitlines()
+    assert lines[0].split() == ["NAME", "HERE", "TRAIN", "VALIDATION", "SHAPE", "CLASSES"]
+    assert any(line.startswith("spherical_harmonics ") and "Points on a sphere" in line for line in lines)
+    assert max(map(len, lines)) <= 80

@@ -74,7 +74,7 @@ _ENTRIES = {
         "cifar100", "3.0.2", "Small photographs, with 20 superclasses", (32, 32, 3), 100, (50_000, 10_000)
     ),
     spherical_harmonics.NAME: _Entry(
-        "Points on a sphere, classes bounded by harmonics; not from the papers",
+        "Points on a sphere, classes by harmonics; not of the papers",
         (10,),
         10,
         10_000,
