@@ -123,8 +123,7 @@ def command(ctx: click.Context, run: str, once: bool, interval: float) -> None:
 
     RUN is a folder that `tfstiff run` or StiffnessCallback(log_dir=...) writes. On a
     terminal the latest measurement stands in a panel, with sparklines of those before;
-    elsewhere each measurement is a line. A folder that StiffnessCallback writes does not
-    say when training ends: end with Ctrl-C.
+    elsewhere each measurement is a line.
 
     \b
     Exit codes: 0 the run is complete, or it is running and --once was given; 1 it failed,

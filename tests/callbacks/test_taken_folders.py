@@ -111,3 +111,16 @@ def test_a_new_folder_is_as_ever(tmp_path, alone):
     for options in ({"resume": True}, {"overwrite": True}):
         place = tmp_path / next(iter(options))
         assert len(fit(place, epochs=1, **options).history) == 4
+
+
+def test_the_folder_says_how_training_stands(tmp_path):
+    class Look(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.seen = (load_run(tmp_path / "run").status, load_run(tmp_path / "run").is_running)
+
+    look = Look()
+    fit(tmp_path, look, epochs=1)
+    assert look.seen == ("running", True)
+    run = load_run(tmp_path / "run")
+    assert (run.status, run.is_running) == ("completed", False)
+    assert run.state["ended"]

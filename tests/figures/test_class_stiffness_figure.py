@@ -164,7 +164,7 @@ def test_numbers_are_the_records():
 def test_title_names_the_run(make_run):
     figure = class_matrices(make_run(spec={"dataset": "d$_1$", "arch": "cnn", "learning_rate": 8e-4}))
     assert figure.get_suptitle() == "Class stiffness: d$_1$, cnn, learning rate 0.0008"
-    assert class_matrices(make_run(name="bare", spec={})).get_suptitle() == "Class stiffness"
+    assert class_matrices(make_run(name="bare", spec={})).get_suptitle() == "Class stiffness: bare"
 
 
 def test_regression_has_no_classes():

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import os
+import socket
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from tfstiff.errors import InvalidInput
 from tfstiff.export import EVENT_FILE, EventWriter
 from tfstiff.records import Measurement, RunWriter, open_run
 from tfstiff.records.aside import move_aside
-from tfstiff.records.claim import Claim, in_use, is_alive
+from tfstiff.records.claim import Claim, in_use, is_alive, is_shared
 from tfstiff.records.names import check_name
 from tfstiff.records.run_folder import record_path
 
@@ -85,7 +88,7 @@ class Recorder:
         Raises:
             InvalidInput: A folder holds what another recorder wrote, or another process writes it.
         """
-        self.end()
+        self.end("interrupted")  # the fit before, if it did not end
         self.history, self.seconds, self.events = History(), [], []
         self._was_resumed = False
         if self._folder is not None:
@@ -194,12 +197,25 @@ class Recorder:
         if folder is not None:
             self._claim = self._claim or Claim(folder)
             self._claim.take()
+            self._tell(folder, "running", started=_now())
 
-    def end(self) -> None:
-        """Lets other processes write the folder."""
+    def end(self, status: str = "completed") -> None:
+        """Lets other processes write the folder.
+
+        Args:
+            status: How training ended.
+        """
         if self._claim is not None:
+            if self._writer is not None:
+                self._tell(self._writer.folder, status, ended=_now())
             self._claim.release()
             self._claim = None
+
+    def _tell(self, folder: Path, status: str, **details: str) -> None:
+        """Says in status.json how training stands, unless who runs the training does."""
+        if not is_shared(folder):
+            with self._or_warning("status", 0, is_raised=False):
+                RunWriter(folder).write_status(status, pid=os.getpid(), host=socket.gethostname(), **details)
 
     @contextmanager
     def _or_warning(self, what: str, step: int, *, is_raised: bool) -> Iterator[None]:
@@ -234,6 +250,10 @@ class Recorder:
             )
         candidates = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
         return next(found for found in candidates if not is_taken(found) and not is_alive(found))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _holds_records(folder: Path) -> bool:

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from tfstiff.analysis.comparison import ComparedRun
 from tfstiff.errors import InvalidInput
-from tfstiff.records import METRICS, PAIR_SETS, Measurement
+from tfstiff.records import METRICS, PAIR_SETS, Measurement, RunFolder
 from tfstiff.records.words import DISTANCE_NAMES
 from tfstiff.stiffness.critical_length import SCALES, Scale
 
@@ -184,6 +184,8 @@ def ordered_lines(number: int) -> list[dict[str, Any]]:
 def write_title(figure: Figure, subject: str, source: Drawn | Mapping[str, Any]) -> None:
     """Titles a figure with its subject and, where the run's settings name them, data set, network, learning rate.
 
+    A run whose settings name none of them, as that of a callback, is named by its folder.
+
     Args:
         figure: The figure.
         subject: What it shows.
@@ -194,6 +196,8 @@ def write_title(figure: Figure, subject: str, source: Drawn | Mapping[str, Any])
     rate = spec.get("learning_rate")
     if rate is not None:
         parts.append(f"learning rate {rate:g}" if isinstance(rate, int | float) else short_name(rate, 40))
+    if not parts and isinstance(source, RunFolder):  # of a callback
+        parts.append(short_name(source.folder.resolve().name, 40))
     text = f"{subject}: {', '.join(parts)}" if parts else subject
     figure.suptitle(text, parse_math=False)
 

@@ -99,6 +99,11 @@ class Claim:
             self._lock = None
 
 
+def is_shared(folder: Path) -> bool:
+    """Whether this process has claimed a folder for all that it puts there."""
+    return folder.resolve() in _shared
+
+
 def is_alive(folder: Path) -> bool:
     """Whether a process that claimed a folder is alive, as far as it can be told from here."""
     if not (folder / CLAIM).exists():
