@@ -6,7 +6,7 @@ MIN := .venv-min
 BIN := $(VENV)/bin
 SOURCES := setup.cfg pyproject.toml
 
-.PHONY: run test test-random test-min lint format docs clean
+.PHONY: run test test-random test-min lint format docs wheel clean
 
 run: $(VENV)/installed
 	$(BIN)/tfstiff run
@@ -33,8 +33,12 @@ format: $(VENV)/installed-test
 docs: $(VENV)/installed-test
 	$(BIN)/python docs/make_reference.py
 
+wheel: $(VENV)/installed-test  # in dist/, the same to the last bit for the same commit
+	rm -rf build/lib  # or what was built before goes in too
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
 clean:
-	rm -rf $(VENV) $(MIN) build *.egg-info
+	rm -rf $(VENV) $(MIN) build dist *.egg-info
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
