@@ -109,11 +109,15 @@ def _epochs(config: Mapping[str, Any]) -> int:
 
 def _run(begun: _Begun, log: Progress, interval: CheckpointInterval) -> Run:
     clock = time.perf_counter()
+    ended = begun.found.state if begun.found is not None and begun.found.status == "completed" else None
     store, status = CheckpointStore(begun.folder / "checkpoints"), RunStatus(RunWriter(begun.folder))
     try:
         prepared, checkpoint = _prepared(begun, store, log.say)
     except BaseException as error:
-        status.ended_by(error)
+        if ended is None:
+            status.ended_by(error)
+        else:  # it could not be extended, and has ended as before
+            RunWriter(begun.folder).write_status(**ended)
         is_interrupted = isinstance(error, KeyboardInterrupt | SystemExit)  # what was begun can be gone on with
         if begun.is_new and not is_interrupted and is_blank(begun.folder):  # the same command, mended, is free to run
             remove_blank(begun.folder)
