@@ -24,6 +24,7 @@ def cell(monkeypatch):
     """What is shown in a notebook's cell."""
     shown = []
     ipython, display = types.ModuleType("IPython"), types.ModuleType("IPython.display")
+    ipython.version_info = (9, 0)  # which matplotlib looks at
     ipython.get_ipython = lambda: types.SimpleNamespace(kernel=object())
     display.display = lambda figure, display_id: shown.append(("new", figure)) or Handle(shown)
     ipython.display = display

@@ -213,7 +213,8 @@ def test_killed_before_the_first_checkpoint_it_begins_anew(tmp_path, spec, alone
 
 def damage(path):
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
+    middle = len(content) // 2
+    content[middle : middle + 200] = bytes(byte ^ 1 for byte in content[middle : middle + 200])
     path.write_bytes(content)
 
 

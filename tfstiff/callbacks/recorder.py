@@ -89,7 +89,6 @@ class Recorder:
             InvalidInput: A folder holds what another recorder wrote, or another process writes it.
         """
         self.end("interrupted")  # the fit before, if it did not end
-        self.history, self.seconds, self.events = History(), [], []
         self._was_resumed = False
         if self._folder is not None:
             check_name(self._folder)
@@ -104,6 +103,7 @@ class Recorder:
             self._writer = RunWriter(folder)
             self._writer.write_probe(**probe)
         self._begin_events()
+        self.history, self.seconds, self.events = History(), [], []
 
     def step_at(self, epoch: int) -> int:
         """The step at which an epoch begins, as far as records tell; 0 else."""
