@@ -119,7 +119,6 @@ def test_the_settings_are_resolved(finished):
     assert resolved.pop("measured_steps")
     assert resolved.pop("steps_per_execution") > 1
     assert resolved == {
-        "optimizer": "adam",
         "loss": "sparse_categorical_crossentropy",
         "steps_per_epoch": STEPS,
         "num_train_examples": 40,
