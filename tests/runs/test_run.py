@@ -305,14 +305,14 @@ def test_a_run_that_diverges(tmp_path, spec):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("in the builder of the user"), SystemExit(143)])
-def test_nothing_is_left_of_a_run_that_did_not_begin(tmp_path, spec, monkeypatch, error):
+def test_of_a_run_that_did_not_begin_nothing_is_left_unless_it_was_interrupted(tmp_path, spec, monkeypatch, error):
     def fail(*_):
         raise error
 
     monkeypatch.setattr("tfstiff.models.build", fail)
     with pytest.raises(type(error)):
         run(spec, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+    assert (tmp_path / "run").exists() == (not isinstance(error, ValueError))
 
 
 @pytest.mark.parametrize(
