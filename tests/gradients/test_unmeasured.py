@@ -9,6 +9,7 @@ from small_models import SOFTMAX, dense_net, labelled
 
 from tfstiff.errors import UnsupportedModel
 from tfstiff.gradients import gradient_gram
+from tfstiff.gradients.unmeasured import left_out
 
 layers, ops = keras.layers, keras.ops
 
@@ -87,3 +88,13 @@ def test_a_model_without_a_loss_is_told_of_objectives():
     with pytest.raises(UnsupportedModel, match="no loss") as error:
         gradient_gram(net(OwnStep), *labelled((4,)))
     assert "objective=" in str(error.value)
+
+
+def test_what_keras_and_its_kin_define_is_no_loss_of_ones_own():
+    class OfALibrary(OwnLoss):
+        def compute_loss(self, *arguments, **options):
+            return keras.Model.compute_loss(self, *arguments, **options)
+
+    OfALibrary.compute_loss.__module__ = "keras_hub.src.models"
+    assert left_out(net(OfALibrary), np.zeros((2, 4), "float32")) == []
+    assert len(left_out(net(OwnLoss), np.zeros((2, 4), "float32"))) == 1
