@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import keras
@@ -20,6 +22,25 @@ from tensorflow.python.framework import ops
 def all_layers(model: keras.Model) -> list[keras.Layer]:
     """`model`, its layers, theirs, and so on; each once."""
     return list(model._flatten_layers())
+
+
+def takers(model: keras.Model, leaf: Any) -> list[keras.Layer]:
+    """The layers of a functional or sequential model that take its input `leaf`, a `KerasTensor`, as it comes."""
+    return [
+        layer
+        for layer in model.layers
+        if any(one is leaf for node in layer._inbound_nodes for one in node.input_tensors)
+    ]
+
+
+def arguments_of_fit(model: keras.Model) -> dict[str, Any]:
+    """What the `model.fit` that is running was called with, as its local variables; empty where none is."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_name == "fit" and frame.f_locals.get("self") is model and "class_weight" in frame.f_locals:
+            return dict(frame.f_locals)
+        frame = frame.f_back
+    return {}
 
 
 def loss_weights(model: keras.Model) -> Any:

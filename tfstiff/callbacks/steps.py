@@ -28,6 +28,11 @@ def learning_rate(model: keras.Model) -> float:
         return math.nan
 
 
+def known_steps(callback: keras.callbacks.Callback) -> int | None:
+    """The steps of an epoch, where Keras knows them; in a loop of one's own it is told nothing."""
+    return (callback.params or {}).get("steps")
+
+
 def steps_done(callback: keras.callbacks.Callback, batch: int, updates_before: int) -> int:
     """Batches of the current epoch that are done when Keras calls `on_train_batch_end(batch)`.
 
@@ -41,7 +46,7 @@ def steps_done(callback: keras.callbacks.Callback, batch: int, updates_before: i
         updates_before: `num_updates` when the epoch began.
     """
     told = batch + 1
-    known = callback.params.get("steps")
+    known = known_steps(callback)
     if known:
         return min(told, known)
     counted = num_updates(callback.model) - updates_before

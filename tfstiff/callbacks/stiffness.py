@@ -21,8 +21,9 @@ from tfstiff.callbacks.recorded import Recorded
 from tfstiff.callbacks.recorder import OVERWRITE, RESUME, Recorder, if_taken
 from tfstiff.callbacks.resumable import Resumable
 from tfstiff.callbacks.schedules import Moment, as_schedule
-from tfstiff.callbacks.steps import learning_rate, num_updates, steps_done
+from tfstiff.callbacks.steps import known_steps, learning_rate, num_updates, steps_done
 from tfstiff.callbacks.strategies import check_strategy
+from tfstiff.callbacks.weights_of_fit import warn_of_weights
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.objective import ObjectiveFunction, resolve_objective
 from tfstiff.measuring.labels import as_read
@@ -153,6 +154,7 @@ class StiffnessCallback(Recorded, Resumable):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Sees, before any training, that the model can be measured and that the log folder can take records."""
         check_strategy(self.model)
+        warn_of_weights(self.model)
         probe = as_read(self.probe, resolve_objective(self.model, self.loss, self.objective))
         self.scalars, self.publish = names_of_values(self.options, probe, self._chosen)
         self._steps_per_epoch = None
@@ -183,7 +185,7 @@ class StiffnessCallback(Recorded, Resumable):
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Measures where something fell due since the last opportunity."""
         done = steps_done(self, batch, self._updates_then)
-        steps = self.params.get("steps") or self._steps_per_epoch
+        steps = known_steps(self) or self._steps_per_epoch
         epoch = self._epochs_before + self._epoch + done / steps if steps else math.nan
         self._advance(Moment(self._epoch_began + done, epoch))
 
@@ -258,7 +260,7 @@ class StiffnessCallback(Recorded, Resumable):
         self._recorder.note({"event": event, **self._now._asdict(), **details})
 
     def _begin_fit(self, epoch: int, begin_at: Moment) -> None:
-        steps = self.params.get("steps")
+        steps = known_steps(self)
         if steps is None and self.schedule.needs_batches():
             warnings.warn(
                 "How many steps an epoch has is not known before the first has ended, so nothing is measured inside it "

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfstiff._keras import quietly_traced
 from tfstiff.analysis.loss_level import checked_levels
 from tfstiff.callbacks.resumable import Resumable
-from tfstiff.callbacks.steps import num_updates, steps_done
+from tfstiff.callbacks.steps import known_steps, num_updates, steps_done
 from tfstiff.callbacks.stiffness import StiffnessCallback
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.loss import predict, resolve_loss
@@ -157,12 +157,12 @@ class StopAtTrainingLoss(Resumable):
         """Evaluates where that fell due since the last opportunity."""
         before, self._done = self._done, steps_done(self, batch, self._updates_then)
         self._step = self._epoch_began + self._done
-        if self._done // self._interval > before // self._interval or self._done == self.params.get("steps"):
+        if self._done // self._interval > before // self._interval or self._done == known_steps(self):
             self._evaluate()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Evaluates at the end of an epoch of which Keras did not know that it ends."""
-        if self.params.get("steps") is None:
+        if known_steps(self) is None:
             self._evaluate()
 
     def _evaluate(self) -> None:

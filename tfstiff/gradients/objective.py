@@ -88,6 +88,7 @@ def resolve_objective(model: keras.Model, loss: Any = None, objective: Objective
         InvalidInput: Both are given, or the objective cannot be called.
         UnsupportedModel: There is no loss, or Keras does not know it.
     """
+    check_kind(model)
     if objective is None:
         return OfPredictions(resolve_loss(model, loss))
     if loss is not None:
@@ -95,6 +96,23 @@ def resolve_objective(model: keras.Model, loss: Any = None, objective: Objective
     if not callable(objective):
         raise InvalidInput("The objective cannot be called.", expected=_WANTED, received=type(objective))
     return OfModel(objective)
+
+
+def check_kind(model: Any) -> None:
+    """Checks that `model` is a Keras 3 model.
+
+    Raises:
+        UnsupportedModel: It is not.
+    """
+    if isinstance(model, keras.Model):
+        return
+    is_older = any(kind.__module__.startswith("tf_keras.") for kind in type(model).__mro__)
+    raise UnsupportedModel(
+        "Only Keras 3 models can be measured" + (", and this is one of Keras 2 (tf_keras)." if is_older else "."),
+        expected="an instance of keras.Model",
+        received=type(model),
+        remedy="Build it with `import keras`, without TF_USE_LEGACY_KERAS." if is_older else None,
+    )
 
 
 def check_model(model: Any, x: Any, y: Any = None, objective: Objective | None = None) -> None:
@@ -111,10 +129,7 @@ def check_model(model: Any, x: Any, y: Any = None, objective: Objective | None =
         InvalidInput: It takes examples of another shape.
         UnsupportedModel: It is not a Keras 3 model on TensorFlow, or has no trainable weights.
     """
-    if not isinstance(model, keras.Model):
-        raise UnsupportedModel(
-            "Only Keras 3 models can be measured.", expected="an instance of keras.Model", received=type(model)
-        )
+    check_kind(model)
     if keras.backend.backend() != "tensorflow":
         raise UnsupportedModel(
             "Keras runs on another backend.",
