@@ -73,6 +73,7 @@ def command(methods: tuple[str, ...], seconds: float, explain: bool, as_json: bo
     Examples:
       tfstiff bench --arch cnn --input-shape 32x32x3
       tfstiff bench --dataset mnist --methods auto
+      tfstiff bench --arch transformer --input-shape 200
       tfstiff bench --arch mymodels:build --explain
     """  # noqa: D301  # click wants the character \b itself
     sys.path.insert(0, "")  # a user's own module, named by --arch, lies where the command is run
@@ -109,18 +110,24 @@ def _model_and_examples(
 
     from tfstiff import models
     from tfstiff.datasets import load, prepare
+    from tfstiff.datasets.text import VOCABULARY_SIZE
 
+    num_token_ids = None
     if dataset is None:
         random = np.random.default_rng(0)
         x = random.standard_normal((probe_size, *input_shape), np.float32)
+        if arch in models.OF_TOKENS:
+            num_token_ids = VOCABULARY_SIZE
+            x = random.integers(1, num_token_ids, (probe_size, *input_shape), np.int32)
         y = random.integers(0, classes, probe_size)
     else:
         prepared = prepare(load(dataset, data_dir=data_dir, offline=bool(offline)))
         if prepared.num_classes is None:
             raise InvalidInput("The networks are classifiers, and this data set has regression targets.")
+        num_token_ids = prepared.num_token_ids
         x, y, classes = prepared.train.x[:probe_size], prepared.train.y[:probe_size], prepared.num_classes
     keras.utils.set_random_seed(0)
-    model = models.build(arch, x.shape[1:], classes, hidden)
+    model = models.build(arch, x.shape[1:], classes, hidden, num_token_ids)
     model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     return model, x, y
 

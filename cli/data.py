@@ -78,7 +78,8 @@ def check_command(name: str, data_dir: Path | None, offline: bool, as_json: bool
     click.echo(f"{dataset.name}: whole ({provenance['source']}{version})")
     for split, description in provenance["splits"].items():
         shape = "x".join(map(str, description["shape"]))
-        click.echo(f"{split}: {description['examples']} examples of {shape} {description['dtype']}")
+        what = f"{shape} {description['dtype']}".strip() + "s" * (description["dtype"] == "text" and shape != "")
+        click.echo(f"{split}: {description['examples']} examples of {what}")
         click.echo(f"  sha256: {description['sha256']}")
         if dataset.class_names:
             click.echo(f"  classes: {', '.join(f'{label} {count}' for label, count in counts[split].items())}")

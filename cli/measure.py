@@ -16,6 +16,7 @@ from tfstiff._quiet import import_tensorflow
 from tfstiff.measuring.options import MeasureOptions
 from tfstiff.records import open_run
 from tfstiff.runs.data import INPUTS, STANDARDIZED
+from tfstiff.runs.load import encoding_of
 from tfstiff.runs.own_code import check_named_again
 from tfstiff.runs.saved.files import model_files
 from tfstiff.runs.spec import MEASURED_ON, RunSpec
@@ -58,11 +59,12 @@ _SHARED = (*MEASURED_ON[1:], *(field.name for field in option_fields(MeasureOpti
 )
 @click.option(
     "--arch",
-    help="The network that the weights are of: fc, cnn, fc-v1, cnn-v1, resnet20, or package.module:function of your "
-    "own (its code is run). Needed for files of weights.",
+    help="The network that the weights are of: fc, cnn, fc-v1, cnn-v1, resnet20, transformer, or "
+    "package.module:function of your own (its code is run). Needed for files of weights.",
 )
 @setting_options(("hidden",))
 @click.option("--loss", metavar="NAME", help="A loss of Keras.  [default: the model's own, else cross-entropy]")
+@setting_options(("objective",))
 @click.option(
     "--jobs",
     type=click.IntRange(1),
@@ -113,6 +115,9 @@ def command(  # noqa: PLR0913  # one for each option
     """  # noqa: D301  # click wants the character \b itself
     is_run = (model / "records").is_dir()
     given = {name: value for name, value in options.items() if value is not None}
+    if is_run and (unused := {"vocabulary_size", "sequence_length"} & set(given)):
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(unused))
+        raise click.UsageError(f"Texts are encoded as in the run: leave out {flags}.")
     if is_run and ctx.get_parameter_source("preset") is not ParameterSource.DEFAULT:
         raise click.UsageError("The settings are those of the run: leave out --preset.")
     if not is_run and "dataset" not in given:
@@ -122,6 +127,10 @@ def command(  # noqa: PLR0913  # one for each option
     spec = replace(RunSpec.from_config(config), **given) if is_run else RunSpec.from_preset(preset, **given)
     if is_run:
         check_named_again(arch or spec.arch, [arch], model, f"--arch {spec.arch}")
+        if loss is None:
+            check_named_again(spec.objective, [options["objective"]], model, f"--objective {spec.objective}")
+    if loss is not None and options["objective"] is not None:
+        raise click.UsageError("Give --loss or --objective, not both.")
     folder = out or default_folder(model.resolve(), "on", spec.dataset)
     if address is not None and jobs is None:
         raise click.UsageError("Say over how many tasks of Ray a measurement is to be spread: --jobs N.")
@@ -138,8 +147,11 @@ def command(  # noqa: PLR0913  # one for each option
         spec.hidden if arch or is_run else None,
         config.get("input_shape"),
         config.get("num_classes"),
+        config.get("num_token_ids"),
+        encoding_of(open_run(model)) if is_run else None,
         spec.learning_rate if is_run else float("nan"),
         loss,
+        spec.objective if loss is None else None,
     )
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: progress.say(f"Warning: {message}")

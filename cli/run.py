@@ -19,7 +19,7 @@ from tfstiff.records.claim import holds_something_else
 from tfstiff.records.names import check_name
 from tfstiff.runs.blank import is_blank
 from tfstiff.runs.checkpoints.interval import CheckpointInterval
-from tfstiff.runs.own_code import check_named_again
+from tfstiff.runs.own_code import OWN_CODE, check_named_again
 from tfstiff.runs.run import run
 from tfstiff.runs.spec import RunSpec
 
@@ -139,7 +139,9 @@ def _spec_of(folder: Path, given: dict[str, Any]) -> RunSpec:
             remedy="Run it again with its options and --out.",
         )
     spec = RunSpec.from_config(config)
-    check_named_again(spec.arch, [given.get("arch")], folder, f"--arch {spec.arch}")
+    for name in OWN_CODE:
+        flag = f"--{name} {getattr(spec, name)}"
+        check_named_again(getattr(spec, name), [given.get(name)], folder, flag)
     wanted = replace(spec, **given)
     differing = [name for name in given if getattr(wanted, name) != getattr(spec, name)]
     if "epochs" in differing and wanted.epochs > spec.epochs:  # it is extended

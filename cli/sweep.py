@@ -10,7 +10,7 @@ import click
 
 from tfstiff.cluster.resources import default_jobs
 from tfstiff.records.atomic import finite
-from tfstiff.runs.own_code import check_named_again
+from tfstiff.runs.own_code import OWN_CODE, check_named_again
 from tfstiff.sweeps import (
     Executor,
     LocalExecutor,
@@ -127,11 +127,14 @@ def _chosen(
         specs = specs_of(ctx, given, file)
         identity = settings_hash({spec_hash(spec): True for spec in specs})[:8]  # the same settings, the same folder
         return plan_sweep(out or default_folder("sweep", specs[0].dataset, specs[0].arch, suffix=identity), specs)
-    if out is not None or file is not None or any(values for name, values in given.items() if name != "arch"):
+    if out is not None or file is not None or any(values for name, values in given.items() if name not in OWN_CODE):
         raise click.UsageError("--resume takes the settings and the folder of the sweep; leave out --out and settings.")
-    sweep, named = load_sweep(resume), [name for value in given["arch"] for name in value.split(",")]
-    for trial in sweep.trials:
-        check_named_again(trial.spec.arch, named, resume, f"--arch {trial.spec.arch}")
+    sweep = load_sweep(resume)
+    for name in OWN_CODE:
+        named = [part for value in given[name] for part in value.split(",")]
+        for trial in sweep.trials:
+            value = getattr(trial.spec, name)
+            check_named_again(value, named, resume, f"--{name} {value}")
     return sweep, 0
 
 

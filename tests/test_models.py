@@ -25,7 +25,7 @@ def test_parameter_counts(arch, shape, parameters):
     assert models.build(arch, shape, 10).count_params() == parameters
 
 
-@pytest.mark.parametrize("arch", models.MODELS)
+@pytest.mark.parametrize("arch", models.OF_NUMBERS)
 def test_logits_of_any_range(arch):
     keras.utils.set_random_seed(0)
     model = models.build(arch, (16, 16, 3), 7)

@@ -71,3 +71,13 @@ def test_check_a_data_set_that_is_not_here(tmp_path):
     assert result.exit_code == 3
     assert str(tmp_path / "cifar10" / "3.0.2") in result.stderr
     assert result.stdout == ""
+
+
+def test_check_of_texts(tmp_path):
+    for shape, told in (((4,), "examples of text\n"), ((2, 2), "examples of 2 texts\n")):
+        texts = np.array(["one", "two", "three", "four"]).reshape(shape)
+        y = np.arange(len(texts)) % 2
+        np.savez(tmp_path / "a.npz", x_train=texts, y_train=y, x_test=texts, y_test=y)
+        result = run("check", f"npz:{tmp_path / 'a.npz'}")
+        assert result.exit_code == 0, result.output
+        assert f"train: {len(texts)} {told}" in result.stdout

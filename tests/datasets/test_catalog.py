@@ -5,7 +5,8 @@ from tfstiff.errors import InvalidInput
 
 
 def test_names_start_with_the_default():
-    assert names() == (DEFAULT, "mnist", "fashion_mnist", "cifar10", "cifar100", "spherical_harmonics")
+    texts = ("imdb_reviews", "ag_news_subset", "glue/mnli")
+    assert names() == (DEFAULT, "mnist", "fashion_mnist", "cifar10", "cifar100", *texts, "spherical_harmonics")
 
 
 def test_an_unknown_name_is_refused_with_the_names_and_a_guess():
@@ -27,9 +28,9 @@ def test_a_remote_data_dir_is_refused():
 
 
 def test_availability_is_told_by_path(tmp_path, monkeypatch):
-    folder = tmp_path / "mnist" / "3.0.1"
-    folder.mkdir(parents=True)
-    (folder / "dataset_info.json").touch()
+    for folder in ("mnist/3.0.1", "ag_news_subset/1.0.0", "glue/mnli/2.0.0", "imdb_reviews/1.0.0"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "dataset_info.json").touch()
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     for rows in (catalog(), catalog(tmp_path)):
         here = {row.name: row.available for row in rows}
@@ -39,6 +40,9 @@ def test_availability_is_told_by_path(tmp_path, monkeypatch):
             "fashion_mnist": False,
             "cifar10": False,
             "cifar100": False,
+            "imdb_reviews": False,
+            "ag_news_subset": True,
+            "glue/mnli": True,
             "spherical_harmonics": True,
             "npz:PATH": None,
         }

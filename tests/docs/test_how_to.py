@@ -123,6 +123,46 @@ def test_own_data(names):
     assert "class_groups.png" in outputs["tfstiff plot runs/groups --figure class_groups --format png"]
 
 
+def letters(rng, count):
+    """Texts of three kinds, each with words of its own."""
+    labels = np.arange(count) % 3
+    own = [["dear", "yours"], ["invoice", "due"], ["sale", "free"]]
+    texts = [
+        " ".join([*rng.permutation(["the", "of", "and", *own[label]]), f"word{rng.integers(20)}"]) for label in labels
+    ]
+    return np.array(texts), np.array(["private", "bill", "advertisement"])[labels]
+
+
+def test_text(names):
+    rng = np.random.default_rng(0)
+    for half, count in (("train", 90), ("val", 60)):
+        names[f"texts_{half}"], names[f"labels_{half}"] = letters(rng, count)
+    follow("docs/how-to/text.md", names)
+    assert tfstiff.load_run("runs/letters").measurements[0].class_names == ("advertisement", "bill", "private")
+    assert names["scores"].shape == (1, 3)
+    bag = tfstiff.load_run("runs/bag")
+    assert list(bag.measurements[-1]["train_val"].spaces) == ["pooled"]
+    assert bag.spec["num_token_ids"] == len(names["words"])
+
+
+def test_text_finetunes_a_backbone_of_keras_hub():
+    keras_hub = pytest.importorskip("keras_hub")
+    (code,) = [text for _, kind, text in blocks("docs/how-to/text.md", "python") if kind == "file=finetune.py"]
+    page = {}
+    exec(compile(code, "finetune.py", "exec"), page)
+    keras.utils.set_random_seed(0)
+    sizes = {"num_layers": 1, "num_heads": 2, "hidden_dim": 8, "intermediate_dim": 16, "max_sequence_length": 6}
+    backbone = keras_hub.models.BertBackbone(vocabulary_size=30, **sizes)
+    model = page["classifier"](backbone, (6,), 3)
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    x, y = np.random.default_rng(0).integers(1, 30, (12, 6)).astype("int32"), np.arange(12) % 3
+    x[::3, 4:] = 0
+    K, plain = tfstiff.gradient_gram(model, x[:4], y[:4]), tfstiff.gradient_gram(model, x[:4], y[:4], method="loop")
+    np.testing.assert_allclose(K, plain, rtol=1e-4, atol=1e-5 * np.abs(plain).max())
+    m = tfstiff.measure(model, tfstiff.Probe.from_arrays((x, y), (x, y)))
+    assert list(m["train_val"].spaces) == ["pooled"]
+
+
 def test_early_stopping(names):
     write_run(Path("runs/mine"), series(6, 3))
     follow("docs/how-to/early-stopping.md", names)

@@ -1,5 +1,6 @@
 import importlib
 import pkgutil
+import warnings
 
 import keras
 import numpy as np
@@ -593,6 +594,59 @@ def test_an_objective_is_measured_as_the_loss_that_it_is():
     assert silent.train.scores.el2n is None
 
 
+def test_the_user_says_what_predictions_are():
+    probe = of(SIDE)
+
+    def unknown(y, prediction):  # values from 0 to 1, of which nothing says what they are
+        return keras.ops.mean((keras.ops.sigmoid(4 * prediction) - y) ** 2, axis=-1)
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(1), keras.layers.ReLU(1.0)])
+    model.compile(loss=unknown)
+    with pytest.warns(UserWarning, match=r"no accuracy and no EL2N \(NaN\).* from_logits=True or False"):
+        silent = measure(model, probe)
+    assert np.isnan(silent.train.accuracy)
+    values = model(probe.train.x).numpy()[:, 0]
+    for from_logits, threshold in ((True, 0), (False, 0.5)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            m = measure(model, probe, from_logits=from_logits)
+        assert m.train.accuracy == ((values > threshold) == (probe.train.y > 0)).mean()
+        chances = 1 / (1 + np.exp(-values)) if from_logits else values
+        np.testing.assert_allclose(m.train.scores.el2n, np.sqrt(2) * np.abs(chances - probe.train.y), rtol=1e-5)
+    assert ((values > 0) != (values > 0.5)).any()
+    with pytest.raises(InvalidInput, match="from_logits"):
+        measure(model, probe, from_logits="yes")
+
+
+def test_what_the_user_says_comes_before_what_the_loss_says():
+    y = RANDOM.integers(0, 3, 80)
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3, activation="softmax")])
+    wrong = keras.losses.SparseCategoricalCrossentropy(from_logits=True)  # of probabilities
+    found = measure(model, of(y), loss=wrong, from_logits=False)
+    error = model(of(y).train.x).numpy() - np.eye(3)[of(y).train.y]
+    np.testing.assert_allclose(found.train.scores.el2n, np.linalg.norm(error, axis=1), rtol=1e-5)
+    assert not np.allclose(measure(model, of(y), loss=wrong).train.scores.el2n, found.train.scores.el2n)
+
+
+def test_of_several_outputs_it_is_told_why_there_is_no_accuracy():
+    inputs = keras.Input((5,))
+    model = keras.Model(inputs, {"a": keras.layers.Dense(3)(inputs), "b": keras.layers.Dense(1)(inputs)})
+    y = RANDOM.integers(0, 3, 80)
+    targets, classes = {"a": np.eye(3, dtype="float32")[y], "b": np.ones((80, 1), "float32")}, (y, y)
+    probe = Probe.from_arrays((FIVE, targets), (FIVE, targets), classes=classes)
+    with pytest.warns(UserWarning, match="the model has several outputs"):
+        m = measure(model, probe, loss={"a": "mse", "b": "mse"})
+    assert np.isnan(m.train.accuracy)
+
+    def of_one(model, x, y):
+        found = model(x)
+        return keras.ops.mean((found["a"] - y["a"]) ** 2, axis=-1), found["a"]
+
+    m = measure(model, probe, objective=of_one)
+    assert m.train.accuracy == (model(probe.train.x)["a"].numpy().argmax(1) == probe.train.classes).mean()
+
+
 def texts(count, seed):
     rng = np.random.default_rng(seed)
     words = np.array(["good", "bad", "fine", "poor", "nice", "awful", "film", "plot"])
@@ -618,13 +672,14 @@ def test_texts_are_measured_and_have_distances_in_the_space_of_a_layer():
     as_tokens.set_weights(model.get_weights())
     probe = Probe.from_arrays(train, validation)
     with pytest.warns(UserWarning, match="inputs are no numbers") as told:
-        m = measure(model, probe)
+        m = measure(model, probe, space="input")
     assert len(told) == 1
     assert m["train_val"].critical_length.status == "unavailable"
     assert np.isfinite(m["train_val"].cosine.within)
     numbers = Probe.from_arrays(*((vectorize(x).numpy(), y) for x, y in (train, validation)))
     expected = measure(as_tokens, numbers, space="pooled")
-    found = measure(model, probe, space="pooled")
+    found = measure(model, probe)  # in the space of `pooled`, since there are no distances between texts
+    assert list(found["train_val"].spaces) == ["pooled"]
     np.testing.assert_allclose(found["train_val"].cosine.matrix, expected["train_val"].cosine.matrix, rtol=1e-5)
     assert found["train_val"].critical_length.num_pairs == expected["train_val"].critical_length.num_pairs > 0
     assert found["train_val"].critical_length.status == expected["train_val"].critical_length.status

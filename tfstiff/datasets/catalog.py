@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tfstiff.datasets import fashion_mnist_mini, npz_source, spherical_harmonics, tfds_source
 from tfstiff.datasets.dataset import Dataset
+from tfstiff.datasets.tfds_source import Source
 from tfstiff.errors import unknown_name
 
 DEFAULT = fashion_mnist_mini.NAME
@@ -33,7 +34,7 @@ class CatalogRow:
 @dataclass(frozen=True)
 class _Entry:
     description: str
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] | None
     classes: int
     train_examples: int
     validation_examples: int
@@ -43,16 +44,16 @@ class _Entry:
 
 
 def _from_tfds(
-    name: str, version: str, description: str, shape: tuple[int, ...], classes: int, sizes: tuple[int, int]
+    source: Source, description: str, shape: tuple[int, ...] | None, classes: int, sizes: tuple[int, int]
 ) -> _Entry:
     return _Entry(
         description,
         shape,
         classes,
         *sizes,
-        source=f"TensorFlow Datasets {name}/{version}",
-        load=lambda data_dir, offline: tfds_source.load(name, version, data_dir, offline),
-        is_available=lambda data_dir: tfds_source.is_prepared(name, version, data_dir),
+        source=f"TensorFlow Datasets {source.path}/{source.version}",
+        load=lambda data_dir, offline: tfds_source.load(source, data_dir, offline),
+        is_available=lambda data_dir: tfds_source.is_prepared(source, data_dir),
     )
 
 
@@ -67,11 +68,38 @@ _ENTRIES = {
         load=lambda data_dir, offline: fashion_mnist_mini.load(),
         is_available=lambda data_dir: True,
     ),
-    "mnist": _from_tfds("mnist", "3.0.1", "Handwritten digits", (28, 28, 1), 10, (60_000, 10_000)),
-    "fashion_mnist": _from_tfds("fashion_mnist", "3.0.1", "Pictures of clothing", (28, 28, 1), 10, (60_000, 10_000)),
-    "cifar10": _from_tfds("cifar10", "3.0.2", "Small photographs", (32, 32, 3), 10, (50_000, 10_000)),
+    "mnist": _from_tfds(Source("mnist", "3.0.1"), "Handwritten digits", (28, 28, 1), 10, (60_000, 10_000)),
+    "fashion_mnist": _from_tfds(
+        Source("fashion_mnist", "3.0.1"), "Pictures of clothing", (28, 28, 1), 10, (60_000, 10_000)
+    ),
+    "cifar10": _from_tfds(Source("cifar10", "3.0.2"), "Small photographs", (32, 32, 3), 10, (50_000, 10_000)),
     "cifar100": _from_tfds(
-        "cifar100", "3.0.2", "Small photographs, with 20 superclasses", (32, 32, 3), 100, (50_000, 10_000)
+        Source("cifar100", "3.0.2"),
+        "Small photographs, with 20 superclasses",
+        (32, 32, 3),
+        100,
+        (50_000, 10_000),
+    ),
+    "imdb_reviews": _from_tfds(
+        Source("imdb_reviews", "1.0.0", config="plain_text", texts=("text",)),
+        "Texts: reviews of films, good or bad",
+        None,
+        2,
+        (25_000, 25_000),
+    ),
+    "ag_news_subset": _from_tfds(
+        Source("ag_news_subset", "1.0.0", texts=("description",)),
+        "Texts: news of four kinds",
+        None,
+        4,
+        (120_000, 7_600),
+    ),
+    "glue/mnli": _from_tfds(
+        Source("glue/mnli", "2.0.0", texts=("premise", "hypothesis"), validation="validation_matched"),
+        "Two texts: does the one follow from the other? (MultiNLI, matched)",
+        None,
+        3,
+        (392_702, 9_815),
     ),
     spherical_harmonics.NAME: _Entry(
         "Points on a sphere, classes by harmonics; not of the papers",

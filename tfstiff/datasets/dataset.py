@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from tfstiff.datasets.text import TextEncoding
 from tfstiff.errors import InvalidInput
 from tfstiff.records.shown import Brief
 
@@ -17,7 +19,7 @@ class Examples(Brief):
     """The examples of one split.
 
     Attributes:
-        x: Inputs, (n, ...), any numeric dtype.
+        x: Inputs, (n, ...), any numeric dtype; or texts, (n,) or (n, t) for t texts an example, `str` objects.
         y: Labels, (n,) int64, or regression targets, (n,) float32.
         ids: Identity of each example, (n,) NumPy `U` strings, stable across subsets, orders and machines.
         coarse: Superclass label of each example, (n,) int64, where the data set has superclasses, else None.
@@ -43,6 +45,11 @@ class Examples(Brief):
     def __len__(self) -> int:
         return len(self.x)
 
+    @property
+    def are_texts(self) -> bool:
+        """Whether the inputs are texts."""
+        return self.x.dtype.kind == "O"
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Returns the arrays that are there, by name."""
         named = {"x": self.x, "y": self.y, "ids": self.ids, "coarse": self.coarse}
@@ -56,6 +63,9 @@ class Examples(Brief):
         """Returns the SHA-256 of the raw arrays: name, dtype, shape and bytes of each, in a fixed order."""
         digest = hashlib.sha256()
         for name, array in self.arrays().items():
+            if array.dtype.kind == "O":
+                digest.update(f"{name} text {array.shape}\n{json.dumps(array.tolist())}".encode())
+                continue
             # A fixed byte order, so that equal data has an equal digest on every machine.
             array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
             digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
@@ -73,6 +83,9 @@ class Dataset(Brief):
         validation: Validation examples.
         class_names: Name of each class, in label order; empty for regression.
         superclass_names: Name of each superclass, in coarse-label order; empty where there are none.
+        num_token_ids: Where inputs are token ids, (n, length) whole numbers: how many there are, 0 being padding; else
+            None.
+        encoding: How texts were made into token ids; None where they were not, or where inputs are no texts.
         provenance: JSON-able: source, version, and per split the number of examples and the SHA-256 of the raw arrays.
     """
 
@@ -81,6 +94,8 @@ class Dataset(Brief):
     validation: Examples
     class_names: tuple[str, ...] = ()
     superclass_names: tuple[str, ...] = ()
+    num_token_ids: int | None = None
+    encoding: TextEncoding | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -94,7 +109,7 @@ class Dataset(Brief):
             name: {
                 "examples": len(examples),
                 "shape": list(examples.x.shape[1:]),
-                "dtype": str(examples.x.dtype),
+                "dtype": "text" if examples.are_texts else str(examples.x.dtype),
                 "sha256": examples.sha256(),
             }
             for name, examples in (("train", self.train), ("validation", self.validation))

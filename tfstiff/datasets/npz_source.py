@@ -9,12 +9,13 @@ import numpy as np
 
 from tfstiff.datasets.dataset import Dataset, Examples, numbered_ids
 from tfstiff.datasets.npz_labels import class_labels_or_targets
+from tfstiff.datasets.text import num_ids
 from tfstiff.errors import DatasetCorrupt, DatasetUnavailable, InvalidInput
 
 _REMEDY = "write the file again, with numpy.savez_compressed."
 _LAYOUT = (
     "members x_train, y_train, x_validation, y_validation (or x_val, y_val, or x_test, y_test), "
-    "and optionally class_names, ids_train, ids_validation"
+    "and optionally class_names, vocabulary, ids_train, ids_validation"
 )
 
 
@@ -23,9 +24,11 @@ def load(path_text: str) -> Dataset:
 
     Args:
         path_text: Path of the file. Its x are (n, features), (n, h, w), which gains a channel axis, or (n, h, w, c),
-            of a float type or integers. Its y are class labels, (n,) or (n, 1) whole numbers from 0 or (n, classes)
-            one-hot, or else regression targets, (n,) or (n, 1). Optional members: class_names, ids_train and
-            ids_validation (or the suffix that x has).
+            of a float type or integers; or texts, (n,) or (n, t) for t texts an example; or token ids, (n, length)
+            integers, where there is a member `vocabulary`, (ids,) texts: the word of each id, of which 0 is padding.
+            Its y are class labels, (n,) or (n, 1) whole numbers from 0 or (n, classes) one-hot, or else regression
+            targets, (n,) or (n, 1). Optional members: class_names, ids_train and ids_validation (or the suffix that x
+            has).
 
     Raises:
         DatasetUnavailable: There is no such file, or it may not be read.
@@ -51,11 +54,13 @@ def load(path_text: str) -> Dataset:
                 received=members[f"y_{split}"].shape,
             )
     (y_train, y_validation), class_names = class_labels_or_targets(members, ("y_train", f"y_{suffix}"))
+    words = _vocabulary(members)
     return Dataset(
         name=f"npz:{path_text}",
         train=Examples(x_train, y_train, _ids(members, "train", "train", len(x_train))),
         validation=Examples(x_validation, y_validation, _ids(members, suffix, "validation", len(x_validation))),
         class_names=class_names,
+        num_token_ids=num_ids((x_train, x_validation), words) if words else None,
     ).with_provenance("npz", path=path_text)
 
 
@@ -111,13 +116,24 @@ def _member(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> np.ndarray:
 
 def _inputs(members: dict[str, np.ndarray], name: str) -> np.ndarray:
     x = members[name]
+    if x.dtype.kind == "S":
+        x = np.char.decode(x, "utf-8")
+    if x.dtype.kind == "U" and x.ndim in (1, 2) and x.size:
+        return x.astype(object)
     if x.dtype.kind not in "fiu":
-        _refuse(name, f"has dtype {x.dtype}", "a float or integer dtype")
+        _refuse(name, f"has dtype {x.dtype}", "a float or integer dtype, or texts (n,) or (n, t)")
     if x.ndim not in (2, 3, 4) or x.size == 0:
         _refuse(name, f"has shape {x.shape}", "(n, features), (n, h, w) or (n, h, w, c), all at least 1")
     if not np.isfinite(x).all():
         _refuse(name, "holds NaN or infinite values", "finite values")
     return x[..., np.newaxis] if x.ndim == 3 else x
+
+
+def _vocabulary(members: dict[str, np.ndarray]) -> list[str]:
+    words = members.get("vocabulary", np.array([], np.str_))
+    if words.ndim != 1 or words.dtype.kind != "U":
+        _refuse("vocabulary", f"has shape {words.shape} and dtype {words.dtype}", "(ids,) texts, of which 0 is padding")
+    return words.tolist()
 
 
 def _ids(members: dict[str, np.ndarray], suffix: str, split: str, count: int) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from tfstiff.datasets.dataset import Dataset, Examples
 from tfstiff.datasets.preprocessing import Preprocessing
+from tfstiff.datasets.text import SEQUENCE_LENGTH, VOCABULARY_SIZE, TextEncoding, TokenIds
 from tfstiff.errors import InvalidInput
 
 # One independent random stream for each use of the seed: asking for one choice must not change another.
@@ -22,10 +23,14 @@ def prepare(
     train_examples: int | None = None,
     permute_labels: bool = False,
     seed: int = 0,
+    vocabulary_size: int = VOCABULARY_SIZE,
+    sequence_length: int = SEQUENCE_LENGTH,
+    encoding: TextEncoding | None = None,
 ) -> Dataset:
     """Takes a subset of the training examples, permutes their labels if asked, then preprocesses both splits.
 
-    The statistics are fitted on the training examples that remain. The validation split is never subset or permuted.
+    Texts become token ids; inputs that are token ids stay as they are; numbers are centred and scaled. Statistics and
+    vocabulary are fitted on the training examples that remain. The validation split is never subset or permuted.
 
     Permuted labels are those of the first version of the paper (its figure 4: a fully connected network on MNIST "with
     randomly permuted training set labels"; it does not say how they were drawn). Whatever is drawn from the training
@@ -39,10 +44,13 @@ def prepare(
         permute_labels: Give the training examples each other's labels. The class counts stay, and about one label in
             the number of classes stays by chance; the true label of an example is found in the raw data by its id.
         seed: Seed of the subset and of the permutation; at least 0.
+        vocabulary_size: Of texts: the most token ids that there are to be.
+        sequence_length: Of texts: the most token ids of a text.
+        encoding: Of texts: how they become token ids, in place of one that is fitted.
 
     Returns:
-        A data set with float32 inputs. Its provenance describes the raw splits and gains `preparation`, where
-        `labels_kept` is the share of training examples that have their true label.
+        A data set with float32 inputs, or int32 token ids. Its provenance describes the raw splits and gains
+        `preparation`, where `labels_kept` is the share of training examples that have their true label.
 
     Raises:
         InvalidInput: Fewer examples than asked for, or an unknown centering, or a negative seed.
@@ -57,7 +65,15 @@ def prepare(
         order = _stream(seed, _PERMUTATION_STREAM).permutation(len(train))
         # The superclass goes with the class, so that the two labels of an example still agree.
         train = replace(train, y=train.y[order], coarse=None if train.coarse is None else train.coarse[order])
-    preprocessing = Preprocessing.fit(train.x, centering)
+    preprocessing: Preprocessing | TextEncoding | TokenIds
+    num_token_ids = dataset.num_token_ids
+    if train.are_texts:
+        preprocessing = encoding = encoding or TextEncoding.fit(train.x, vocabulary_size, sequence_length)
+        num_token_ids = len(encoding.words)
+    elif num_token_ids is not None:
+        preprocessing, encoding = TokenIds(num_token_ids), None
+    else:
+        preprocessing, encoding = Preprocessing.fit(train.x, centering), None
     preparation: dict[str, Any] = {
         "train_examples": len(train),
         "permute_labels": permute_labels,
@@ -69,6 +85,8 @@ def prepare(
         dataset,
         train=replace(train, x=preprocessing.apply(train.x)),
         validation=replace(dataset.validation, x=preprocessing.apply(dataset.validation.x)),
+        num_token_ids=num_token_ids,
+        encoding=encoding,
         provenance={**dataset.provenance, "preparation": preparation},
     )
 

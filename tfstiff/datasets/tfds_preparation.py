@@ -100,7 +100,11 @@ def _archives(name: str) -> dict[str, Any]:
     """Returns the published archives: address -> size, checksum (SHA-256) and filename."""
     import tensorflow_datasets as tfds
 
-    return tfds.builder_cls(name).url_infos or {}
+    name, _, config = name.partition("/")
+    builder = tfds.builder_cls(name)
+    found = builder.url_infos or {}
+    url = str(getattr(builder.builder_configs.get(config), "data_url", ""))  # GLUE has an archive for each
+    return {url: found[url]} if url in found else found
 
 
 def _is_placed(archive: Any, data_dir: Path, mend: str) -> bool:
@@ -129,7 +133,7 @@ def _lock(data_dir: Path, name: str, mend: str) -> Iterator[None]:
     """Holds an exclusive lock on a file in `data_dir` (created if need be) until the block ends."""
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        file = (data_dir / f".tfstiff-{name}.lock").open("a")
+        file = (data_dir / f".tfstiff-{name.replace('/', '-')}.lock").open("a")
     except OSError as error:
         raise DatasetUnavailable(
             f"The data set {name} is not prepared in {data_dir}, and nothing can be written there.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -57,18 +58,35 @@ def _num_outputs(model: keras.Model, x: Any) -> int:
     return last if isinstance(last, int) else 0
 
 
-def scores_of(model: keras.Model, objective: Objective, predictions: Any) -> str | None:
+def scores_of(
+    model: keras.Model, objective: Objective, predictions: Any, from_logits: str | bool = "auto"
+) -> str | None:
     """What the predictions are: `logits`, `probabilities`, `margins`, or None where it cannot be told.
 
     Args:
         model: The model.
         objective: What is measured.
         predictions: Of some examples.
+        from_logits: True or False where the user says it; `"auto"` where the loss or the values are to.
     """
+    if isinstance(from_logits, bool):
+        return LOGITS if from_logits else PROBABILITIES
     last = model.layers[-1] if model.layers else None
     has_sigmoid = getattr(last, "activation", None) is keras.activations.sigmoid
     kind = LossKind() if objective.loss is None else objective.loss.kind
     return kind_of_scores(kind, predictions, has_sigmoid=has_sigmoid)
+
+
+def why_no_accuracy(outputs: np.ndarray | None, predictions: Any, scores: str | None) -> str | None:
+    """The reason why there is no accuracy of classes; None where there is one, or neither classes nor predictions."""
+    is_told = outputs is not None and len(keras.tree.flatten(predictions)) > 0
+    if not is_told or not math.isnan(accuracy(outputs, predictions, scores)):
+        return None
+    if not isinstance(predictions, np.ndarray):
+        return "the model has several outputs; measure an objective= that returns (losses, predictions of one of them)"
+    if predictions.ndim <= 2:
+        return "whether the one output is a logit or a probability is not known; say from_logits=True or False"
+    return f"the model's output for an example has the shape {predictions.shape[1:]}, which is no row of scores"
 
 
 def accuracy(outputs: np.ndarray | None, predictions: Any, scores: str | None) -> float:

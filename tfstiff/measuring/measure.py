@@ -17,15 +17,21 @@ from tfstiff.gradients.memory import MemoryPlan
 from tfstiff.gradients.objective import ObjectiveFunction, check_model, resolve_objective
 from tfstiff.gradients.plan import plan_for
 from tfstiff.measuring import reservations
-from tfstiff.measuring.arrays import flattened
-from tfstiff.measuring.labels import accuracy, as_read, check_labels, scores_of
+from tfstiff.measuring.labels import accuracy, as_read, check_labels, scores_of, why_no_accuracy
 from tfstiff.measuring.options import MeasureOptions
 from tfstiff.measuring.probe import Arrays, Probe, ProbeHalf, check_probe
 from tfstiff.measuring.summation.parts import Part
 from tfstiff.measuring.summation.prepared import prepared
 from tfstiff.measuring.summation.probe_pass import ProbePass
 from tfstiff.measuring.summation.probe_sums import WHOLE, ProbeSums, ProbeTotals, probe_sums
-from tfstiff.measuring.summation.representations import INPUT, check_space, representations
+from tfstiff.measuring.summation.representations import (
+    INPUT,
+    check_space,
+    chosen_space,
+    input_vectors,
+    layer_names,
+    representations,
+)
 from tfstiff.records import HalfSummary, Measurement, PairSetStiffness
 from tfstiff.records.measurement import HALVES
 from tfstiff.stiffness import pair_set_stiffness
@@ -33,6 +39,7 @@ from tfstiff.stiffness.example_scores import example_scores
 from tfstiff.stiffness.example_stiffness import stiffness_of_examples
 from tfstiff.stiffness.pairs import ComparedPairs, DistanceOptions
 
+_NAMED_LAYERS = 12
 _PROOF_EXAMPLES = 64  # of each half, from which the proof draws
 
 
@@ -113,11 +120,12 @@ class MeasurementTask:
         self.memory = memory or self._plan.memory_for(count, options.memory_limit)
         self.blocks = prepared(probe, self.memory.block_size)
         check_space(model, options.space)
-        self._has_distances = flattened(keras.tree.map_structure(lambda array: array[:1], probe.train.x)).shape[1] > 0
-        if not self._has_distances and options.space == INPUT:
+        vectors = input_vectors(model, probe)
+        self._has_distances = vectors is None or vectors[0].shape[1] > 0
+        if not self._has_distances and chosen_space(model, probe, options.space) == INPUT:
             warnings.warn(
-                "The inputs are no numbers, so that there are no distances between them and no ξ; choose the space of "
-                'a layer, such as space="embedding".',
+                "The inputs are no numbers but texts or token ids, so that there are no distances between them and no "
+                f"ξ; choose the space of a layer: {', '.join(layer_names(model)[:_NAMED_LAYERS]) or 'its name'}.",
                 stacklevel=3,
             )
 
@@ -182,7 +190,10 @@ class MeasurementTask:
             if not len(half):
                 return HalfSummary(0, float("nan"), float("nan"), 0, 0)
             norms, losses, predictions = found.norms[place], found.losses[place], found.predictions[place]
-            outputs, kind = probe.outputs_of(half), scores_of(self._model, self._objective, predictions)
+            outputs = probe.outputs_of(half)
+            kind = scores_of(self._model, self._objective, predictions, options.from_logits)
+            if why := why_no_accuracy(outputs, predictions, kind):
+                self._warn_once(why, f"There is no accuracy and no EL2N (NaN): {why}.")
             for key, text in reservations.of_gradients(("training", "validation")[place], norms):
                 self._warn_once(key, text)
             return HalfSummary(

@@ -22,6 +22,13 @@ def _num_bytes(text: str) -> int:
     return int(float(found[1]) * 1000 ** " kMGT".index(found[2] or " "))
 
 
+def _auto_or_bool(text: str) -> str | bool:
+    known: dict[str, str | bool] = {"auto": "auto", "true": True, "false": False}
+    if text.strip().lower() not in known:
+        raise ValueError(f"{text!r} is not auto, true or false.")
+    return known[text.strip().lower()]
+
+
 @option_class
 @dataclass(frozen=True, kw_only=True)
 class MeasureOptions(GradientOptions):
@@ -42,8 +49,9 @@ class MeasureOptions(GradientOptions):
         "cosine", "Between two examples; cosine is 1 − cos, cosine_similarity is cos.", choices=DISTANCES
     )
     space: str = option(
-        "input",
-        "Where distances are measured: input, the name of a layer (its output), or all (input and every layer).",
+        "auto",
+        "Where distances are measured: auto (the input; of texts and token ids, which have no distances, the layer "
+        "`pooled` if there is one), input, the name of a layer (its output), or all (input and every layer).",
         metavar="NAME",
     )
     distance_pairs: str = option(
@@ -70,6 +78,13 @@ class MeasureOptions(GradientOptions):
         metavar="GROUPS",
         has_commas=True,
     )
+    from_logits: str | bool = option(
+        "auto",
+        "Whether predictions are logits, for accuracy and EL2N: auto (as the loss, or else their values, say), true, "
+        "or false where they are probabilities.",
+        metavar="auto|true|false",
+        parse=_auto_or_bool,
+    )
     per_layer: bool = option(False, "Measure each layer's gradients by themselves too.")
     keep_gram: bool = option(False, "Keep the (n, n) products of all gradients in the measurement.")
     memory_limit: int | None = option(
@@ -84,7 +99,15 @@ class MeasureOptions(GradientOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.space, str) or not self.space:
-            raise InvalidInput("Unknown space.", expected="input, all, or the name of a layer", received=self.space)
+            raise InvalidInput(
+                "Unknown space.", expected="auto, input, all, or the name of a layer", received=self.space
+            )
+        if not (isinstance(self.from_logits, bool) or self.from_logits == "auto"):
+            raise InvalidInput(
+                "from_logits says what the predictions are.",
+                expected='"auto", True or False',
+                received=self.from_logits,
+            )
         limit = self.memory_limit
         if limit is not None and not (isinstance(limit, int) and limit > 0):
             raise InvalidInput("The memory limit must be a number of bytes above 0.", received=limit)

@@ -6,6 +6,7 @@ history.csv      Keras' logs, by epoch       scalars.jsonl   the scalars of each
 records/step-*.npz   the measurements        timings.csv     seconds that each measurement took
 events.jsonl     why it measured off schedule figures/        pictures
 probe.npz        ids, labels and, to look at, inputs of the probe
+vocabulary.json  of texts: the words by token id, and how many token ids a text has
 """
 
 from __future__ import annotations
@@ -68,6 +69,11 @@ class RunFolder(Shown):
     def meta(self) -> dict[str, Any]:
         """The provenance (meta.json); empty where there is none."""
         return self._json("meta.json")
+
+    @cached_property
+    def vocabulary(self) -> dict[str, Any]:
+        """How texts become token ids: `words` by id, and `sequence_length` (vocabulary.json); empty without texts."""
+        return self._json("vocabulary.json")
 
     @cached_property
     def status(self) -> str:

@@ -46,6 +46,10 @@ class RunWriter:
     def write_meta(self, meta: dict[str, Any]) -> None:
         write_json(self.folder / "meta.json", meta)
 
+    def write_vocabulary(self, vocabulary: dict[str, Any]) -> None:
+        """Writes vocabulary.json: how the texts of the run become token ids."""
+        write_json(self.folder / "vocabulary.json", vocabulary)
+
     def write_status(self, status: str, **details: Any) -> None:
         """Writes status.json; `status` is running, completed, failed, interrupted or diverged."""
         write_json(self.folder / "status.json", {"status": status, **details})

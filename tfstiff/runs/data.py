@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfstiff.datasets import Dataset, Examples, load, prepare
+from tfstiff.datasets.text import TextEncoding, num_ids
 from tfstiff.errors import InvalidInput
 from tfstiff.runs.spec import RunSpec
 
@@ -17,15 +18,18 @@ if TYPE_CHECKING:
 # What a model takes: what `tfstiff run` trains on; the values as they are stored; those of images from 0 to 1.
 STANDARDIZED, RAW, UNIT = "standardized", "raw", "unit"
 INPUTS = (STANDARDIZED, RAW, UNIT)
+_PREPARATION = ("centering", "train_examples", "permute_labels", "seed", "vocabulary_size", "sequence_length")
 
 
-def load_examples(spec: RunSpec, inputs: str = STANDARDIZED) -> Dataset:
+def load_examples(spec: RunSpec, inputs: str = STANDARDIZED, encoding: TextEncoding | None = None) -> Dataset:
     """Loads the data set of a specification, takes its subset and permutes its labels where it says so.
 
     Args:
         spec: What to load.
-        inputs: `standardized`, of zero mean, unit variance and unit length, as `tfstiff run` trains on; `raw`, the
-            values as they are stored; or `unit`, those of 8-bit images divided by 255. All in float32.
+        inputs: `standardized`, as `tfstiff run` trains on: of zero mean, unit variance and unit length, or, of texts,
+            token ids; `raw`, the values, or texts, as they are stored; or `unit`, those of 8-bit images divided by 255.
+            All numbers but token ids in float32.
+        encoding: How texts become token ids, of a run that was begun; None fits it to the training texts.
 
     Raises:
         InvalidInput: A name or value cannot be used, or `unit` is asked of other than 8-bit data.
@@ -33,9 +37,12 @@ def load_examples(spec: RunSpec, inputs: str = STANDARDIZED) -> Dataset:
         DatasetCorrupt: The data set is damaged.
     """
     raw = load(spec.dataset, data_dir=spec.data_dir, offline=spec.offline)
-    options = {name: getattr(spec, name) for name in ("centering", "train_examples", "permute_labels", "seed")}
-    prepared = prepare(raw, **options)
-    if inputs == STANDARDIZED:
+    from tfstiff.models import OF_TOKENS  # which imports TensorFlow
+
+    if spec.arch in OF_TOKENS and raw.num_token_ids is None and not raw.train.are_texts:
+        raw = replace(raw, num_token_ids=num_ids((raw.train.x, raw.validation.x)))
+    prepared = prepare(raw, **{name: getattr(spec, name) for name in _PREPARATION}, encoding=encoding)
+    if inputs == STANDARDIZED or (raw.num_token_ids is not None and inputs == RAW):
         return prepared
     if inputs == UNIT and raw.train.x.dtype != np.uint8:
         raise InvalidInput(
@@ -49,6 +56,8 @@ def load_examples(spec: RunSpec, inputs: str = STANDARDIZED) -> Dataset:
         prepared,
         train=_with_inputs(prepared.train, raw.train.x[chosen], scale),
         validation=_with_inputs(prepared.validation, raw.validation.x, scale),
+        num_token_ids=None,
+        encoding=None,
         provenance={**prepared.provenance, "preparation": preparation},
     )
 
@@ -69,4 +78,4 @@ def draw_probe(spec: RunSpec, dataset: Dataset) -> Probe:
 
 
 def _with_inputs(examples: Examples, x: np.ndarray, scale: np.float32) -> Examples:
-    return replace(examples, x=x.astype(np.float32) / scale)
+    return replace(examples, x=x if x.dtype.kind == "O" else x.astype(np.float32) / scale)

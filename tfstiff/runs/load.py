@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from tfstiff.datasets.text import TextEncoding
+from tfstiff.errors import InvalidInput, RecordCorrupt
 from tfstiff.records import RunFolder, open_run
 
 if TYPE_CHECKING:
     import keras
     import pandas
     import xarray
+
+
+_REMEDY = "Bring it back, or run again: what the network learnt is of that vocabulary."
 
 
 @dataclass(frozen=True, repr=False)
@@ -47,6 +55,24 @@ class Run(RunFolder):
 
         return examples_over_time(self.measurements, self.probe, half, by_class=by_class)
 
+    def encode(self, texts: Sequence[Any]) -> np.ndarray:
+        """Texts as the run's network takes them, by the vocabulary that was kept with the run.
+
+        Args:
+            texts: n texts, or, where examples are of several texts, n rows of as many.
+
+        Returns:
+            Token ids, (n, length) int32.
+
+        Raises:
+            InvalidInput: The run is not one of texts.
+            RecordCorrupt: vocabulary.json is damaged.
+        """
+        encoding = encoding_of(self)
+        if encoding is None:
+            raise InvalidInput(f"{self.folder} keeps no vocabulary.", expected="a run of texts")
+        return encoding.apply(np.asarray(texts, dtype=object))
+
     def model_at(self, step: int, arch: str | None = None) -> keras.Model:
         """The model as it was at a step, of a run that kept its models.
 
@@ -65,6 +91,24 @@ class Run(RunFolder):
         from tfstiff.runs.saved.reading import model_of_run  # which imports TensorFlow
 
         return model_of_run(self, step, arch)
+
+
+def encoding_of(run: RunFolder) -> TextEncoding | None:
+    """How the texts of a run become token ids; None where it was not kept with the run, which has no texts, say.
+
+    Raises:
+        RecordCorrupt: vocabulary.json is damaged, or another one than the run was begun with.
+    """
+    path, expected = run.folder / "vocabulary.json", run.spec.get("vocabulary_sha256")
+    if not run.vocabulary and expected is None:
+        return None
+    try:
+        found = TextEncoding.from_config(run.vocabulary)
+    except InvalidInput as error:
+        raise RecordCorrupt(f"{path} is missing, or holds no vocabulary.", received=error, remedy=_REMEDY) from error
+    if expected is not None and found.sha256() != expected:
+        raise RecordCorrupt(f"{path} is not the vocabulary of the run.", remedy=_REMEDY)
+    return found
 
 
 def load_run(folder: str | Path) -> Run:

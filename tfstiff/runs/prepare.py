@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tfstiff.callbacks.stiffness import StiffnessCallback
     from tfstiff.callbacks.stop_at_loss import StopAtTrainingLoss
     from tfstiff.datasets import Dataset
+    from tfstiff.datasets.text import TextEncoding
     from tfstiff.measuring.probe import Probe
 
 
@@ -56,6 +57,8 @@ class PreparedRun:
             "num_train_examples": len(self.dataset.train),
             "input_shape": list(self.dataset.train.x.shape[1:]),
             "num_classes": self.dataset.num_classes,
+            "num_token_ids": self.dataset.num_token_ids,
+            "vocabulary_sha256": self.dataset.encoding and self.dataset.encoding.sha256(),
             "num_parameters": int(self.model.count_params()),
         }
 
@@ -74,8 +77,16 @@ class PreparedRun:
         }
 
 
-def prepare_run(spec: RunSpec, folder: Path, tensorboard: bool = False) -> PreparedRun:
+def prepare_run(
+    spec: RunSpec, folder: Path, tensorboard: bool = False, encoding: TextEncoding | None = None
+) -> PreparedRun:
     """Loads the data, draws the probe and builds the model, and sees that the one can be measured on the other.
+
+    Args:
+        spec: What to prepare.
+        folder: Of the run.
+        tensorboard: Whether to write TensorBoard events into it too.
+        encoding: How texts become token ids, of a run that was begun; None fits it to the training texts.
 
     Raises:
         InvalidInput: A name or value in `spec` cannot be used.
@@ -84,7 +95,7 @@ def prepare_run(spec: RunSpec, folder: Path, tensorboard: bool = False) -> Prepa
         DatasetCorrupt: The data set is damaged.
     """
     require_tensorflow_backend()
-    dataset = load_examples(spec)
+    dataset = load_examples(spec, encoding=encoding)
     if dataset.num_classes is None:
         raise InvalidInput(
             "A run trains a classifier, and this data set has regression targets.",
@@ -110,18 +121,20 @@ def prepare_run(spec: RunSpec, folder: Path, tensorboard: bool = False) -> Prepa
 
         tf.config.experimental.enable_op_determinism()
     with strategy_scope(spec.strategy):
-        model = models.build(spec.arch, train.x.shape[1:], dataset.num_classes, spec.hidden)
+        model = models.build(spec.arch, train.x.shape[1:], dataset.num_classes, spec.hidden, dataset.num_token_ids)
         model.compile(
             make_optimizer(spec.optimizer, spec.learning_rate, spec.lr_schedule, spec.epochs * steps_per_epoch),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
             steps_per_execution=_steps_per_execution(spec),
         )
-    MeasurementTask(model, probe, spec.measure_options()).reservations()
+    objective = None if spec.objective is None else models.imported(spec.objective, "objective")
+    MeasurementTask(model, probe, spec.measure_options(), objective=objective).reservations()
     steps = spec.measured_steps(steps_per_epoch)
     stiffness = StiffnessCallback(
         probe,
         at_steps(steps),
+        objective=objective,
         log_dir=folder,
         tensorboard=tensorboard,
         publish=_published(spec, dataset.class_names),

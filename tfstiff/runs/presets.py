@@ -40,7 +40,7 @@ PRESETS = {
             "pair_sets": ("train_train", "train_val", "val_val"),
             "metrics": ("sign", "cosine"),
             "distance": "cosine",
-            "space": "input",
+            "space": "auto",
             "distance_pairs": "within",
             "critical_length_method": "linear",
             "critical_length_metric": "cosine",

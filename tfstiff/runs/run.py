@@ -19,7 +19,7 @@ from tfstiff.runs.blank import is_blank, remove_blank
 from tfstiff.runs.checkpoints.interval import CheckpointInterval
 from tfstiff.runs.checkpoints.rewinding import clear_the_way, remove_leftovers, rewind
 from tfstiff.runs.checkpoints.store import Checkpoint, CheckpointStore
-from tfstiff.runs.load import Run, load_run
+from tfstiff.runs.load import Run, encoding_of, load_run
 from tfstiff.runs.prepare import PreparedRun, prepare_run
 from tfstiff.runs.progress import LoggedProgress, Progress
 from tfstiff.runs.spec import RunSpec
@@ -164,7 +164,7 @@ def _prepared(
         )
     import_tensorflow()
     say(f"Loading {spec.dataset}.")
-    prepared = prepare_run(spec, folder, begun.tensorboard)
+    prepared = prepare_run(spec, folder, begun.tensorboard, None if found is None else encoding_of(found))
     say(prepared.dataset.provenance["preparation"]["preprocessing"]["in_words"])
     if found is not None and checkpoint is not None:
         meta = _checked_meta(found, prepared, checkpoint, say)
@@ -177,6 +177,8 @@ def _prepared(
         clear_the_way(folder, say)
     writer = RunWriter(folder)
     writer.write_config(spec.as_config() | prepared.resolved())
+    if prepared.dataset.encoding is not None:
+        writer.write_vocabulary(prepared.dataset.encoding.as_config())
     writer.write_meta(provenance() | prepared.inputs())
     return prepared, None
 

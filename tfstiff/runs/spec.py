@@ -17,6 +17,7 @@ from tfstiff.analysis.overfitting import chosen_monitor
 from tfstiff.callbacks.schedules import Schedule, as_schedule, log_fractions
 from tfstiff.datasets import CENTERINGS, DEFAULT
 from tfstiff.datasets.catalog import check_name as check_data_set
+from tfstiff.datasets.text import SEQUENCE_LENGTH, VOCABULARY_SIZE
 from tfstiff.errors import InvalidInput
 from tfstiff.measuring.options import MeasureOptions
 from tfstiff.records import METRICS, scalar_names
@@ -28,7 +29,7 @@ from tfstiff.runs.strategies import STRATEGIES
 # Settings that say on which examples is measured, and what of it is shown.
 MEASURED_ON = (
     *("dataset", "seed", "probe_size", "centering", "train_examples", "permute_labels", "metrics"),
-    *("data_dir", "offline"),
+    *("vocabulary_size", "sequence_length", "data_dir", "offline"),
 )
 
 
@@ -59,7 +60,8 @@ class RunSpec(MeasureOptions):
     )
     arch: str = option(
         "fc",
-        "The network: fc, cnn, fc-v1, cnn-v1, resnet20, or package.module:function of your own (its code is run).",
+        "The network: fc, cnn, fc-v1, cnn-v1, resnet20, transformer (of texts), or package.module:function of your own "
+        "(its code is run).",
         metavar="NAME",
         group=MODEL,
     )
@@ -89,6 +91,13 @@ class RunSpec(MeasureOptions):
     seed: int = option(
         0, "Of everything random: probe, initialisation, order of examples, permuted labels.", group=MODEL
     )
+    objective: str | None = option(
+        None,
+        "What is measured in place of the training loss: package.module:function of your own (its code is run), "
+        "(model, x, y) -> losses (n,).",
+        unset="the training loss",
+        metavar="NAME",
+    )
     probe_size: tuple[int, int] = option(
         (500, 500),
         "Examples to measure on, of the training split and of the validation split.",
@@ -109,6 +118,15 @@ class RunSpec(MeasureOptions):
         "or each feature; auto is feature for rows of features, else global.",
         choices=CENTERINGS,
         group=DATA,
+    )
+    vocabulary_size: int = option(
+        VOCABULARY_SIZE,
+        "Of texts: the most token ids; words that are less frequent in the training texts are one.",
+        metavar="N",
+        group=DATA,
+    )
+    sequence_length: int = option(
+        SEQUENCE_LENGTH, "Of texts: cut each after N words; no more than the longest has.", metavar="N", group=DATA
     )
     train_examples: int | None = option(None, "Train on N examples, stratified.", unset="all", metavar="N", group=DATA)
     permute_labels: bool = option(False, "Permute the training labels; validation examples keep their own.", group=DATA)
@@ -177,6 +195,7 @@ class RunSpec(MeasureOptions):
         counts = {name: getattr(self, name) for name in ("epochs", "batch_size", "stop_interval", "stop_examples")}
         counts |= {f"probe_size[{index}]": size for index, size in enumerate(self.probe_size)}
         counts |= {f"hidden[{index}]": width for index, width in enumerate(self.hidden or ())}
+        counts |= {"sequence_length": self.sequence_length, "vocabulary_size": self.vocabulary_size}
         for name, count in counts.items():
             if not isinstance(count, int) or not 1 <= count <= _LARGEST:
                 expected = f"1 to {_LARGEST}"
@@ -195,6 +214,10 @@ class RunSpec(MeasureOptions):
             raise InvalidInput("A training loss to stop at must be above 0.", expected="0.1", received=levels[-1])
         object.__setattr__(self, "stop_at_loss", levels)
         self._check_stiffness_drop()
+        if self.objective is not None and not models.is_path(self.objective):
+            raise InvalidInput(
+                "An objective is a function of your own.", expected="package.module:function", received=self.objective
+            )
 
     def _check_stiffness_drop(self) -> None:
         patience, least = self.stop_when_stiffness_drops, self.min_stiffness_drop

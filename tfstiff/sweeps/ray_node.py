@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tfstiff.cluster.provenance import versions
 from tfstiff.datasets import catalog
+from tfstiff.runs.own_code import OWN_CODE
 from tfstiff.sweeps.folder import load_sweep
 from tfstiff.sweeps.state import read_state
 from tfstiff.sweeps.trial_process import run_trial
@@ -43,7 +44,7 @@ def needs_of(folder: Path, trials: Sequence[Trial]) -> Needs:
     return Needs(
         str(folder),
         str(Path.cwd()),
-        any(":" in trial.spec.arch for trial in trials),
+        any(":" in (getattr(trial.spec, name) or "") for trial in trials for name in OWN_CODE),
         tuple(sorted({(trial.spec.dataset, trial.spec.data_dir) for trial in trials}, key=str)),
         _versions(),
     )

@@ -7,7 +7,7 @@ from oracles import relative_error
 
 from tfstiff import Probe, measure
 from tfstiff.errors import InvalidInput, UnsupportedModel
-from tfstiff.measuring.summation.representations import check_space, representations
+from tfstiff.measuring.summation.representations import check_space, input_vectors, representations
 
 SOFTMAX = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
@@ -163,3 +163,44 @@ def test_several_inputs():
     np.testing.assert_allclose(vectors[:, 4:], x["two"])
     left = x["one"] @ model.get_layer("left").kernel.numpy()
     np.testing.assert_allclose(vectors[:, :4], left, atol=1e-6)
+
+
+def token_probe(x):
+    y = np.arange(6) % 2
+    return Probe.from_arrays((x, y), (x, y))
+
+
+def embedded(*, name="pooled", through=None, shape=(3,), shared=False):
+    """A network that looks its input up, at once or after another layer."""
+    ids = keras.Input(shape, dtype="int32")
+    tokens = keras.layers.Embedding(9, 2)(ids if through is None else through(ids))
+    pooled = keras.layers.Flatten(name=name)(tokens)
+    inputs = [ids]
+    if shared:
+        inputs.append(keras.Input((2,)))
+        pooled = keras.layers.concatenate([pooled, inputs[1]])
+    return compiled(keras.Model(inputs, keras.layers.Dense(2)(pooled)))
+
+
+def test_token_ids_have_no_distances():
+    ids = np.arange(18).reshape(6, 3) % 9
+    nested = keras.Sequential([keras.Input((3,), dtype="int32"), keras.layers.Embedding(9, 2), keras.layers.Flatten()])
+    cases = {
+        "looked up": (embedded(), ids, ["pooled"], (6, 0)),
+        "without such a layer": (embedded(name="mine"), ids, ["input"], (6, 0)),
+        "by a layer within": (compiled(keras.Sequential([nested, keras.layers.Dense(2)])), ids, ["input"], (6, 0)),
+        "after another layer": (embedded(through=keras.layers.Rescaling(1)), ids, ["input"], None),
+        "as fractions": (embedded(), ids.astype(np.float32), ["input"], None),
+    }
+    for case, (model, x, spaces, shape) in cases.items():
+        probe = token_probe(x)
+        vectors = input_vectors(model, probe)
+        assert (None if vectors is None else vectors[0].shape) == shape, case
+        assert list(representations(model, probe, "auto")) == spaces, case
+
+
+def test_numbers_beside_token_ids_have_distances():
+    ids, numbers = np.arange(18).reshape(6, 3) % 9, np.random.default_rng(0).normal(size=(6, 2))
+    model, probe = embedded(shared=True), token_probe([ids, numbers])
+    for vectors in (input_vectors(model, probe), representations(model, probe, "auto")["input"]):
+        np.testing.assert_array_equal(vectors[1], numbers)

@@ -7,33 +7,75 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfstiff._keras import all_layers, takers
 from tfstiff.errors import InvalidInput, UnsupportedModel
 from tfstiff.measuring.arrays import flattened
 from tfstiff.measuring.probe import Probe
 
-INPUT, ALL = "input", "all"
+AUTO, INPUT, ALL = "auto", "input", "all"
+_POOLED = "pooled"  # the layer of a text network whose output stands for the text
 _BATCH_SIZE = 250
 
 
+def input_vectors(model: keras.Model, probe: Probe) -> tuple[np.ndarray, ...] | None:
+    """By half: the inputs between which there are distances, (n, d); None where these are all.
+
+    Neither texts are such nor token ids: whole numbers, one or a row of them an example, that a layer with an embedding
+    looks up.
+    """
+    leaves = keras.tree.flatten(probe.train.x)
+    numeric = [place for place, leaf in enumerate(leaves) if leaf.dtype.kind in "biuf"]
+    if isinstance(model, keras.Sequential | keras.Function) and len(model.inputs) == len(leaves):
+        numeric = [place for place in numeric if not _is_looked_up(model, model.inputs[place], leaves[place])]
+    if len(numeric) == len(leaves):
+        return None
+    halves = (keras.tree.flatten(half.x) for half in (probe.train, probe.validation))
+    return tuple(
+        flattened([half[place] for place in numeric]) if numeric else np.zeros((len(half[0]), 0)) for half in halves
+    )
+
+
+def _is_looked_up(model: keras.Model, symbol: Any, leaf: np.ndarray) -> bool:
+    return leaf.dtype.kind in "iu" and leaf.ndim <= 2 and any(map(_has_embedding, takers(model, symbol)))
+
+
+def _has_embedding(layer: keras.Layer) -> bool:
+    return any(isinstance(one, keras.layers.Embedding) for one in all_layers(layer))
+
+
+def chosen_space(model: keras.Model, probe: Probe, space: str) -> str:
+    """The space that `space` stands for: what `auto` is decides the model.
+
+    Returns:
+        `"input"`, `"all"`, or the name of a layer.
+    """
+    if space != AUTO:
+        return space
+    inputs = input_vectors(model, probe)
+    has_pooled = _POOLED in (layer.name for layer in getattr(model, "layers", []))
+    return _POOLED if inputs is not None and not inputs[0].shape[1] and has_pooled else INPUT
+
+
 def representations(model: keras.Model, probe: Probe, space: str) -> dict[str, tuple[np.ndarray, ...] | None]:
-    """By name of the space: the vectors (n, d) of both halves of the probe; None for the inputs themselves.
+    """By name of the space: the vectors (n, d) of both halves of the probe; None for all inputs as they are.
 
     Args:
         model: A built Keras model.
         probe: The examples.
-        space: `"input"`, the name of a layer, or `"all"`: the inputs and every layer with weights.
+        space: `"auto"`, `"input"`, the name of a layer, or `"all"`: the inputs and every layer with weights.
 
     Raises:
         InvalidInput: The model has no layer of that name.
         UnsupportedModel: The model is not made of layers whose outputs can be read (subclassed models).
     """
+    space, numbers = chosen_space(model, probe, space), input_vectors(model, probe)
     if space == INPUT:
-        return {INPUT: None}
+        return {INPUT: numbers}
     names = check_space(model, space)
     inputs = model.inputs[0] if len(model.inputs) == 1 else model.input
     outputs = keras.Model(inputs, {name: model.get_layer(name).output for name in names})
     vectors = [_outputs(outputs, half.x, len(half)) for half in (probe.train, probe.validation)]
-    spaces: dict[str, tuple[np.ndarray, ...] | None] = {INPUT: None} if space == ALL else {}
+    spaces: dict[str, tuple[np.ndarray, ...] | None] = {INPUT: numbers} if space == ALL else {}
     return spaces | {name: tuple(half[name] for half in vectors) for name in names}
 
 
@@ -44,7 +86,7 @@ def check_space(model: keras.Model, space: str) -> list[str]:
         InvalidInput: The model has no layer of that name.
         UnsupportedModel: Its layers' outputs cannot be read.
     """
-    if space == INPUT:
+    if space in (AUTO, INPUT):
         return []
     if not isinstance(model, keras.Sequential | keras.Function):
         raise UnsupportedModel(
@@ -53,7 +95,7 @@ def check_space(model: keras.Model, space: str) -> list[str]:
             received=type(model),
             remedy='Use space="input".',
         )
-    known = [layer.name for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
+    known = layer_names(model)
     if space == ALL:
         return [layer.name for layer in model.layers if layer.weights]
     if space not in known:
@@ -61,6 +103,11 @@ def check_space(model: keras.Model, space: str) -> list[str]:
             "The model has no such layer.", expected=f"input, all, or one of {', '.join(known)}", received=space
         )
     return [space]
+
+
+def layer_names(model: keras.Model) -> list[str]:
+    """The names of a model's layers, but for inputs, in their order."""
+    return [layer.name for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
 
 
 def _outputs(model: keras.Model, x: Any, count: int) -> dict[str, np.ndarray]:

@@ -19,6 +19,7 @@ from tfstiff._options import option_fields
 from tfstiff.callbacks.steps import num_updates
 from tfstiff.cluster.provenance import provenance
 from tfstiff.datasets import Dataset
+from tfstiff.datasets.text import TextEncoding
 from tfstiff.errors import InvalidInput
 from tfstiff.measuring.distributed import measure_in_parts
 from tfstiff.measuring.distributed.job import remove_job
@@ -58,8 +59,11 @@ class SavedModels:
         hidden: Widths of its hidden layers, as `RunSpec.hidden`.
         input_shape: Of its inputs; None means that of the data set's examples.
         num_outputs: Of the network; None means the data set's number of classes.
+        num_token_ids: Of the network; None means the data set's.
+        encoding: How texts become its token ids; None fits it to the data set's training texts.
         learning_rate: With which they were trained; NaN where unknown.
         loss: A name that Keras knows. None means that of the file, else cross-entropy.
+        objective: In place of a loss, `package.module:function`, as `RunSpec.objective`.
     """
 
     files: Sequence[ModelFile]
@@ -67,8 +71,11 @@ class SavedModels:
     hidden: tuple[int, ...] | None = None
     input_shape: tuple[int, ...] | None = None
     num_outputs: int | None = None
+    num_token_ids: int | None = None
+    encoding: TextEncoding | None = None
     learning_rate: float = math.nan
     loss: str | None = None
+    objective: str | None = None
 
 
 def measure_saved(
@@ -131,7 +138,7 @@ def _measured(
 ) -> Run:
     clock = time.perf_counter()
     log.say(f"Loading {spec.dataset}.")
-    dataset = load_examples(spec, inputs)
+    dataset = load_examples(dataclasses.replace(spec, arch=saved.arch or spec.arch), inputs, saved.encoding)
     probe = draw_probe(spec, dataset)
     config = _config(saved, spec, inputs, dataset)
     if begun is not None and begun.spec != config:
@@ -143,6 +150,8 @@ def _measured(
         writer.write_config(config)
         writer.write_meta(provenance() | {"dataset": dataset.provenance, "probe": {"sha256": probe.sha256()}})
         writer.write_probe(**probe.members())
+        if dataset.encoding is not None:
+            writer.write_vocabulary(dataset.encoding.as_config())
         remove_leftovers(writer.folder)
         _measure_all(saved, spec, dataset, probe, writer, processes, log)
     except BaseException as error:
@@ -174,17 +183,20 @@ def _measure_all(
     last = -1
     # Weights are read into one network, which is traced once and whose layers keep their names.
     build = builder(saved, dataset)
+    objective = None if saved.objective is None else models.imported(saved.objective, "objective")
+    if objective is not None and processes is not None:
+        raise InvalidInput("A measurement of an objective is made by one process.", remedy="Leave out --jobs.")
     say = cache(progress.say)  # what is so of all models is said once
     for file in saved.files:
         model = load_model(file.path, build)
-        loss, own_probe = fitted(model, dataset, probe, saved.loss, say)
+        loss, own_probe = fitted(model, dataset, probe, saved.loss, say, objective)
         updates = num_updates(model)
         last = max(file.step if file.step >= 0 else updates, last + 1)  # every record has a step of its own
         if record_path(writer.folder, last).exists():  # made before this call
             continue
         start = time.perf_counter()
         if processes is None:
-            found = measure(model, own_probe, loss=loss, **vars(spec.measure_options()))
+            found = measure(model, own_probe, loss=loss, objective=objective, **vars(spec.measure_options()))
         else:
             found = measure_in_parts(
                 model,
@@ -222,7 +234,7 @@ def _build(arch: str, saved: SavedModels, dataset: Dataset) -> keras.Model:
     outputs = saved.num_outputs or dataset.num_classes
     if outputs is None:
         raise InvalidInput("--arch builds classifiers, and this data set has regression targets.")
-    return models.build(arch, tuple(shape), outputs, saved.hidden)
+    return models.build(arch, tuple(shape), outputs, saved.hidden, saved.num_token_ids or dataset.num_token_ids)
 
 
 def _config(saved: SavedModels, spec: RunSpec, inputs: str, dataset: Dataset) -> dict[str, Any]:
@@ -232,8 +244,10 @@ def _config(saved: SavedModels, spec: RunSpec, inputs: str, dataset: Dataset) ->
         "arch": saved.arch,
         "hidden": saved.hidden,
         "loss": saved.loss,
+        "objective": saved.objective,
         "inputs": inputs,
         **settings,
         "num_classes": dataset.num_classes,
+        "vocabulary_sha256": dataset.encoding and dataset.encoding.sha256(),
     }
     return json.loads(json.dumps(config))  # as it is read again

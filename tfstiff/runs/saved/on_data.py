@@ -11,8 +11,8 @@ import numpy as np
 
 from tfstiff.datasets import Dataset
 from tfstiff.errors import InvalidInput, UnsupportedModel
-from tfstiff.gradients.loss import predict, resolve_loss
-from tfstiff.gradients.objective import check_model
+from tfstiff.gradients.loss import predict
+from tfstiff.gradients.objective import ObjectiveFunction, check_model, resolve_objective
 from tfstiff.measuring.probe import Probe
 
 _ONE_HOT = (  # losses whose targets are rows of probabilities
@@ -42,7 +42,12 @@ def loss_of(model: keras.Model, say: Callable[[str], object]) -> Any:
 
 
 def fitted(
-    model: keras.Model, dataset: Dataset, probe: Probe, loss: Any, say: Callable[[str], object]
+    model: keras.Model,
+    dataset: Dataset,
+    probe: Probe,
+    loss: Any,
+    say: Callable[[str], object],
+    objective: ObjectiveFunction | None = None,
 ) -> tuple[Any, Probe]:
     """The loss to measure a model with, and the probe with labels as that loss takes them.
 
@@ -52,14 +57,15 @@ def fitted(
         probe: The examples.
         loss: A name that Keras knows; None means that of the model, else cross-entropy.
         say: Is told what is unusual.
+        objective: In place of a loss.
 
     Raises:
         InvalidInput: The model does not take the examples, or has too few outputs.
         UnsupportedModel: There is no loss, or Keras does not know it.
     """
     check_fit(model, dataset, say)
-    loss = loss if loss is not None else loss_of(model, say)
-    resolve_loss(model, loss)  # tells what is wrong with it
+    loss = loss if loss is not None or objective is not None else loss_of(model, say)
+    resolve_objective(model, loss, objective)  # tells what is wrong with it
     return loss, with_one_hot(probe, model) if takes_one_hot(model.loss if loss is None else loss) else probe
 
 

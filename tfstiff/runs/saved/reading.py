@@ -61,21 +61,21 @@ def model_of_run(run: RunFolder, step: int, arch: str | None = None) -> keras.Mo
     return model
 
 
-def _network(run: RunFolder, named: str | None) -> tuple[str, tuple[int, ...], int, tuple[int, ...] | None]:
+def _network(run: RunFolder, named: str | None) -> tuple[str, tuple[int, ...], int, tuple[int, ...] | None, int | None]:
     """What `models.build` takes, out of the settings of a run that may come from anybody."""
-    names = ("input_shape", "num_classes", "hidden")
+    names = ("input_shape", "num_classes", "hidden", "num_token_ids")
     arch, shape = run.spec.get("arch"), _sizes(run.spec.get("input_shape"))
     classes = _sizes([run.spec.get("num_classes")])
-    hidden = run.spec.get("hidden")
-    widths = None if hidden is None else _sizes(hidden)
-    if not isinstance(arch, str) or shape is None or classes is None or (hidden is not None and widths is None):
+    hidden, tokens = run.spec.get("hidden"), run.spec.get("num_token_ids")
+    widths, num_ids = _sizes([] if hidden is None else hidden), _sizes([] if tokens is None else [tokens])
+    if not isinstance(arch, str) or shape is None or classes is None or widths is None or num_ids is None:
         raise RecordCorrupt(
             f"{run.folder / 'config.json'} does not say which model was trained.",
             expected=f"a name for arch, and whole numbers above 0 for {', '.join(names)}",
             received=(arch, *(run.spec.get(name) for name in names)),
         )
     check_named_again(arch, [named], run.folder, f"model_at(step, arch={arch!r})")
-    return arch, shape, classes[0], widths
+    return arch, shape, classes[0], None if hidden is None else widths, num_ids[0] if num_ids else None
 
 
 def _sizes(values: Any) -> tuple[int, ...] | None:
