@@ -1,5 +1,8 @@
 """The text transformer: what its masks and positions do, and its gradients."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -82,6 +85,13 @@ def test_it_is_saved_and_read_in_safe_mode(model, ids, tmp_path):
     model.save(tmp_path / "text.keras")
     again = keras.saving.load_model(tmp_path / "text.keras", safe_mode=True)
     np.testing.assert_array_equal(again(ids), model(ids))
+
+
+def test_other_processes_know_its_layers():
+    """Those that sum a part of a measurement, which read the model from a file."""
+    known = "keras.saving.get_registered_object('tfstiff>Positions')"
+    code = f"import keras, tfstiff.measuring.distributed.job; assert {known} is not None"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_networks_for_other_inputs_are_named():

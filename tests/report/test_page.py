@@ -2,6 +2,7 @@ import base64
 import builtins
 import hashlib
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -193,6 +194,20 @@ def test_settings_events_warnings_and_provenance_are_shown(tmp_path):
     assert "threshold 0.3" in text
     assert f"{damaged.name} cannot be read" in text
     assert "status.json is not JSON" in text
+
+
+@pytest.mark.parametrize(
+    ("chosen", "measured", "told"),
+    [("auto", "input", "input"), ("auto", "pooled", "pooled"), ("all", "input", "all"), ("dense", "dense", "dense")],
+)
+def test_the_space_of_distances_is_told_as_it_was(tmp_path, chosen, measured, told):
+    one = series(1, 3)[0]
+    pair_sets = {
+        name: replace(pair_set, spaces={measured: pair_set.spaces["input"]}) for name, pair_set in one.pair_sets.items()
+    }
+    spec = {**SPEC, "distance": "cosine", "space": chosen, "critical_length_method": "linear"}
+    run = write_run(tmp_path / "run", [replace(one, pair_sets=pair_sets)], spec=spec)
+    assert f"in the space {told}, of pairs" in write_report(run, interactive=True).read_text("utf-8")
 
 
 def test_runs_without_a_measurement(make_run):

@@ -76,8 +76,11 @@ def _measuring(spec: Any, meta: Any, source: Source) -> Iterator[str]:
         words = {"cosine": "1 − cos", "cosine_similarity": "the cosine, a similarity"}.get(
             spec["distance"], spec["distance"]
         )
+        space = setting_in_words(spec.get("space", "input"))
+        if space == "auto" and source.measurements:  # what it came to
+            space = joined(list(source.measurements[-1][source.pair_sets[0]].spaces))
         yield (
-            f"Distance: {words}, in the space {setting_in_words(spec.get('space', 'input'))}, of pairs "
+            f"Distance: {words}, in the space {space}, of pairs "
             f"{setting_in_words(spec.get('distance_pairs', 'within'))} classes; ξ by the method "
             f"{setting_in_words(spec.get('critical_length_method'))}."
         )
