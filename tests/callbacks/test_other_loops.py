@@ -40,29 +40,31 @@ def by_hand(model, *callbacks, epochs=2, step=None, **params):
     listed.on_train_end()
 
 
-def moments(stiffness):
-    return [(m.step, m.epoch) for m in stiffness.history]
-
-
-@pytest.mark.parametrize("schedule", ["epoch", 3])
-@pytest.mark.parametrize("params", [{}, {"epochs": 2, "steps": STEPS}])
-def test_a_loop_of_ones_own_is_measured_as_fit_is(schedule, params, tmp_path):
-    found, expected = StiffnessCallback(PROBE, schedule, log_dir=tmp_path / "own"), StiffnessCallback(PROBE, schedule)
-    by_hand(small(), found, **params)
+@pytest.fixture(scope="module")
+def fitted():
+    """What `fit` measures at every step of the same training."""
     data = tf.data.Dataset.from_tensors((X, Y)).repeat()
-    small().fit(data, epochs=2, steps_per_epoch=STEPS, verbose=0, callbacks=[expected])
-    steps = [step for step, _ in moments(found)]
-    assert steps == [step for step, _ in moments(expected)]
-    assert steps == ([0, 4, 8] if schedule == "epoch" else [0, 3, 6])
-    if schedule == "epoch" or params:
-        assert moments(found) == moments(expected)
-    else:
-        assert np.isnan(found.history[1].epoch)  # inside an epoch whose length is not known yet
-        assert found.history[2].epoch == 1.5
-    for one, other in zip(found.history, expected.history, strict=True):
-        assert one.scalars() == pytest.approx(other.scalars(), nan_ok=True, abs=1e-5)
-    assert [m.step for m in load_run(tmp_path / "own").measurements] == steps
-    assert len(pickle.loads(pickle.dumps(found)).history) == len(steps)
+    stiffness = StiffnessCallback(PROBE, 1)
+    small().fit(data, epochs=2, steps_per_epoch=STEPS, verbose=0, shuffle=False, callbacks=[stiffness])
+    return {m.step: m for m in stiffness.history}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "params", "moments"),
+    [
+        ("epoch", {}, [(0, 0), (4, 1), (8, 2)]),
+        (3, {}, [(0, 0), (3, np.nan), (6, 1.5)]),  # how long the first epoch is, is not known within it
+        (3, {"epochs": 2, "steps": STEPS}, [(0, 0), (3, 0.75), (6, 1.5)]),
+    ],
+)
+def test_a_loop_of_ones_own_is_measured_as_fit_is(fitted, schedule, params, moments, tmp_path):
+    stiffness = StiffnessCallback(PROBE, schedule, log_dir=tmp_path / "own")
+    by_hand(small(), stiffness, **params)
+    np.testing.assert_array_equal([(m.step, m.epoch) for m in stiffness.history], moments)
+    for found in stiffness.history:
+        assert found.scalars() == pytest.approx(fitted[found.step].scalars(), nan_ok=True, abs=1e-5)
+    assert [m.step for m in load_run(tmp_path / "own").measurements] == [step for step, _ in moments]
+    assert len(pickle.loads(pickle.dumps(stiffness)).history) == len(moments)
 
 
 def test_a_loop_of_ones_own_without_compile():
@@ -105,10 +107,9 @@ def test_a_model_of_keras_2_is_refused_in_words():
     told = "this is one of Keras 2"
     with pytest.raises(UnsupportedModel, match=told):
         measure(OfKerasTwo(), PROBE)
-    stiffness = StiffnessCallback(PROBE)
-    stiffness.set_model(OfKerasTwo())
-    with pytest.raises(UnsupportedModel, match=told):
-        stiffness.on_train_begin()
+    for callback in (StiffnessCallback(PROBE), StopAtTrainingLoss(X, Y, 0.1)):
+        with pytest.raises(UnsupportedModel, match=told):
+            callback.set_model(OfKerasTwo())
     with pytest.raises(UnsupportedModel, match=r"Only Keras 3 models can be measured[.]"):
         measure(types.SimpleNamespace(loss="mse"), PROBE)
 
@@ -138,7 +139,7 @@ def test_weights_of_fit_are_named_once(given, told):
 @pytest.mark.parametrize("given", [{"x": X, "y": Y}, {"x": tf.data.Dataset.from_tensors((X, Y))}])
 def test_without_weights_nothing_is_told(given):
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.filterwarnings("error", message="fit weighs")
         small().fit(**given, verbose=0, callbacks=[StiffnessCallback(PROBE)])
 
 

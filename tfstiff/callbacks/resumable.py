@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 
 import keras
 
+from tfstiff.gradients.objective import check_kind
+
 
 class Resumable(keras.callbacks.Callback):
     """A callback with a state of its own that matters to what it does later.
@@ -15,6 +17,15 @@ class Resumable(keras.callbacks.Callback):
     """
 
     resumed: ClassVar[tuple[str, ...]] = ()
+
+    def set_model(self, model: keras.Model) -> None:
+        """Takes the model, before anything else happens.
+
+        Raises:
+            UnsupportedModel: It is none of Keras 3.
+        """
+        check_kind(model)
+        super().set_model(model)
 
     def state(self) -> dict[str, Any]:
         """The state after the batch that has ended, as JSON can hold it."""
