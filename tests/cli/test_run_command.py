@@ -128,7 +128,7 @@ def test_schedules(no_figures, schedule, steps):
 
 
 BAD = [
-    (("--arch", "transformer"), 2, "Unknown architecture"),
+    (("--arch", "perceiver"), 2, "Unknown architecture"),
     (("--arch", "no.such.module:build"), 2, "cannot be imported"),
     (("--arch", "cnn"), 2, "Hidden widths apply to fully connected"),
     (("--lr", "0"), 2, "learning rate"),
@@ -386,7 +386,7 @@ def test_without_options_a_run_is_that_of_the_default_preset(monkeypatch):
 
 def test_a_preset_and_what_the_command_line_puts_in_its_place(monkeypatch):
     assert settled(monkeypatch, "--preset", "v1") == RunSpec.from_preset("v1")
-    iclr = ("--arch", "fc", "--lr", "8e-4", "--epochs", "10", "--stop-at-loss", "none", "--space", "input")
+    iclr = ("--arch", "fc", "--lr", "8e-4", "--epochs", "10", "--stop-at-loss", "none", "--space", "auto")
     iclr += ("--pair-sets", "train_train,train_val,val_val", "--metrics", "sign,cosine", "--distance", "cosine")
     iclr += ("--distance-pairs", "within", "--critical-length-method", "linear", "--critical-length-metric", "cosine")
     assert settled(monkeypatch, "--preset", "v1", *iclr) == RunSpec()  # though all are the defaults of another preset

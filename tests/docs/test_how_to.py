@@ -146,7 +146,7 @@ def test_text(names):
 
 
 def test_text_finetunes_a_backbone_of_keras_hub():
-    keras_hub = pytest.importorskip("keras_hub")
+    keras_hub = pytest.importorskip("keras_hub", exc_type=ImportError)
     (code,) = [text for _, kind, text in blocks("docs/how-to/text.md", "python") if kind == "file=finetune.py"]
     page = {}
     exec(compile(code, "finetune.py", "exec"), page)

@@ -46,6 +46,9 @@ class PreparedRun:
         stopping = {} if self.stop is None else {"num_stop_examples": self.stop.num_examples}
         grouping = chosen_grouping(self.spec.groups, self.dataset.class_names)
         decay = {} if self.spec.lr_schedule == "constant" else {"decay_steps": self.spec.epochs * self.steps_per_epoch}
+        num_token_ids, encoding = self.dataset.num_token_ids, self.dataset.encoding
+        texts: dict[str, Any] = {} if num_token_ids is None else {"num_token_ids": num_token_ids}
+        texts |= {} if encoding is None else {"vocabulary_sha256": encoding.sha256()}
         return {
             **stopping,
             **decay,
@@ -57,8 +60,7 @@ class PreparedRun:
             "num_train_examples": len(self.dataset.train),
             "input_shape": list(self.dataset.train.x.shape[1:]),
             "num_classes": self.dataset.num_classes,
-            "num_token_ids": self.dataset.num_token_ids,
-            "vocabulary_sha256": self.dataset.encoding and self.dataset.encoding.sha256(),
+            **texts,
             "num_parameters": int(self.model.count_params()),
         }
 
