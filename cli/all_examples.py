@@ -15,6 +15,7 @@ from tfstiff._quiet import import_tensorflow
 from tfstiff.analysis.example_lists import ExamplesAt
 from tfstiff.errors import InvalidInput
 from tfstiff.records import HalfSummary, Measurement, open_run
+from tfstiff.runs.load import encoding_of
 from tfstiff.runs.own_code import check_named_again
 from tfstiff.runs.saved.files import ModelFile, check_readable, model_files
 from tfstiff.runs.spec import RunSpec
@@ -54,7 +55,8 @@ def scored(
     from tfstiff.runs.saved.on_data import fitted
     from tfstiff.runs.saved.reading import load_model
 
-    dataset = load_examples(spec, inputs)
+    encoding = encoding_of(open_run(model)) if is_run else None
+    dataset = load_examples(spec if is_run or arch is None else replace(spec, arch=arch), inputs, encoding)
     train, validation = dataset.train, dataset.validation
     probe = Probe.from_arrays(
         (train.x, train.y),
@@ -65,7 +67,9 @@ def scored(
         ids=(train.ids, validation.ids),
     )
     network = (spec.arch if is_run else arch, spec.hidden if is_run else None)
-    saved = SavedModels([file], *network, config.get("input_shape"), config.get("num_classes"))
+    saved = SavedModels(
+        [file], *network, config.get("input_shape"), config.get("num_classes"), config.get("num_token_ids")
+    )
     found = load_model(file.path, builder(saved, dataset))
     loss, probe = fitted(found, dataset, probe, None, _say)
     _say(f"Scoring {len(probe.train):,} training examples against {len(probe.validation):,} validation examples.")

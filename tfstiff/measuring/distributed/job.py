@@ -18,7 +18,7 @@ from typing import Any
 import keras
 import numpy as np
 
-import tfstiff.models  # noqa: F401  # makes its layers known to Keras, for models that are read
+import tfstiff.models.transformer  # noqa: F401  # makes its layers known to Keras, for models that are read
 from tfstiff._keras import set_path
 from tfstiff.errors import InvalidInput, RecordCorrupt, RecordUnreadable, UnsupportedModel
 from tfstiff.gradients.loss import predict, resolve_loss

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+import tfstiff.models.transformer  # noqa: F401  # makes its layers known to Keras, for models that are read
 from tfstiff import models
 from tfstiff.errors import InvalidInput, ModelCorrupt, RecordCorrupt, UnsupportedModel
 from tfstiff.records import RunFolder
