@@ -218,8 +218,8 @@ for name, seed in (("one", 3), ("two", 3), ("other", 4)):
 
 
 def test_config_is_there_before_anything_slow(tmp_path, spec, monkeypatch):
-    def look(_, folder, encoding):
-        assert encoding is None
+    def look(_, folder, tensorboard, encoding):
+        assert (tensorboard, encoding) == (False, None)
         assert json.loads((folder / "config.json").read_text())["dataset"] == spec.dataset
         assert load_run(folder).status == "running"
         raise InvalidInput("seen")
