@@ -34,7 +34,6 @@ APPLICATIONS = {
         lambda x: resnet.stack_residual_blocks_v1(resnet_stem(x), 8, 1, stride1=2, name="two"),
         preact=False,
         use_bias=True,
-        weights_name=None,
         **TOP,
     ),
 }

@@ -65,10 +65,32 @@ def test_a_tile_of_mixed_rows():
     np.testing.assert_allclose(traced(*sides, (), ()).cosines, gradients[0] @ gradients[1].T)
 
 
+def test_rows_that_are_looked_up_alone_are_not_held_for_their_size(monkeypatch):
+    """Their products come from all pairs of positions, which would be more still."""
+    monkeypatch.setattr(factors, "_LARGE", 0)
+    looked_up = factors.Lookup(tf.zeros((2, 30), tf.int32), tf.zeros((2, 30, WIDTH)), 1000)
+    assert not looked_up.is_cheaper_unformed(10**6)
+    assert tf.is_tensor(factors.merge([looked_up], 10**6, 10**6))
+    dense = factors.Outer(tf.zeros((2, 3, 100)), tf.zeros((2, 3, 100)))
+    monkeypatch.setattr(factors.Outer, "is_cheaper_unformed", lambda self, count: False)
+    assert not tf.is_tensor(factors.merge([dense], 10**6, 10**6))
+
+
+class Tied(layers.Layer):
+    """A table that is looked up, and the other way round one by which is multiplied."""
+
+    def build(self, _):
+        self.table = self.add_weight(name="table", shape=(400, 24), initializer="random_normal")
+
+    def call(self, x, reverse=False):
+        table = tf.convert_to_tensor(self.table)
+        return tf.matmul(x, tf.transpose(table)) if reverse else tf.gather(table, x)
+
+
 def language_model():
     """Tokens through a table, attention, and the same table again."""
     inputs = keras.Input((3,), dtype="int32")
-    table = layers.ReversibleEmbedding(400, 24)
+    table = Tied()
     x = table(inputs)
     x = x + layers.MultiHeadAttention(2, 5)(x, x, use_causal_mask=True)
     x = x + layers.Dense(24, activation="tanh")(x)

@@ -135,7 +135,8 @@ def merge(factors: Sequence[Factor], num_examples: int, num_weights: int) -> Fac
         return joined
     formed = formed_sum([joined])
     is_large = num_examples * num_weights * formed.dtype.size > _LARGE
-    return joined if is_large and 2 * _row_size(joined) < formed.shape[1] else formed
+    is_smaller = not isinstance(joined, Lookup) and 2 * _row_size(joined) < formed.shape[1]  # else only by pairs
+    return joined if is_large and is_smaller else formed
 
 
 def formed_sum(factors: Sequence[Factor]) -> tf.Tensor:
