@@ -39,13 +39,21 @@ def measurement_table(
     *,
     is_narrow: bool = False,
 ) -> Table:
-    """A row a measurement, as `measurement_columns` makes them; the narrow form has no step, and shorter losses."""
+    """A row a measurement, as `measurement_columns` makes them.
+
+    The narrow form has no step, shorter losses, and the marks of ξ right behind it.
+    """
     columns = measurement_columns(measurements, pair_set, metrics, digits=3 if is_narrow else 4)
     if is_narrow:
+        lengths, marks = columns["ξ"], columns.pop("")
+        widest = max(map(len, lengths), default=0)
+        columns["ξ"] = [f"{length:>{widest}}{mark}" for length, mark in zip(lengths, marks, strict=True)]
         columns = {name: cells for name, cells in columns.items() if name not in NARROW}
     table = Table(box=None, pad_edge=False, padding=_CLOSE if is_narrow else (0, 1))
     for header in columns:
-        table.add_column(header, justify="right" if header else "left", no_wrap=True, vertical="bottom")
+        table.add_column(
+            header, justify="left" if header in ("", "ξ")[: 1 + is_narrow] else "right", no_wrap=True, vertical="bottom"
+        )
     for cells in zip(*columns.values(), strict=True):
         table.add_row(*cells)
     return table

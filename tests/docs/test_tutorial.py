@@ -84,7 +84,7 @@ def test_the_tables_on_the_page_are_those_of_its_commands(outputs):
     run = of(outputs, "tfstiff run --epochs 3").splitlines()
     assert "cosine" in run[0]
     assert "ξ" in run[1]
-    assert [line.split()[:2] for line in run[2:4]] == [["0", "0"], ["0.00958", "3"]]
+    assert [line.split()[0] for line in run[2:4]] == ["0", "0.00958"]
     compared = of(outputs, "tfstiff compare")
     assert "sign between classes, train–validation pairs" in compared
     assert "learning rate 0.0032" in compared
