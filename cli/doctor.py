@@ -11,7 +11,8 @@ import click
 
 from tfstiff.errors import RecordCorrupt
 from tfstiff.records.words import ABSENT
-from tfstiff.runs.inspection import Finding, inspect_run, mend
+from tfstiff.runs.finding import Finding
+from tfstiff.runs.inspection import inspect_run, mend
 from tfstiff.sweeps import is_sweep, load_sweep
 
 

@@ -162,5 +162,5 @@ def _timings(folder: Path) -> str:
     share = found["seconds_measuring"] / found["seconds_in_fit"]
     return (
         f"{found['seconds']:.1f} s in all; {found['seconds_in_fit']:.1f} s in fit, {share:.0%} of it measuring; "
-        f"{found['images_per_second']:,.0f} images/s trained"
+        f"{found['images_per_second']:,.0f} examples/s trained"
     )

@@ -90,9 +90,9 @@ def test_a_run():
     assert {"out/config.json", "out/history.csv", "out/records"} <= set(paths)
     assert any(path.endswith(".png") for path in paths)
     assert all(os.path.exists(path) for path in paths)
-    assert "images/s" in result.stderr
+    assert "examples/s" in result.stderr
     assert result.stderr.count("ξ") == len(steps)
-    for talk in ("images/s", "Run folder", "epoch 1/2", "Drawing"):
+    for talk in ("examples/s", "Run folder", "epoch 1/2", "Drawing"):
         assert talk in result.stderr
         assert talk not in result.stdout
     assert "\x1b" not in result.output

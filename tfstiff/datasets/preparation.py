@@ -19,7 +19,7 @@ _SUBSET_STREAM, _PERMUTATION_STREAM = 0, 1
 def prepare(
     dataset: Dataset,
     *,
-    centering: str = "global",
+    centering: str = "auto",
     train_examples: int | None = None,
     permute_labels: bool = False,
     seed: int = 0,

@@ -41,7 +41,7 @@ class Preprocessing(Brief):
     fitted_on: int
 
     @classmethod
-    def fit(cls, x_train: np.ndarray, centering: str = "global") -> Preprocessing:
+    def fit(cls, x_train: np.ndarray, centering: str = "auto") -> Preprocessing:
         """Computes the statistics, in float64, of `x_train`, (n, ...) numeric.
 
         Features of a row have units of their own, and those of large numbers would drown the others: so `auto` is

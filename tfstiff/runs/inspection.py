@@ -6,25 +6,23 @@ by a line the lines that are whole are kept. Imports no TensorFlow.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfstiff.errors import CheckpointCorrupt, ModelCorrupt, RecordCorrupt, RecordUnreadable, TfstiffError
+from tfstiff.errors import CheckpointCorrupt, ModelCorrupt, RecordCorrupt, RecordUnreadable
 from tfstiff.records import Measurement, RunFolder, open_run, scalar_row
-from tfstiff.records.aside import move_aside
 from tfstiff.records.atomic import finite, write_atomically, write_json
 from tfstiff.records.claim import in_use, is_alive
-from tfstiff.records.reading import bytes_of, read_lines, read_object
+from tfstiff.records.reading import read_lines, read_object
 from tfstiff.records.record import read_record
 from tfstiff.records.run_folder import MODELS, record_path, step_of
 from tfstiff.runs.checkpoints.rewinding import remove_leftovers
 from tfstiff.runs.checkpoints.store import CheckpointStore, read_checkpoint
+from tfstiff.runs.finding import Finding, damaged, moved
+from tfstiff.runs.growing_files import growing_files
 from tfstiff.runs.saved.files import check_readable
 
 # By file: what it tells, which is lost where it is damaged.
@@ -34,32 +32,6 @@ _OBJECTS = {
     "status.json": "how it ended",
 }
 _SCALARS = "scalars.jsonl"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that was looked at.
-
-    Attributes:
-        what: Its name.
-        text: What was found, in words.
-        is_wrong: Whether it is damaged, missing or in the way.
-        lost: What is lost by it; empty where nothing is.
-        remedy: How to mend it; empty where there is nothing to mend.
-        mend: Mends it, and says what was done; None where that is the user's to do.
-    """
-
-    what: str
-    text: str
-    is_wrong: bool = False
-    lost: str = ""
-    remedy: str = ""
-    mend: Callable[[], str] | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON can hold it."""
-        found = {name: getattr(self, name) for name in ("what", "text", "is_wrong", "lost", "remedy")}
-        return found | {"can_be_mended": self.mend is not None}
 
 
 def inspect_run(folder: Path) -> list[Finding]:
@@ -75,7 +47,7 @@ def inspect_run(folder: Path) -> list[Finding]:
         *of_records,
         *(_object(folder / name, lost) for name, lost in _OBJECTS.items() if (folder / name).exists()),
         *_scalars(folder, measured),
-        *_lines(folder),
+        *growing_files(folder),
         *_probe(run),
         *_checkpoints(folder),
         *_models(folder),
@@ -98,21 +70,6 @@ def mend(folder: Path, findings: Iterable[Finding]) -> list[Finding]:
             finding = dataclasses.replace(finding, text=finding.mend(), is_wrong=False, remedy="", mend=None)
         found.append(finding)
     return found
-
-
-def _moved(path: Path) -> Callable[[], str]:
-    return lambda: f"Moved aside to {move_aside(path).name}."
-
-
-def _damaged(path: Path, folder: Path, error: Exception, lost: str) -> Finding:
-    """A file that cannot be read; one that cannot be opened may be whole, and stays."""
-    name = str(path.relative_to(folder))
-    text = error.what if isinstance(error, TfstiffError) else str(error)
-    if isinstance(error, RecordUnreadable | OSError):
-        return Finding(name, text, True, remedy="Check its permissions, and the disk or network that it is on.")
-    if "newer tfstiff" in text:
-        return Finding(name, text, True, remedy="Install the newest: pip install --upgrade tfstiff")
-    return Finding(name, text, True, lost, "--repair moves it aside.", _moved(path))
 
 
 def _state(run: RunFolder) -> Iterator[Finding]:
@@ -144,12 +101,12 @@ def _records(run: RunFolder) -> tuple[list[Measurement], list[Finding]]:
         try:
             measurement = read_record(path)
         except RecordCorrupt as error:
-            found.append(_damaged(path, run.folder, error, f"the measurement of step {step}"))
+            found.append(damaged(path, run.folder, error, f"the measurement of step {step}"))
             continue
         if max(measurement.step, 0) != step:
             text = f"The record says that it is of step {measurement.step}, and its name that it is of step {step}."
             found.append(
-                Finding(name, text, True, "which of the two it is of", "--repair moves it aside.", _moved(path))
+                Finding(name, text, True, "which of the two it is of", "--repair moves it aside.", moved(path))
             )
             continue
         measured.append(measurement)
@@ -168,13 +125,13 @@ def _object(path: Path, lost: str) -> Finding:
     try:
         read_object(path)
     except RecordCorrupt as error:
-        finding = _damaged(path, path.parent, error, lost)
+        finding = damaged(path, path.parent, error, lost)
         if path.name == "config.json" and (settings := _settings_of_checkpoint(path.parent)) is not None:
             return dataclasses.replace(
                 finding,
                 lost="",
                 remedy="--repair makes it again from the newest checkpoint.",
-                mend=lambda: _moved(path)() + _written(lambda: write_json(path, settings), "from the checkpoint"),
+                mend=lambda: moved(path)() + _written(lambda: write_json(path, settings), "from the checkpoint"),
             )
         return finding
     return Finding(path.name, "whole")
@@ -198,14 +155,14 @@ def _scalars(folder: Path, measured: list[Measurement]) -> Iterator[Finding]:
         return
 
     def made_again() -> str:
-        text = _moved(path)() if path.exists() else ""
+        text = moved(path)() if path.exists() else ""
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in expected)
         return (text + _written(lambda: write_atomically(path, lambda file: file.write(lines.encode())), "")).strip()
 
     try:
         rows, problems = read_lines(path) if path.exists() else ([], [])
     except RecordUnreadable as error:
-        yield _damaged(path, folder, error, "")
+        yield damaged(path, folder, error, "")
         return
     except RecordCorrupt as error:
         rows, problems = [], [error]
@@ -218,51 +175,6 @@ def _scalars(folder: Path, measured: list[Measurement]) -> Iterator[Finding]:
         yield Finding(_SCALARS, "whole, and the same as the records")
 
 
-def _lines(folder: Path) -> Iterator[Finding]:
-    """The other files that grow by a line, of which nothing else holds what they do."""
-    for name in ("events.jsonl", "history.csv", "timings.csv"):
-        path = folder / name
-        if not path.exists():
-            continue
-        try:
-            content = bytes_of(path)
-        except RecordUnreadable as error:
-            yield _damaged(path, folder, error, "")
-            continue
-        lines = content.split(b"\n")[:-1] if content else []
-        width = _cells(lines[0]) if lines and name.endswith("csv") else None
-        whole = [line for line in lines if _is_whole(line, width)]
-        is_cut = bool(content) and not content.endswith(b"\n")
-        if len(whole) == len(lines) and not is_cut:
-            yield Finding(name, f"{len(lines)} lines, each whole")
-            continue
-        number = len(lines) - len(whole) + is_cut
-        text = f"{number} of its lines {'is' if number == 1 else 'are'} damaged."
-
-        def kept(path: Path = path, whole: list[bytes] = whole) -> str:
-            moved = _moved(path)()
-            write_atomically(path, lambda file: file.write(b"".join(line + b"\n" for line in whole)))
-            return f"{moved} The lines that are whole were kept."
-
-        yield Finding(name, text, True, "what these lines told", "--repair keeps the others.", kept)
-
-
-def _cells(line: bytes) -> int | None:
-    try:
-        return len(next(csv.reader(io.StringIO(line.decode()))))
-    except (ValueError, csv.Error, StopIteration):
-        return -1  # that of no line
-
-
-def _is_whole(line: bytes, width: int | None) -> bool:
-    if width is not None:
-        return b"\0" not in line and _cells(line) == width
-    try:
-        return isinstance(json.loads(line.decode()), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
 def _probe(run: RunFolder) -> Iterator[Finding]:
     path = run.folder / "probe.npz"
     if not path.exists():
@@ -270,7 +182,7 @@ def _probe(run: RunFolder) -> Iterator[Finding]:
     try:
         yield Finding("probe.npz", f"whole: {', '.join(sorted(run.probe))}")
     except RecordCorrupt as error:
-        yield _damaged(path, run.folder, error, "which examples the probe held")
+        yield damaged(path, run.folder, error, "which examples the probe held")
 
 
 def _checkpoints(folder: Path) -> Iterator[Finding]:
@@ -279,7 +191,7 @@ def _checkpoints(folder: Path) -> Iterator[Finding]:
             checkpoint = read_checkpoint(path)
             yield Finding(f"checkpoints/{path.name}", f"whole: training can go on from step {checkpoint.step}")
         except (CheckpointCorrupt, OSError) as error:
-            yield _damaged(path, folder, error, "this point to go on from; the other checkpoints are unharmed")
+            yield damaged(path, folder, error, "this point to go on from; the other checkpoints are unharmed")
 
 
 def _models(folder: Path) -> Iterator[Finding]:
@@ -290,7 +202,7 @@ def _models(folder: Path) -> Iterator[Finding]:
             check_readable(path)
             whole.append(path)
         except ModelCorrupt as error:
-            yield _damaged(path, folder, error, f"the model of step {_step(path)}")
+            yield damaged(path, folder, error, f"the model of step {_step(path)}")
     if whole:
         yield Finding(MODELS, f"{len(whole)} kept models, each read")
 

@@ -18,7 +18,7 @@ from tfstiff.datasets.tfds_source import resolve_data_dir
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.memory import default_limit
 from tfstiff.records.claim import Claim
-from tfstiff.runs.inspection import Finding
+from tfstiff.runs.finding import Finding
 from tfstiff.runs.prepare import require_tensorflow_backend
 
 _TOLD = ("tfstiff", "tensorflow", "keras", "numpy")  # of which the version is of interest even where it fits
