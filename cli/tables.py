@@ -15,6 +15,7 @@ from rich.table import Table
 
 from tfstiff.analysis.measured_rows import (
     NARROW,
+    accuracies_in_words,
     main_pair_set,
     measurement_columns,
     status_legend,
@@ -75,6 +76,7 @@ def print_measurements(
     """
     pair_set = pair_set or main_pair_set(measurements)
     notes = [*status_legend(measurements, pair_set), *gradient_notes(measurements, pair_set)]
+    notes += [line for last in measurements[-1:] for line in accuracies_in_words(last)]
     notes += [f"Warning: {text}" for text in reservations_of(measurements)]
     table = measurement_table(measurements, pair_set, metrics)
     has_epochs = all(math.isfinite(m.epoch) for m in measurements)

@@ -638,6 +638,7 @@ def test_of_several_outputs_it_is_told_why_there_is_no_accuracy():
     with pytest.warns(UserWarning, match="the model has several outputs"):
         m = measure(model, probe, loss={"a": "mse", "b": "mse"})
     assert np.isnan(m.train.accuracy)
+    assert m.train.accuracies == {}  # both losses are of numbers
 
     def of_one(model, x, y):
         found = model(x)
@@ -645,6 +646,42 @@ def test_of_several_outputs_it_is_told_why_there_is_no_accuracy():
 
     m = measure(model, probe, objective=of_one)
     assert m.train.accuracy == (model(probe.train.x)["a"].numpy().argmax(1) == probe.train.classes).mean()
+
+
+def test_several_outputs_have_an_accuracy_each():
+    """Sparse and one-hot classes, one probability, hinge, and numbers; in a dict, and in the order of a list."""
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((5,))
+    names = {"sparse": 3, "hot": 3, "yes": 1, "margin": 1, "number": 1}
+    heads = {
+        name: keras.layers.Dense(size, activation="sigmoid" if name == "yes" else None, name=name)(inputs)
+        for name, size in names.items()
+    }
+    labels, flags = RANDOM.integers(0, 3, 80), RANDOM.integers(0, 2, (80, 1))
+    y = {"sparse": labels, "hot": np.eye(3)[labels[::-1]], "yes": flags, "margin": 2 * flags[::-1] - 1, "number": flags}
+    losses = {
+        "sparse": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        "hot": keras.losses.CategoricalCrossentropy(from_logits=True),
+        "yes": "binary_crossentropy",
+        "margin": "hinge",
+        "number": "mse",
+    }
+    by_name, by_place = keras.Model(inputs, heads), keras.Model(inputs, list(heads.values()))
+    outputs = {name: part.numpy() for name, part in by_name(FIVE).items()}
+    expected = {
+        "sparse": np.mean(outputs["sparse"].argmax(1) == labels),
+        "hot": np.mean(outputs["hot"].argmax(1) == labels[::-1]),
+        "yes": np.mean((outputs["yes"] > 0.5) == flags),
+        "margin": np.mean((outputs["margin"] > 0) == flags[::-1]),
+    }
+    probe = Probe.from_arrays((FIVE, y), (FIVE[:6], {name: part[:6] for name, part in y.items()}), size=None)
+    in_order = Probe.from_arrays(
+        (FIVE, list(y.values())), (FIVE[:6], [part[:6] for part in y.values()]), size=None, classes=None
+    )
+    for found in (measure(by_name, probe, loss=losses), measure(by_place, in_order, loss=list(losses.values()))):
+        assert found.train.accuracies == pytest.approx(expected)
+        assert found.validation.accuracies.keys() == expected.keys()
+    assert measure(classifier(), probe_of()).train.accuracies == {}
 
 
 def texts(count, seed):

@@ -94,3 +94,13 @@ def status_legend(measurements: Sequence[Measurement], pair_set: str = "train_va
     occurring = {reading for length in lengths for reading in readings_of_length(length)}
     known = (*LENGTH_STATUSES.values(), BENT)
     return [f"{one.mark:<2} {one.words}" for one in known if one in occurring and one.mark]
+
+
+def accuracies_in_words(measurement: Measurement, *, minus: str = "-") -> list[str]:
+    """A line for each output of a model of several that has an accuracy of its own."""
+    halves = [half for half in (measurement.train, measurement.validation) if half.num_examples]
+    return [
+        f"accuracy of {name}: {' and '.join(number(half.accuracies[name], minus=minus) for half in halves)}"
+        for name in measurement.train.accuracies
+        if all(name in half.accuracies for half in halves)
+    ]

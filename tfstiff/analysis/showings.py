@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tfstiff.analysis.measured_rows import (
+    accuracies_in_words,
     has_classes,
     main_pair_set,
     measurement_columns,
@@ -45,6 +46,7 @@ def of_measurement(measurement: Measurement) -> Showing:
     accuracies = [half.accuracy for half in halves if half.num_examples and not math.isnan(half.accuracy)]
     line = [_when(measurement), f"loss {losses}", *[f"{main} {', '.join(said)}"] * bool(said)]
     notes = [f"accuracy {' and '.join(f'{accuracy:.3f}' for accuracy in accuracies)}"] * bool(accuracies)
+    notes += accuracies_in_words(measurement)
     notes += [f"layers: {', '.join(measurement.layers)}"] * bool(measurement.layers)
     header = ["pairs", *(name.replace("_", " ") for name in names), "ξ"]
     return Showing("; ".join(line), header, rows, [*notes, _INTERVALS, *status_legend([measurement], main)])

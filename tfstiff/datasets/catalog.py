@@ -96,7 +96,7 @@ _ENTRIES = {
     ),
     "glue/mnli": _from_tfds(
         Source("glue/mnli", "2.0.0", texts=("premise", "hypothesis"), validation="validation_matched"),
-        "Two texts: does the one follow from the other? (MultiNLI, matched)",
+        "Two texts: does one follow from the other? (MultiNLI)",
         None,
         3,
         (392_702, 9_815),

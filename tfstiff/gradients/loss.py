@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfstiff._keras import loss_of_function, loss_weights, mask_of
 from tfstiff.errors import UnsupportedModel
-from tfstiff.gradients.loss_kind import loss_kind
+from tfstiff.gradients.loss_kind import LossKind, loss_kind
 
 _WANTED = "a loss that returns one value per example (or per example and position), as keras.losses.Loss.call does"
 
@@ -52,7 +52,7 @@ class ExampleLoss:
             UnsupportedModel: Losses, targets and outputs do not match, or a loss returns one value for a whole batch.
         """
         total = None
-        for loss, weight, target, output in self._matched(y, prediction):
+        for loss, weight, target, output in self._matched(y, prediction).values():
             if loss is None:
                 continue
             if target is None:
@@ -67,23 +67,31 @@ class ExampleLoss:
             )
         return total
 
-    def _matched(self, y: Any, prediction: Any) -> list[tuple[Any, Any, Any, Any]]:
-        """(loss, weight, target, output) of every output that a loss is of."""
+    def by_output(self, y: Any, prediction: Any) -> dict[str, tuple[LossKind, Any, Any]]:
+        """What its loss says, its targets and its predictions, of every output that has a loss and targets."""
+        return {
+            name: (loss_kind(loss), target, output)
+            for name, (loss, _, target, output) in self._matched(y, prediction).items()
+            if loss is not None and target is not None
+        }
+
+    def _matched(self, y: Any, prediction: Any) -> dict[str, tuple[Any, Any, Any, Any]]:
+        """(loss, weight, target, output) of every output that a loss is of, by its name."""
         if not keras.tree.is_nested(prediction):
             losses, weights = keras.tree.flatten(self._losses), keras.tree.flatten(self._weights)
             (target,) = keras.tree.flatten(y)
-            return [
-                (loss, weights[index] if index < len(weights) else None, target, prediction)
+            return {
+                str(index): (loss, weights[index] if index < len(weights) else None, target, prediction)
                 for index, loss in enumerate(losses)
-            ]
+            }
         by_key = isinstance(prediction, dict)
         keys = list(prediction) if by_key else list(range(len(prediction)))
         names = self._names if len(self._names) == len(keys) and not by_key else tuple(map(str, keys))
         try:
             for structure in (self._losses, self._weights):
                 _refuse_others(structure, keys, names)
-            return [
-                (
+            return {
+                name: (
                     _part(self._losses, key, name),
                     _part(self._weights, key, name),
                     _part(y, key, name),
@@ -91,7 +99,7 @@ class ExampleLoss:
                 )
                 for key, name in zip(keys, names, strict=True)
                 if not keras.tree.is_nested(prediction[key])
-            ]
+            }
         except (KeyError, IndexError, TypeError) as error:
             raise UnsupportedModel(
                 f"Losses, targets and outputs do not match: {error}.", expected=f"one for each of: {', '.join(names)}"
@@ -107,7 +115,7 @@ class ExampleLoss:
         Raises:
             UnsupportedModel: One is neither, so that an example has no loss of its own.
         """
-        for loss, _, target, output in self._matched(y, prediction):
+        for loss, _, target, output in self._matched(y, prediction).values():
             if loss is None or target is None:
                 continue
             target, output = _as_floats(loss, target, output)

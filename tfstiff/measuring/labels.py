@@ -83,7 +83,10 @@ def why_no_accuracy(outputs: np.ndarray | None, predictions: Any, scores: str | 
     if not is_told or not math.isnan(accuracy(outputs, predictions, scores)):
         return None
     if not isinstance(predictions, np.ndarray):
-        return "the model has several outputs; measure an objective= that returns (losses, predictions of one of them)"
+        return (
+            "the model has several outputs. `accuracies` has those whose loss is one of classes; for EL2N measure an "
+            "objective= that returns (losses, predictions of one of them)"
+        )
     if predictions.ndim <= 2:
         return "whether the one output is a logit or a probability is not known; say from_logits=True or False"
     return f"the model's output for an example has the shape {predictions.shape[1:]}, which is no row of scores"
@@ -108,3 +111,37 @@ def accuracy(outputs: np.ndarray | None, predictions: Any, scores: str | None) -
         return float((values.argmax(1) == outputs).mean())
     threshold = {LOGITS: 0.0, MARGINS: 0.0, PROBABILITIES: 0.5}.get(str(scores))
     return float("nan") if threshold is None else float(((values[:, 0] > threshold) == outputs).mean())
+
+
+def accuracies(objective: Objective, y: Any, predictions: Any, from_logits: str | bool = "auto") -> dict[str, float]:
+    """Of a model of several outputs, the share classified rightly by each whose loss is one of classes, by its name.
+
+    Args:
+        objective: What is measured.
+        y: Targets of all outputs, structured as `fit` takes them.
+        predictions: Of all outputs; one array of a model of one.
+        from_logits: As `scores_of` takes it.
+
+    Returns:
+        NaN where examples have not one class, or `accuracy` cannot be told.
+    """
+    if objective.loss is None or not keras.tree.is_nested(predictions):
+        return {}
+    found = {}
+    for name, (kind, targets, output) in objective.loss.by_output(y, predictions).items():
+        if kind.targets == CLASSES:
+            scores = LOGITS if from_logits is True else PROBABILITIES if from_logits is False else None
+            output = np.asarray(output)
+            told = scores or kind_of_scores(kind, output)
+            found[name] = accuracy(_single_classes(np.asarray(targets), output), output, told)
+    return found
+
+
+def _single_classes(targets: np.ndarray, output: np.ndarray) -> np.ndarray | None:
+    """(n,) the output that stands for the class of each example; None where one has not exactly one."""
+    if targets.size == len(targets):  # with ±1, as of hinge, the class below is output 0
+        return np.maximum(targets.reshape(-1), 0)
+    if targets.ndim != 2 or targets.shape != output.shape:
+        return None
+    is_one_hot = ((targets == 0) | (targets == 1)).all() and (targets.sum(1) == 1).all()
+    return targets.argmax(1) if is_one_hot else None

@@ -17,7 +17,7 @@ from tfstiff.gradients.memory import MemoryPlan
 from tfstiff.gradients.objective import ObjectiveFunction, check_model, resolve_objective
 from tfstiff.gradients.plan import plan_for
 from tfstiff.measuring import reservations
-from tfstiff.measuring.labels import accuracy, as_read, check_labels, scores_of, why_no_accuracy
+from tfstiff.measuring.labels import accuracies, accuracy, as_read, check_labels, scores_of, why_no_accuracy
 from tfstiff.measuring.options import MeasureOptions
 from tfstiff.measuring.probe import Arrays, Probe, ProbeHalf, check_probe
 from tfstiff.measuring.summation.parts import Part
@@ -200,6 +200,7 @@ class MeasurementTask:
                 num_examples=len(half),
                 loss=float(losses.mean(dtype=np.float64)),
                 accuracy=accuracy(outputs, predictions, kind),
+                accuracies=accuracies(self._objective, half.y, predictions, options.from_logits),
                 num_zero_gradients=int((norms == 0).sum()),
                 num_nonfinite=int((~np.isfinite(norms)).sum()),
                 scores=example_scores(

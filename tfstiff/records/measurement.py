@@ -31,6 +31,8 @@ class HalfSummary(Brief):
         num_zero_gradients: Examples whose gradient is exactly zero. Their sign and cosine with everything count as 0.
         num_nonfinite: Examples whose gradient has a NaN or infinite entry. Their pairs are left out.
         scores: Of each example; None where they were not computed.
+        accuracies: Of a model of several outputs, the share classified rightly by each whose loss is one of classes, by
+            its name; NaN where that cannot be told.
     """
 
     num_examples: int
@@ -39,6 +41,7 @@ class HalfSummary(Brief):
     num_zero_gradients: int
     num_nonfinite: int
     scores: ExampleScores | None = field(default=None, compare=False, repr=False)
+    accuracies: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, repr=False)
@@ -177,5 +180,7 @@ def scalar_row(measurement: Measurement) -> dict[str, float | int]:
         "train_accuracy": measurement.train.accuracy,
         "validation_loss": measurement.validation.loss,
         "validation_accuracy": measurement.validation.accuracy,
+        **{f"train_accuracy_{name}": share for name, share in measurement.train.accuracies.items()},
+        **{f"validation_accuracy_{name}": share for name, share in measurement.validation.accuracies.items()},
         **measurement.scalars(),
     }
