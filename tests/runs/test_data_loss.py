@@ -133,7 +133,7 @@ def test_a_folder_of_the_users_own_is_left_alone(tmp_path, spec, name):
     else:
         (folder / name).write_text("mine")
     before = {path: path.is_file() and path.read_text() for path in folder.rglob("*")}
-    for one in (spec, dataclasses.replace(spec, arch="nosuch", hidden=None)):
+    for one in (spec, dataclasses.replace(spec, arch="nosuch:network", hidden=None)):
         with pytest.raises(InvalidInput, match="holds something else"):
             run(one, folder)
     assert {path: path.is_file() and path.read_text() for path in folder.rglob("*")} == before

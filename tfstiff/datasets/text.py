@@ -59,8 +59,7 @@ class TextEncoding:
         if len(words) <= _SPECIAL:
             raise InvalidInput("The training texts hold no words.", received=texts.ravel()[:3].tolist())
         uncut = cls(words, sequence_length)
-        longest = max(int((ids != 0).sum(-1).max()) for ids in uncut._encoded(texts.ravel()))
-        return cls(words, longest)
+        return cls(words, int((uncut.apply(texts.reshape(-1, 1)) != 0).sum(-1).max()))
 
     @cached_property
     def layer(self) -> keras.layers.TextVectorization:

@@ -101,12 +101,12 @@ class Jacobian(Reference):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._together = self.compute
-        self._together.get_concrete_function()
+        self.trace = self.compute
+        self.trace.get_concrete_function()
         self.compute = self._apart_where_not_finite
 
     def _apart_where_not_finite(self, x: Any, y: Any) -> GradientFactors:
-        found = self._together(x, y)
+        found = self.trace(x, y)
         finite = [tf.reduce_all(tf.math.is_finite(block), 1) for block in found.formed]
         spoilt = np.flatnonzero(~np.logical_and.reduce([one.numpy() for one in finite]))
         if not len(spoilt) or len(finite[0]) == 1:
@@ -114,7 +114,7 @@ class Jacobian(Reference):
         single = []
         for index in spoilt:
             one = tf.nest.map_structure(lambda tensor, i=index: tensor[i : i + 1], (x, y))
-            single.append(self._together(*one).formed)
+            single.append(self.trace(*one).formed)
         formed = tuple(
             tf.tensor_scatter_nd_update(block, spoilt[:, None], tf.concat([one[place] for one in single], 0))
             for place, block in enumerate(found.formed)

@@ -19,7 +19,7 @@ def pair_of(name: str, pair: Any) -> tuple[Any, Any]:
     """
     if isinstance(pair, tuple | list) and len(pair) == 2 and not any(one is None or is_data_set(one) for one in pair):
         return pair[0], pair[1]
-    remedy = f"Give inputs and labels together: {name}=(x, y)."
+    remedy = f"Give inputs and labels together: {name}=(x, y). Data sets go to Probe.from_dataset(train, validation)."
     if is_data_set(pair) or (isinstance(pair, tuple | list) and any(map(is_data_set, pair))):
         remedy = "For a tf.data.Dataset or a keras.utils.PyDataset use Probe.from_dataset(train, validation)."
     elif hasattr(pair, "columns"):
