@@ -114,6 +114,18 @@ def test_a_run_is_measured_with_its_own_vocabulary_on_other_texts_too(bag):
     assert "leave out --sequence-length" in result.output
 
 
+def test_of_a_model_without_its_run_it_is_said_that_the_vocabulary_is_another(bag):
+    bag.model_at(bag.model_steps[-1], arch=OWN).save("alone.keras")
+    arguments = ["measure", "alone.keras", "--dataset", "npz:other.npz", "--arch", OWN, "--sequence-length", "12"]
+    arguments += ["--vocabulary-size", "150", "--probe-size", "9"]
+    told = "which vocabulary these models were trained with is not known"
+    result = CliRunner().invoke(main, [*arguments, "--out", "alone"])
+    assert result.exit_code == 0, result.output
+    assert told in result.stderr
+    result = CliRunner().invoke(main, ["measure", str(bag.folder), "--arch", OWN, "--out", "with-its-run"])
+    assert told not in result.stderr
+
+
 def test_inputs_have_no_distances_but_layers_have(bag):
     assert list(bag.measurements[0]["train_val"].spaces) == ["pooled"]
     told = []

@@ -139,6 +139,11 @@ def _measured(
     clock = time.perf_counter()
     log.say(f"Loading {spec.dataset}.")
     dataset = load_examples(dataclasses.replace(spec, arch=saved.arch or spec.arch), inputs, saved.encoding)
+    if saved.encoding is None and dataset.encoding is not None:
+        log.say(
+            "Warning: which vocabulary these models were trained with is not known, and one fitted to the training "
+            "texts of this data set is used. Measure the folder of a run, which keeps its own, or give token ids."
+        )
     probe = draw_probe(spec, dataset)
     config = _config(saved, spec, inputs, dataset)
     if begun is not None and begun.spec != config:
