@@ -134,7 +134,14 @@ def add_note(figure: Figure, sentences: Sequence[str]) -> None:
     width = int(figure.get_figwidth() * _NOTE_CHARACTERS)
     lines = [line for text in dict.fromkeys(sentences) for line in textwrap.wrap(text, max(width, 30))]
     if lines:
-        figure.text(0.0, -0.02, "\n".join(lines), va="top", fontsize=_NOTE_SIZE, color="0.25", parse_math=False)
+        with drawing_style():
+            figure.draw_without_rendering()  # all finds its place, and keeps it
+        figure.set_layout_engine("none")
+        for legend in figure.legends:  # or a file that is cut to what there is has them at its end, over the note
+            legend.set_bbox_to_anchor((0, 0, 1, 1), transform=figure.transFigure)
+        lowest = min(figure.get_tightbbox().y0 / figure.get_figheight(), 0.0)
+        text = "\n".join(lines)
+        figure.text(0.0, lowest - 0.02, text, va="top", fontsize=_NOTE_SIZE, color="0.25", parse_math=False)
 
 
 def measurements_of(source: Drawn) -> list[Measurement]:
