@@ -684,6 +684,21 @@ def test_several_outputs_have_an_accuracy_each():
     assert measure(classifier(), probe_of()).train.accuracies == {}
 
 
+def test_outputs_of_one_layer_all_count():
+    """Keras calls both by the layer's name."""
+    keras.utils.set_random_seed(4)
+    inputs, shared = keras.Input((5,)), keras.layers.Dense(3)
+    model = keras.Model(inputs, [shared(inputs), shared(keras.ops.tanh(inputs))])
+    labels = [RANDOM.integers(0, 3, 80), RANDOM.integers(0, 3, 80)]
+    probe = Probe.from_arrays((FIVE, labels), (FIVE[:6], [part[:6] for part in labels]), size=None, classes=None)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    found = measure(model, probe, loss=[loss, loss])
+    outputs = [part.numpy() for part in model(FIVE)]
+    assert found.train.loss == pytest.approx(sum(float(loss(*pair)) for pair in zip(labels, outputs, strict=True)))
+    shares = [(part.argmax(1) == y).mean() for y, part in zip(labels, outputs, strict=True)]
+    assert list(found.train.accuracies.values()) == pytest.approx(shares)
+
+
 def texts(count, seed):
     rng = np.random.default_rng(seed)
     words = np.array(["good", "bad", "fine", "poor", "nice", "awful", "film", "plot"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -52,7 +53,7 @@ class ExampleLoss:
             UnsupportedModel: Losses, targets and outputs do not match, or a loss returns one value for a whole batch.
         """
         total = None
-        for loss, weight, target, output in self._matched(y, prediction).values():
+        for _, loss, weight, target, output in self._matched(y, prediction):
             if loss is None:
                 continue
             if target is None:
@@ -68,30 +69,36 @@ class ExampleLoss:
         return total
 
     def by_output(self, y: Any, prediction: Any) -> dict[str, tuple[LossKind, Any, Any]]:
-        """What its loss says, its targets and its predictions, of every output that has a loss and targets."""
-        return {
-            name: (loss_kind(loss), target, output)
-            for name, (loss, _, target, output) in self._matched(y, prediction).items()
-            if loss is not None and target is not None
-        }
+        """What its loss says, its targets and its predictions, of every output that has a loss and targets.
 
-    def _matched(self, y: Any, prediction: Any) -> dict[str, tuple[Any, Any, Any, Any]]:
-        """(loss, weight, target, output) of every output that a loss is of, by its name."""
+        Outputs of one layer have one name to Keras; here the second is `name_1`.
+        """
+        found: dict[str, tuple[LossKind, Any, Any]] = {}
+        for name, loss, _, target, output in self._matched(y, prediction):
+            if loss is not None and target is not None:
+                others = (f"{name}_{number}" for number in itertools.count(1))
+                key = next(one for one in itertools.chain([name], others) if one not in found)
+                found[key] = loss_kind(loss), target, output
+        return found
+
+    def _matched(self, y: Any, prediction: Any) -> list[tuple[str, Any, Any, Any, Any]]:
+        """(name, loss, weight, target, output) of every output that a loss is of."""
         if not keras.tree.is_nested(prediction):
             losses, weights = keras.tree.flatten(self._losses), keras.tree.flatten(self._weights)
             (target,) = keras.tree.flatten(y)
-            return {
-                str(index): (loss, weights[index] if index < len(weights) else None, target, prediction)
+            return [
+                (str(index), loss, weights[index] if index < len(weights) else None, target, prediction)
                 for index, loss in enumerate(losses)
-            }
+            ]
         by_key = isinstance(prediction, dict)
         keys = list(prediction) if by_key else list(range(len(prediction)))
         names = self._names if len(self._names) == len(keys) and not by_key else tuple(map(str, keys))
         try:
             for structure in (self._losses, self._weights):
                 _refuse_others(structure, keys, names)
-            return {
-                name: (
+            return [
+                (
+                    name,
                     _part(self._losses, key, name),
                     _part(self._weights, key, name),
                     _part(y, key, name),
@@ -99,7 +106,7 @@ class ExampleLoss:
                 )
                 for key, name in zip(keys, names, strict=True)
                 if not keras.tree.is_nested(prediction[key])
-            }
+            ]
         except (KeyError, IndexError, TypeError) as error:
             raise UnsupportedModel(
                 f"Losses, targets and outputs do not match: {error}.", expected=f"one for each of: {', '.join(names)}"
@@ -115,7 +122,7 @@ class ExampleLoss:
         Raises:
             UnsupportedModel: One is neither, so that an example has no loss of its own.
         """
-        for loss, _, target, output in self._matched(y, prediction).values():
+        for _, loss, _, target, output in self._matched(y, prediction):
             if loss is None or target is None:
                 continue
             target, output = _as_floats(loss, target, output)
