@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from four_inputs import network
 
 from tfstiff import Probe, measure
 
@@ -10,13 +11,6 @@ RNG = np.random.default_rng(0)
 SIZES = (14, 11)
 LABELS = [RNG.permutation(np.resize([0, 1, 2], size)) for size in SIZES]
 INPUTS = [RNG.normal(size=(size, 4)).astype(np.float32) for size in SIZES]
-
-
-def network(outputs, loss):
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5, "tanh"), keras.layers.Dense(outputs)])
-    model.compile("sgd", loss)
-    return model
 
 
 @pytest.fixture(scope="module")

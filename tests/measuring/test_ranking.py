@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from four_inputs import network
 
 from tfstiff import Probe, measure
 from tfstiff.errors import InvalidInput
@@ -15,13 +16,6 @@ RNG = np.random.default_rng(0)
 def probe_of(targets):
     x = [RNG.normal(size=(size, 4)).astype(np.float32) for size in (23, 17)]
     return Probe.from_arrays(*zip(x, targets, strict=True), size=None)
-
-
-def network(outputs, loss):
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5, "tanh"), keras.layers.Dense(outputs)])
-    model.compile("sgd", loss)
-    return model
 
 
 @pytest.fixture(scope="module")

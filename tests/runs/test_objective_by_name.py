@@ -2,12 +2,12 @@
 
 import dataclasses
 import json
-import sys
 
 import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from own_code import code_of_ones_own
 from tfstiff_cli import main
 
 from tfstiff import RunSpec, load_run, measure, run
@@ -34,14 +34,8 @@ def place(tmp_path_factory):
     y, rng = np.arange(60) % 3, np.random.default_rng(0)
     x = (rng.normal(size=(60, 6)) + 2 * np.eye(6)[y]).astype(np.float32)
     np.savez(folder / "mine.npz", x_train=x[:40], y_train=y[:40], x_validation=x[40:], y_validation=y[40:])
-    (folder / "tfstiff_own_objective.py").write_text(CODE)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.syspath_prepend(folder)
-        patch.setattr("tfstiff.runs.run.draw_figures", lambda *_: None)
-        patch.setattr(sys.modules["tfstiff_cli.main"], "end_on_signals", lambda *_: None)
+    with code_of_ones_own(folder, "tfstiff_own_objective", CODE):
         yield folder
-    sys.modules.pop("tfstiff_own_objective", None)
 
 
 def spec_of(**changes):

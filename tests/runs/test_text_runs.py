@@ -1,13 +1,13 @@
 """Runs on texts: the vocabulary is fitted to the training texts, kept with the run, and used for all that follows."""
 
 import json
-import sys
 from pydoc_data.topics import topics
 
 import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from own_code import code_of_ones_own
 from tfstiff_cli import main
 
 from tfstiff import RunSpec, load_run, run
@@ -42,14 +42,8 @@ def place(tmp_path_factory):
     for name, start in (("python", 0), ("other", 45)):
         (x, y), (x_validation, y_validation) = paragraphs(start, start + 20), paragraphs(start + 20, start + 30)
         np.savez(folder / f"{name}.npz", x_train=x, y_train=y, x_validation=x_validation, y_validation=y_validation)
-    (folder / "tfstiff_bag_of_words.py").write_text(NETWORK)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.syspath_prepend(folder)
-        patch.setattr("tfstiff.runs.run.draw_figures", lambda *_: None)
-        patch.setattr(sys.modules["tfstiff_cli.main"], "end_on_signals", lambda *_: None)
+    with code_of_ones_own(folder, "tfstiff_bag_of_words", NETWORK):
         yield folder
-    sys.modules.pop("tfstiff_bag_of_words", None)
 
 
 def spec_of(arch, **changes):

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfstiff.analysis.example_lists import ExampleList, ExamplesAt
+from tfstiff.records.pair_set import SMALLEST_COSINE
 from tfstiff.stiffness.pairwise import cosine_distance
 
 NEAR = 0.001  # share of the pairs, the nearest ones, that are looked through for near duplicates
-_SINGLE_PRECISION = 1e-6  # a float32 product of gradients does not resolve a smaller cosine
 
 
 def forgotten(history: Sequence[ExamplesAt]) -> ExampleList:
@@ -86,7 +86,7 @@ def opposed_duplicates(examples: ExamplesAt, gram: np.ndarray | None, inputs: np
     distances = cosine_distance(inputs, inputs)[rows, columns]
     number = max(int(NEAR * len(rows)), 1)
     near = np.argsort(distances, kind="stable")[:number]
-    opposed = near[cosines[near] < -_SINGLE_PRECISION]
+    opposed = near[cosines[near] < -SMALLEST_COSINE]
     count = len(opposed)
     pairs = "pairs" if number > 1 else "pair"
     sentence = (

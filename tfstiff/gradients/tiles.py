@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from tfstiff.gradients.gradient_factors import Outers
 from tfstiff.gradients.products import products
+from tfstiff.records.pair_set import SMALLEST_COSINE
 
 _PANEL_ROWS = 250
 _PARALLEL_PANELS = 4
-_SINGLE_PRECISION = 1e-6  # a float32 product of gradients does not resolve a smaller cosine
 
 
 class Side(NamedTuple):
@@ -127,7 +127,7 @@ def reduce_tile(
             columns.append(by_column)
             rows.append(tf.concat([_by_row(cosines, _weights(right, power)), _by_row(signs, right.classes)], 1))
         batches = _by_row(cosine, right.batches * (right.lengths * once)[:, None])
-        is_certain = tf.cast(tf.abs(cosine) >= _SINGLE_PRECISION, dtype)
+        is_certain = tf.cast(tf.abs(cosine) >= SMALLEST_COSINE, dtype)
         num_certain = tf.cast(tf.reduce_sum(_by_row(is_certain, once[:, None])), tf.float64)
         values = [_values(cosine, pairs, start, stop, begin) for pairs in compared]
         kept = tf.pad(tf.transpose(cosine), [[0, 0], [begin, 0]]) if keep_cosines else tf.zeros([0, width], dtype)
