@@ -15,6 +15,8 @@ from tfstiff.gradients.loss_kind import CLASSES, LOGITS, MARGINS, PROBABILITIES,
 from tfstiff.gradients.objective import Objective
 from tfstiff.measuring.probe import Probe
 
+_SAID = {True: LOGITS, False: PROBABILITIES}  # by `from_logits`
+
 
 def check_labels(model: keras.Model, probe: Probe, objective: Objective) -> None:
     """Checks that every label of a class has an output, where the loss is one of predictions.
@@ -69,8 +71,8 @@ def scores_of(
         predictions: Of some examples.
         from_logits: True or False where the user says it; `"auto"` where the loss or the values are to.
     """
-    if isinstance(from_logits, bool):
-        return LOGITS if from_logits else PROBABILITIES
+    if from_logits != "auto":
+        return _SAID[bool(from_logits)]
     last = model.layers[-1] if model.layers else None
     has_sigmoid = getattr(last, "activation", None) is keras.activations.sigmoid
     kind = LossKind() if objective.loss is None else objective.loss.kind
@@ -130,10 +132,9 @@ def accuracies(objective: Objective, y: Any, predictions: Any, from_logits: str 
     found = {}
     for name, (kind, targets, output) in objective.loss.by_output(y, predictions).items():
         if kind.targets == CLASSES:
-            scores = LOGITS if from_logits is True else PROBABILITIES if from_logits is False else None
             output = np.asarray(output)
-            told = scores or kind_of_scores(kind, output)
-            found[name] = accuracy(_single_classes(np.asarray(targets), output), output, told)
+            scores = kind_of_scores(kind, output) if from_logits == "auto" else _SAID[bool(from_logits)]
+            found[name] = accuracy(_single_classes(np.asarray(targets), output), output, scores)
     return found
 
 
