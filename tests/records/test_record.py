@@ -85,6 +85,21 @@ def test_a_flipped_bit_is_noticed_or_harmless(tmp_path, measurement):
     assert noticed > 100
 
 
+def test_a_damaged_length_that_hides_the_next_member_is_noticed(tmp_path, measurement):
+    path = tmp_path / "one.npz"
+    write_record(path, measurement)
+    whole = bytearray(path.read_bytes())
+    first = whole.index(b"PK\x01\x02")
+    second = whole.index(b"PK\x01\x02", first + 4)
+    third = whole.index(b"PK\x01\x02", second + 4)
+    whole[first + 32 : first + 34] = (third - second).to_bytes(2, "little")  # of a comment, which swallows the second
+    path.write_bytes(whole)
+    with zipfile.ZipFile(path) as archive:  # which does not notice
+        assert len(archive.infolist()) == whole.count(b"PK\x01\x02") - 1
+    with pytest.raises(RecordCorrupt, match="says that it has"):
+        read_record(path)
+
+
 def test_a_damaged_shape_is_noticed(tmp_path, measurement):
     path = tmp_path / "one.npz"
     write_record(path, dataclasses.replace(measurement, gram=np.zeros((40, 70), np.float32)))

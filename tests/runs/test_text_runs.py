@@ -143,7 +143,7 @@ def test_a_run_goes_on_with_the_vocabulary_that_it_kept(bag, monkeypatch):
             if self.calls == 2:
                 raise KeyboardInterrupt
 
-    out, spec = bag.folder.parent / "stopped", spec_of(OWN, deterministic=True, schedule=(0, 1 / 3, 1))
+    out, spec = bag.folder.parent / "stopped", spec_of(OWN, schedule=(0, 1 / 3, 1))
     with pytest.raises(KeyboardInterrupt):
         run(spec, out, progress=Stop(), checkpoints=CheckpointInterval(steps=1))
     monkeypatch.setattr(TextEncoding, "fit", lambda *_: pytest.fail("it was fitted again"))

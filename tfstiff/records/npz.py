@@ -16,6 +16,7 @@ import numpy as np
 
 _LARGEST_UNPACKED = 2**28  # bytes of a compressed member; what tfstiff writes is not compressed
 _LOCAL_HEADER = 30  # bytes before the name of a member
+_COUNT_OF_MEMBERS = -12  # its place, from the end of an archive without a comment
 
 
 def write_members(file: BinaryIO, members: Mapping[str, np.ndarray]) -> None:
@@ -43,6 +44,9 @@ def read_members(content: bytes, is_wanted: Callable[[str], bool] | None = None)
     """
     found = {}
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        count = int.from_bytes(content[_COUNT_OF_MEMBERS - len(archive.comment) :][:2], "little")
+        if count != len(archive.infolist()):  # a damaged length hides the members that follow it
+            raise zipfile.BadZipFile(f"the archive says that it has {count} members, and has {len(archive.infolist())}")
         for info in archive.infolist():
             name = info.filename.removesuffix(".npy")
             if is_wanted is None or is_wanted(name):
