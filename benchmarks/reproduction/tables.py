@@ -1,0 +1,43 @@
+"""Tables that grow by whole trainings."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+TABLES = Path(__file__).parent / "tables"
+
+
+def read(name: str, folder: Path = TABLES) -> pd.DataFrame:
+    """The table, or an empty one."""
+    path = folder / f"{name}.csv"
+    return pd.read_csv(path, float_precision="round_trip") if path.exists() else pd.DataFrame()
+
+
+def are_there(name: str, keys: Sequence[str], folder: Path = TABLES) -> set[tuple[Any, ...]]:
+    """The trainings of the table, by their keys."""
+    table = read(name, folder)
+    return set() if table.empty else set(table[list(keys)].itertuples(index=False, name=None))
+
+
+def append(name: str, rows: Iterable[Mapping[str, Any]], folder: Path = TABLES) -> None:
+    """Adds the rows of one training, all or none but for a full disk. Numbers have five digits."""
+    rows = list(rows)
+    path = folder / f"{name}.csv"
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        writer.writeheader()
+    writer.writerows({key: _short(value) for key, value in row.items()} for row in rows)
+    with path.open("a") as file:
+        file.write(text.getvalue())
+
+
+def _short(value: Any) -> Any:
+    return f"{value:.5g}" if isinstance(value, float) else value
