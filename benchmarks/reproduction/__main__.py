@@ -7,9 +7,9 @@ import sys
 import time
 
 import benchmarks.reproduction as package
-from benchmarks.reproduction import league, predictors
+from benchmarks.reproduction import claims, league, predictors
 
-PARTS = {"predictors": predictors, "league": league}
+PARTS = {"predictors": predictors, "league": league, "claims": claims}
 
 
 def main() -> None:
