@@ -7,14 +7,14 @@ import sys
 import time
 
 import benchmarks.reproduction as package
-from benchmarks.reproduction import claims, league, predictors
+from benchmarks.reproduction import claims, league, page, predictors
 
 PARTS = {"predictors": predictors, "league": league, "claims": claims}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=package.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=[*PARTS, "all"])
+    parser.add_argument("part", choices=[*PARTS, "all", "page"])
     parser.add_argument("--data-dir", help="folder of prepared TFDS data sets")
     parser.add_argument("--seeds", type=int, help="default: as the decision rules say")
     parser.add_argument("--budget", type=float, default=float("inf"), help="minutes after which nothing is begun")
@@ -30,6 +30,9 @@ def main() -> None:
             for design in trainings:
                 minutes = (time.monotonic() - began) / 60
                 print(f"{minutes:6.1f} min  {name}: {design}", file=sys.stderr, flush=True)
+    if arguments.part in ("page", "all"):
+        page.update()
+        print(page.PAGE)
 
 
 if __name__ == "__main__":

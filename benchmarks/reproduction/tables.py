@@ -16,7 +16,7 @@ TABLES = Path(__file__).parent / "tables"
 def read(name: str, folder: Path = TABLES) -> pd.DataFrame:
     """The table, or an empty one."""
     path = folder / f"{name}.csv"
-    return pd.read_csv(path, float_precision="round_trip") if path.exists() else pd.DataFrame()
+    return pd.read_csv(path) if path.exists() else pd.DataFrame()
 
 
 def are_there(name: str, keys: Sequence[str], folder: Path = TABLES) -> set[tuple[Any, ...]]:
