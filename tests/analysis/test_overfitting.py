@@ -67,6 +67,22 @@ def test_planted_onsets_are_found(stiffness_peak, loss_minimum):
     assert found.generalization_loss.time > loss_minimum
 
 
+def test_a_turn_of_stiffness_before_anything_is_learnt_is_none():
+    measurements = run(3.0, 3.0)
+    for measurement in measurements[:-1]:
+        object.__setattr__(measurement.train, "loss", 1.0)
+    object.__setattr__(measurements[-1].train, "loss", 0.7)
+    found = overfitting_onset(measurements)
+    assert found.stiffness_drop.status == "none", "it is past its maximum when the network has learnt"
+    assert found.validation_minimum.status == "confirmed"
+    for measurement in measurements[5:]:
+        object.__setattr__(measurement.train, "loss", 0.7)
+    assert overfitting_onset(measurements).stiffness_drop.time == pytest.approx(3.0, abs=1)
+    for measurement in measurements[10:]:  # what was learnt once, and forgotten, was learnt
+        object.__setattr__(measurement.train, "loss", 2.0)
+    assert overfitting_onset(measurements).stiffness_drop.time == pytest.approx(3.0, abs=1)
+
+
 def test_without_the_losses_of_examples_the_gap_cannot_be_tested():
     found = overfitting_onset(run(3.0, 3.0, keep_scores=False))
     assert found.gap_growth.status == "unavailable"
@@ -75,7 +91,8 @@ def test_without_the_losses_of_examples_the_gap_cannot_be_tested():
 
 def test_one_measurement():
     found = overfitting_onset(run(3.0, 3.0)[:1])
-    assert found.stiffness_drop.status == found.validation_minimum.status == "unconfirmed"
+    assert found.validation_minimum.status == "unconfirmed"
+    assert found.stiffness_drop.status == "none", "nothing has been learnt"
     assert found.gap_growth.status == found.generalization_loss.status == "none"
     assert math.isnan(found.lag)
     with pytest.raises(InvalidInput, match="no measurement"):

@@ -21,8 +21,11 @@ EXAMPLES = 30
 DEVIATIONS = RNG.normal(size=EXAMPLES)
 
 
-def planted(monkeypatch, values, noise=0.001):
-    """Measurements find these values one after the other, then the last of them, on examples that keep deviations."""
+def planted(monkeypatch, values, noise=0.001, loss=0.5):
+    """Measurements find these values one after the other, then the last of them, on examples that keep deviations.
+
+    The loss is 1 in the first of them, and then `loss`.
+    """
     made = []
 
     def measure(model, probe, pair_sets=(), **options):
@@ -34,7 +37,7 @@ def planted(monkeypatch, values, noise=0.001):
         cell = SimpleNamespace(within=value, within_se=error, within_influence=influence, blocks=None)
         cell.between, cell.between_se, cell.between_influence = -value, error, -influence
         pairs = SimpleNamespace(sign=cell, cosine=cell, critical_length=SimpleNamespace(value=math.nan))
-        half = HalfSummary(9, 1.0, 0.5, 0, 0)
+        half = HalfSummary(9, loss if place else 1.0, 0.5, 0, 0)
         names = ("train_train", "train_val", "val_val")
         made.append(Measurement(half, half, dict.fromkeys(names, pairs), class_names=("a", "b", "c")))
         return made[-1]
@@ -84,15 +87,15 @@ def test_training_stops_when_the_drop_is_confirmed(monkeypatch):
 
 
 def test_it_stops_in_the_middle_of_an_epoch(monkeypatch):
-    planted(monkeypatch, [0.5, 0.4, 0.3, 0.2])
+    planted(monkeypatch, [0.4, 0.5, 0.4, 0.3, 0.2])
     stiffness = StiffnessCallback(PROBE, schedule=1)
     stop = StopWhenStiffnessDrops(stiffness)
     model = small()
     fit(stiffness, stop, model=model)
-    assert stop.onset.confirmed_time == 3
-    assert stiffness.events[0]["step"] == 3
+    assert stop.onset.confirmed_time == 4
+    assert stiffness.events[0]["step"] == 4
     assert len(stiffness.events) == 1
-    assert model.optimizer.iterations.numpy() == 3
+    assert model.optimizer.iterations.numpy() == 4
 
 
 @pytest.mark.parametrize("values", [[0.1, 0.2, 0.3, 0.4, 0.5], [0.5] * 3, [0.5, 0.4, 0.6, 0.5, 0.4, 0.6], [math.nan]])
@@ -106,8 +109,8 @@ def test_it_does_not_stop_without_a_drop(monkeypatch, values):
 
 
 def test_the_drop_has_to_be_larger_than_the_noise_of_its_difference(monkeypatch):
-    values = [0.5, 0.45, 0.45, 0.45]  # the values have errors of 0.2 each, the differences far smaller ones
-    for noise, epochs in ((0.01, 3), (1.0, 12)):
+    values = [0.45, 0.5, 0.45, 0.45, 0.45]  # the values have errors of 0.2 each, the differences far smaller ones
+    for noise, epochs in ((0.01, 4), (1.0, 12)):
         planted(monkeypatch, values, noise)
         stiffness = StiffnessCallback(PROBE)
         assert len(fit(stiffness, StopWhenStiffnessDrops(stiffness))["loss"]) == epochs
@@ -124,13 +127,15 @@ def test_patience(monkeypatch):
 
 
 def test_another_fit_begins_anew(monkeypatch):
-    planted(monkeypatch, [0.5, 0.4, 0.3, 0.2, 0.1])
+    made = planted(monkeypatch, [0.1, 0.5, 0.4, 0.3, 0.2, 0.1])
     stiffness = StiffnessCallback(PROBE)
     stop = StopWhenStiffnessDrops(stiffness)
     model = small()
-    assert len(fit(stiffness, stop, model=model)["loss"]) == 3
-    assert len(fit(stiffness, stop, model=model, epochs=4)["loss"]) == 4, "0.1, again and again, is no drop"
-    assert stop.onset.status == "unconfirmed"
+    assert len(fit(stiffness, stop, model=model)["loss"]) == 4
+    assert len(fit(stiffness, stop, model=model, epochs=4)["loss"]) == 4, "what has been learnt before does not count"
+    assert stop.onset.status == "none"
+    made.clear()
+    assert len(fit(stiffness, stop, model=model)["loss"]) == 5  # a fit that goes on measures nothing before it
 
 
 def test_early_stopping_monitors_the_logs(monkeypatch):
@@ -142,11 +147,11 @@ def test_early_stopping_monitors_the_logs(monkeypatch):
 
 
 def test_any_published_scalar_can_be_monitored(monkeypatch):
-    planted(monkeypatch, [-0.5, -0.4, -0.3, -0.2])
+    planted(monkeypatch, [-0.2, -0.5, -0.4, -0.3, -0.2])
     stiffness = StiffnessCallback(PROBE)
     stop = StopWhenStiffnessDrops(stiffness, "sign_between_val_val", patience=2)
     assert stop.monitor == "stiffness_sign_between_val_val"
-    assert len(fit(stiffness, stop)["loss"]) == 2
+    assert len(fit(stiffness, stop)["loss"]) == 3
     with pytest.raises(InvalidInput, match="Unknown scalar"):
         StopWhenStiffnessDrops(stiffness, "val_loss")
     only_train = StiffnessCallback(PROBE, pair_sets=("train_train",))
@@ -168,14 +173,34 @@ def test_it_comes_after_its_stiffness_callback(monkeypatch):
 
 
 def test_copies_read_the_copied_callback(monkeypatch):
-    planted(monkeypatch, [0.5, 0.4, 0.3, 0.2])
+    planted(monkeypatch, [0.1, 0.5, 0.4, 0.3, 0.2])
     stiffness = StiffnessCallback(PROBE)
     copies = copy.deepcopy([stiffness, StopWhenStiffnessDrops(stiffness)])
-    assert len(fit(*copies)["loss"]) == 3
+    assert len(fit(*copies)["loss"]) == 4
     assert stiffness.history == []
 
 
-def test_what_is_measured_for_real_is_read_and_the_event_recorded(tmp_path):
+@pytest.mark.parametrize(
+    ("values", "loss", "epochs"),
+    [
+        ([0.1, 0.5, 0.4, 0.3, 0.2], 0.75, 4),
+        ([0.1, 0.5, 0.4, 0.3, 0.2], 0.76, 12),  # the loss has come down by less than a quarter
+        ([0.5, 0.4, 0.3, 0.2, 0.1], 0.5, 12),  # falls from the beginning
+        ([0.5, 0.4, 0.6, 0.3, 0.2, 0.1], 0.5, 5),
+    ],
+)
+def test_a_drop_before_anything_is_learnt_is_none(monkeypatch, values, loss, epochs):
+    planted(monkeypatch, values, loss=loss)
+    stiffness = StiffnessCallback(PROBE)
+    stop = StopWhenStiffnessDrops(stiffness)
+    assert len(fit(stiffness, stop)["loss"]) == epochs
+    found = overfitting_onset(stiffness.history).stiffness_drop
+    assert (found.status, found.index) == (stop.onset.status, stop.onset.index)
+    assert found.status == ("none" if epochs == 12 else "confirmed")
+
+
+def test_what_is_measured_for_real_is_read_and_the_event_recorded(tmp_path, monkeypatch):
+    monkeypatch.setattr("tfstiff.analysis.overfitting.LEARNT_SHARE", 0.0)
     stiffness = StiffnessCallback(PROBE, schedule=1, log_dir=tmp_path / "run")
     stop = StopWhenStiffnessDrops(stiffness, patience=2, z=0.0)
     fit(stiffness, stop)

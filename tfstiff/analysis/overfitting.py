@@ -17,6 +17,7 @@ from tfstiff.records import PAIR_SETS, Measurement, RunFolder
 from tfstiff.records.words import default_pair_set
 
 FEWEST_MEASUREMENTS = 2  # fewer have no turn that is worth a word
+LEARNT_SHARE = 0.25  # by which the training loss must have come down before a turn of stiffness is told
 DROPPED = "stiffness_dropped"  # the event of StopWhenStiffnessDrops, whose module imports TensorFlow
 
 
@@ -25,7 +26,8 @@ class OverfittingOnset:
     """The onset of overfitting by several rules, and how they compare.
 
     Attributes:
-        stiffness_drop: Turning point of the stiffness, confirmed by a drop.
+        stiffness_drop: Turning point of the stiffness, confirmed by a drop; of the measurements that count by
+            `StiffnessTurnsLate`.
         validation_minimum: Turning point of the validation loss, confirmed by a rise.
         generalization_loss: When the validation loss was first some per cent above its lowest (Prechelt 1998).
         gap_growth: First significant growth of the gap between validation and training loss; `unavailable` where the
@@ -43,8 +45,8 @@ class OverfittingOnset:
 
     @property
     def rules(self) -> dict[str, Onset]:
-        """The onsets by the names of their rules."""
-        found = (self.stiffness_drop, self.validation_minimum, self.generalization_loss, self.gap_growth)
+        """The onsets by the names of their rules: those of the losses, which tell overfitting, before stiffness."""
+        found = (self.validation_minimum, self.generalization_loss, self.gap_growth, self.stiffness_drop)
         return {onset.rule: onset for onset in found}
 
     @property
@@ -116,8 +118,11 @@ def overfitting_onset(
     monitor = chosen_monitor(monitor, tuple(dict.fromkeys(name for m in measurements for name in m.scalars())))
     when, unit = times_of(measurements)
     nothing = Reading(math.nan)
-    stiffness = _curve(when, [reading(m, monitor) if monitor in m.scalars() else nothing for m in measurements])
     losses = np.array([(m.train.loss, m.validation.loss) for m in measurements])
+    readings = [reading(m, monitor) if monitor in m.scalars() else nothing for m in measurements]
+    is_late = StiffnessTurnsLate()
+    counts = [is_late.add(one.value, loss) for one, loss in zip(readings, losses[:, 0], strict=True)]
+    stiffness = _curve(when, readings, np.array(counts))
     influence = _stacked([loss_influence(m.validation) for m in measurements])
     validation = Curve(when, losses[:, 1], influence=influence)
     gap_influence = _stacked([_gap_influence(m) for m in measurements])
@@ -133,6 +138,36 @@ def overfitting_onset(
         unit=unit,
         monitor=monitor,
     )
+
+
+class StiffnessTurnsLate:
+    """Says of each measurement whether a turn of stiffness may be there.
+
+    Stiffness changes most while a network that knows nothing yet begins to learn: the within-class cosine falls in the
+    first fraction of an epoch, at an accuracy of a fifth. That is no turn from learning to memorising. So a turn is one
+    of the measurements from that on at which the training loss has come down by a quarter of what it was first, and
+    stiffness is as high as it ever was: a curve that falls from the beginning has none.
+    """
+
+    def __init__(self) -> None:
+        self._first: float | None = None
+        self._highest = -math.inf
+        self._counts = False
+
+    def add(self, value: float, loss: float) -> bool:
+        """Takes the next measurement.
+
+        Args:
+            value: The stiffness; NaN where there is none.
+            loss: Of the train half of the probe.
+        """
+        if self._first is None:
+            self._first = loss
+        has_learnt = loss <= self._first - LEARNT_SHARE * abs(self._first)
+        self._counts |= has_learnt and value >= self._highest
+        if value > self._highest:
+            self._highest = value
+        return self._counts
 
 
 def onset_details(onset: Onset, measurements: Sequence[Measurement]) -> dict[str, Any]:
@@ -171,8 +206,9 @@ def chosen_monitor(monitor: str | None, scalars: Sequence[str]) -> str:
     return found
 
 
-def _curve(when: Sequence[float], readings: Sequence[Reading]) -> Curve:
+def _curve(when: Sequence[float], readings: Sequence[Reading], counts: np.ndarray) -> Curve:
     values, errors = np.array([(one.value, one.se) for one in readings]).T
+    values[~counts] = math.nan
     measured = np.isfinite(values)
     influence = _stacked([one.influence for one, is_known in zip(readings, measured, strict=True) if is_known])
     if influence is not None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from tfstiff.analysis.overfitting import DROPPED as EVENT
-from tfstiff.analysis.overfitting import chosen_monitor
+from tfstiff.analysis.overfitting import StiffnessTurnsLate, chosen_monitor
 from tfstiff.analysis.readings import reading
 from tfstiff.analysis.turning_points import Onset, OnsetWatch, turning_point
 from tfstiff.callbacks.resumable import Resumable
@@ -23,8 +24,9 @@ class StopWhenStiffnessDrops(Resumable):
     knows no errors, while this callback sees every measurement and tests each drop on the differences between the same
     examples (see `tfstiff.analysis.turning_points.turning_point`).
 
-    A drop that is sure need not be large, nor come when validation loss turns up: the within-class cosine of small
-    networks on Fashion-MNIST is highest in the first epoch. Look at complete runs first, with
+    What counts is a maximum that comes after the training loss has fallen by a quarter: the within-class cosine of
+    small networks on Fashion-MNIST is highest in the first fraction of an epoch, and such a training is not stopped. A
+    drop that is sure need not be large, nor come when the validation loss turns up. Look at complete runs first, with
     `tfstiff.analysis.overfitting.overfitting_onset`, to choose `monitor` and `min_drop`.
 
     When the drop is confirmed, an event "stiffness_dropped" is kept in `stiffness.events` and, where there is a
@@ -105,6 +107,7 @@ class StopWhenStiffnessDrops(Resumable):
     def _begin(self) -> None:
         self._watch = OnsetWatch(turning_point, name="stiffness_drop", **self._options)
         self._measurements: list[Measurement] = []
+        self._is_late = StiffnessTurnsLate()
         self._has_stopped = False
         self._known = len(self._stiffness.history)
 
@@ -114,8 +117,9 @@ class StopWhenStiffnessDrops(Resumable):
         for measurement in new:
             self._measurements.append(measurement)
             found = reading(measurement, self.monitor)
+            value = found.value if self._is_late.add(found.value, measurement.train.loss) else math.nan
             # Steps are always known, and increase; in logarithms they are epochs but for a constant.
-            self._watch.add(measurement.step, found.value, found.se, found.influence)
+            self._watch.add(measurement.step, value, found.se, found.influence)
         if not self._has_stopped and self.onset.status == "confirmed":
             self._has_stopped = True
             peak = self._measurements[self.onset.index]

@@ -1,4 +1,4 @@
-"""`OnsetEvents`: notes when overfitting begins, as it is found while training and as the whole training shows it."""
+"""`OnsetEvents`: notes turning points, as they are found while training and as the whole training shows them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ FOUND, SUMMARY = "onset_confirmed", "overfitting_onsets"
 
 
 class OnsetEvents(keras.callbacks.Callback):
-    """Notes the onset of overfitting, by each rule of `overfitting_onset`, in the events of a `StiffnessCallback`.
+    """Notes the turning points, by each rule of `overfitting_onset`, in the events of a `StiffnessCallback`.
 
     At the end of an epoch an event "onset_confirmed" is noted for each `rule` that the measurements so far confirm for
-    the first time: `step` and `epoch` say when that was, `onset_step` and `onset_epoch` when overfitting began. A
+    the first time: `step` and `epoch` say when that was, `onset_step` and `onset_epoch` when the curve turned. A
     later, higher maximum may take the place of that turning point; so at the end of training one event
     "overfitting_onsets" tells what each rule finds in the whole of it, and the lag.
 

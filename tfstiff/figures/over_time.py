@@ -43,8 +43,8 @@ def curves(source: Drawn) -> Figure:
 
     The upper row holds the loss and the sign, the lower the accuracy and the cosine. Targets without classes have one
     row: loss, mean sign and mean cosine over all pairs. Where the settings name one metric, its panels stand below each
-    other. Vertical lines mark the onset of overfitting, by each rule of
-    `tfstiff.analysis.overfitting` that finds it: where stiffness turns down and where the validation loss is lowest in
+    other. Vertical lines mark the turning points that the rules of
+    `tfstiff.analysis.overfitting` find: where stiffness turns down and where the validation loss is lowest in
     every panel, what else concerns losses in that of the loss.
 
     Args:

@@ -32,6 +32,12 @@ TURNS_IN_WORDS = {  # by the rule that finds them
     "gap_growth": "the gap between the losses grows",
     "generalization_loss": "validation loss is 5 % above its lowest",
 }
+_TURNED = {  # the same as what happened, of a curve's name
+    "stiffness_drop": "stiffness ({}) turned down",
+    "validation_minimum": "the validation loss turned",
+    "gap_growth": "the gap between the losses began to grow",
+    "generalization_loss": "the validation loss was first 5 % above its lowest",
+}
 _PARTS = {
     "within": "within classes",
     "between": "between classes",
@@ -72,6 +78,19 @@ LENGTH_STATUSES = {
 }
 LACK_OF_FIT = 0.01  # the p-value below which pairs are said to lie on no straight line
 BENT = LengthStatus("~", f"pairs lie on no straight line (p < {LACK_OF_FIT}): where one reaches 0, stiffness need not")
+
+
+def turn_in_words(rule: str, monitor: str, at: float, sure: float) -> str:
+    """A turning point in a line: `the validation loss turned at epoch 6, sure at epoch 8`.
+
+    Args:
+        rule: That found it, of `TURNS_IN_WORDS`.
+        monitor: The scalar that the stiffness is.
+        at: Its epoch.
+        sure: The epoch at which that was known.
+    """
+    when = f" at epoch {at:.3g}" + ("" if sure == at else f", sure at epoch {sure:.3g}")
+    return _TURNED[rule].format(quantity_in_words(monitor)) + when
 
 
 def quantity_in_words(name: str, *, with_pairs: bool = True) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tfstiff.records import Measurement
 from tfstiff.records.atomic import append
-from tfstiff.records.words import TURNS_IN_WORDS, default_pair_set, readings_of_length, shown_length
+from tfstiff.records.words import default_pair_set, readings_of_length, shown_length, turn_in_words
 
 
 class Progress:
@@ -114,5 +114,5 @@ def _event_in_words(event: Mapping[str, Any]) -> str:
             f"to {event['value']:.3f}, so training was stopped"
         )
     if kind == "onset_confirmed":
-        return f"turning point: {TURNS_IN_WORDS[event['rule']]} at step {event['onset_step']}"
+        return turn_in_words(event["rule"], event["monitor"], event["onset_epoch"], event["confirmed_epoch"])
     return ""

@@ -161,7 +161,7 @@ class RunSpec(MeasureOptions):
     min_stiffness_drop: float = option(0.0, "By how much it has to be below, besides.", metavar="X", group=STOPPING)
     stiffness_monitor: str | None = option(
         None,
-        "The stiffness of that drop and of the onset of overfitting, such as sign_within_val_val.",
+        "The stiffness of that drop and of the turning points that are told, such as sign_within_val_val.",
         unset="cosine_within_train_val",
         metavar="NAME",
         group=STOPPING,
