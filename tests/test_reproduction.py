@@ -269,3 +269,22 @@ def test_trainings_begin_anew_and_their_moments_are_those_of_the_gradients(parts
     loss, accuracy = network.evaluate(train)
     assert loss == pytest.approx(network.model.evaluate(train.x, train.y, verbose=0), rel=1e-5)
     assert 0 <= accuracy <= 1
+
+
+def test_distances_of_groups_are_those_of_their_mean_gradients(parts):
+    concordance = importlib.import_module("benchmarks.reproduction.concordance")
+    rng = np.random.default_rng(0)
+    gradients = np.concatenate([rng.normal(size=(6, 5)), 2 + rng.normal(size=(4, 5))])
+    groups = [gradients[at : at + 2].mean(0) for at in range(0, 10, 2)]
+    within = [np.linalg.norm(one - two) for at, one in enumerate(groups[:3]) for two in groups[:at]]
+    across = [np.linalg.norm(one - two) for one in groups[:3] for two in groups[3:]]
+    found = concordance.distances(gradients @ gradients.T, 6, 2)
+    assert found == pytest.approx((np.mean(within), np.mean(across)))
+
+
+def test_area_under_the_curve(parts):
+    area = importlib.import_module("benchmarks.reproduction.concordance").area
+    is_it = np.array([True, True, False, False])
+    assert area(np.array([4, 3, 2, 1.0]), is_it) == 1
+    assert area(np.array([1, 2, 3, 4.0]), is_it) == 0
+    assert area(np.ones(4), is_it) == 0.5

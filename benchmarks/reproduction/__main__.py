@@ -7,9 +7,9 @@ import sys
 import time
 
 import benchmarks.reproduction as package
-from benchmarks.reproduction import claims, league, page, predictors
+from benchmarks.reproduction import claims, concordance, league, page, predictors
 
-PARTS = {"predictors": predictors, "league": league, "claims": claims}
+PARTS = {"predictors": predictors, "league": league, "claims": claims, "concordance": concordance}
 
 
 def main() -> None:

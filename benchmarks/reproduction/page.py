@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.reproduction import claims, league, predictors, verdicts
+from benchmarks.reproduction import claims, concordance, league, predictors, verdicts
 
 PAGE = Path(__file__).parents[2] / "docs" / "reproduction.md"
 
@@ -21,6 +21,7 @@ def tables() -> dict[str, str]:
     return {
         "what ran": what_ran(),
         "claims": markdown(verdicts.claims_table()),
+        "concordance": markdown(verdicts.concordance_table()),
         "league": markdown(verdicts.league_table()),
         "league by noise": markdown(verdicts.regret_by_noise()),
         "predictors": markdown(of_predictors[others]),
@@ -33,6 +34,7 @@ def what_ran() -> str:
         "trainings for the predictors": len(predictors.table()),
         "trainings of the league": len(league.tables()[1].drop_duplicates(list(league.KEYS))),
         "runs for the claims": len(claims.tables()[1]),
+        "numbers of others, computed again": len(concordance.table()),
     }
     return "".join(f"- {count:,} {what}\n" for what, count in trainings.items())
 

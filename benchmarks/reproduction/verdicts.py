@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from benchmarks.reproduction import claims, league, predictors
+from benchmarks.reproduction import claims, concordance, league, predictors
 from tfstiff.stiffness.intervals import quantile
 
 FEWEST_SEEDS = 3
@@ -100,6 +100,19 @@ def league_table() -> pd.DataFrame:
                 "epochs": f"{trained[rule]:.1f}",
                 "validation examples": league.examples_needed(rule),
             }
+        )
+    return pd.DataFrame(rows)
+
+
+def concordance_table() -> pd.DataFrame:
+    found = concordance.table()
+    rows = []
+    for name, check in concordance.CHECKS.items():
+        mean = mean_of(found.loc[found["check"] == name, "value"] if len(found) else [])
+        known = np.isfinite(mean.low)
+        agrees = "not run" if not known else "yes" if check.agrees(mean.low, mean.high) else "no"
+        rows.append(
+            {"of": check.text, "by": check.source, "published": check.published, "ours": str(mean), "agree": agrees}
         )
     return pd.DataFrame(rows)
 

@@ -82,8 +82,8 @@ class StiffnessCallback(Recorded, Resumable):
     ```python
     probe = tfstiff.Probe.from_arrays(train=(x_train, y_train), validation=(x_val, y_val))
     stiffness = tfstiff.StiffnessCallback(probe)
-    stop = keras.callbacks.EarlyStopping("stiffness_cosine_within_train_val", mode="max", patience=5)
-    model.fit(x_train, y_train, epochs=20, callbacks=[stiffness, stop])
+    model.fit(x_train, y_train, epochs=20, callbacks=[stiffness])
+    print(stiffness.history[-1]["train_val"].cosine.within)
     ```
     """
 
