@@ -288,3 +288,14 @@ def test_area_under_the_curve(parts):
     assert area(np.array([4, 3, 2, 1.0]), is_it) == 1
     assert area(np.array([1, 2, 3, 4.0]), is_it) == 0
     assert area(np.ones(4), is_it) == 0.5
+
+
+def test_the_page_shows_what_the_tables_say(parts, tmp_path):
+    page = importlib.import_module("benchmarks.reproduction.page")
+    made = tmp_path / "page.md"
+    made.write_text(page.PAGE.read_text())
+    page.update(made)
+    assert made.read_text() == page.PAGE.read_text()
+    made.write_text(page.PAGE.read_text().replace("<!-- league -->", ""))
+    with pytest.raises(ValueError, match="league"):
+        page.update(made)

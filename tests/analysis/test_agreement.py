@@ -239,7 +239,8 @@ def test_the_same_turning_points_by_the_run_s_own_monitor(tmp_path):
         pairs = one["val_val"]
         sign = replace(pairs.sign, between=float(value), between_influence=np.full(50, 1e-4, np.float32))
         pair_sets = {**one.pair_sets, "val_val": replace(pairs, sign=sign)}
-        measured.append(replace(one, step=step, epoch=float(TIMES[step]), pair_sets=pair_sets))
+        train = replace(one.train, loss=0.5 if step else 2.0)
+        measured.append(replace(one, train=train, step=step, epoch=float(TIMES[step]), pair_sets=pair_sets))
     write_run(tmp_path / "run", measured, {**SPEC, "stiffness_monitor": monitor})
     run = load_run(tmp_path / "run")
     onsets = json.loads(tfstiff("show", run.folder, "--json"))["onsets"]

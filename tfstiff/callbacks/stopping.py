@@ -21,10 +21,11 @@ class StopWhenStiffnessDrops(Resumable):
     The paper suggests it for early stopping (section 4.1): what is learnt on one example helps others until overfitting
     sets in. Tried on clean and on wrong labels, with few and with many examples, no rule of stiffness came near the
     validation loss: most stop far too early or never (docs/reproduction.md). It is for experiments on stiffness; to
-    train a network, take `keras.callbacks.EarlyStopping("val_loss", restore_best_weights=True)`. With `monitor="cosine_within_train_train"` no validation data is
-    needed. `keras.callbacks.EarlyStopping` can monitor the same values in the logs; it looks at epochs' ends only and
-    knows no errors, while this callback sees every measurement and tests each drop on the differences between the same
-    examples (see `tfstiff.analysis.turning_points.turning_point`).
+    train a network, take `keras.callbacks.EarlyStopping("val_loss", restore_best_weights=True)`.
+
+    With `monitor="cosine_within_train_train"` no validation data is needed. `EarlyStopping` can monitor the same values
+    in the logs; it looks at epochs' ends only and knows no errors, while this callback sees every measurement and tests
+    each drop on the differences between the same examples (see `tfstiff.analysis.turning_points.turning_point`).
 
     What counts is a maximum that comes after the training loss has fallen by a quarter: the within-class cosine of
     small networks on Fashion-MNIST is highest in the first fraction of an epoch, and such a training is not stopped. A

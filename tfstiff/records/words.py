@@ -80,16 +80,17 @@ LACK_OF_FIT = 0.01  # the p-value below which pairs are said to lie on no straig
 BENT = LengthStatus("~", f"pairs lie on no straight line (p < {LACK_OF_FIT}): where one reaches 0, stiffness need not")
 
 
-def turn_in_words(rule: str, monitor: str, at: float, sure: float) -> str:
+def turn_in_words(rule: str, monitor: str, at: float, sure: float, unit: str = "epoch") -> str:
     """A turning point in a line: `the validation loss turned at epoch 6, sure at epoch 8`.
 
     Args:
         rule: That found it, of `TURNS_IN_WORDS`.
         monitor: The scalar that the stiffness is.
-        at: Its epoch.
-        sure: The epoch at which that was known.
+        at: Its time.
+        sure: The time at which that was known.
+        unit: Of time.
     """
-    when = f" at epoch {at:.3g}" + ("" if sure == at else f", sure at epoch {sure:.3g}")
+    when = f" at {unit} {at:.3g}" + ("" if sure == at else f", sure at {unit} {sure:.3g}")
     return _TURNED[rule].format(quantity_in_words(monitor)) + when
 
 

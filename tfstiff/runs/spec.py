@@ -152,9 +152,9 @@ class RunSpec(MeasureOptions):
     )
     stop_when_stiffness_drops: int = option(
         0,
-        "For experiments: stop when stiffness lies below its maximum, by more than its error, in this many measurements "
-        "in a row; never where 0. A validation loss tells far better when to stop. On the command line 3 where the "
-        "number is left out.",
+        "For experiments: stop when stiffness lies below its maximum, by more than its error, in this many "
+        "measurements in a row; never where 0. A validation loss tells far better when to stop. On the command line 3 "
+        "where the number is left out.",
         metavar="[PATIENCE]",
         flag_value="3",
         group=STOPPING,
