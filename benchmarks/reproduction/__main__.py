@@ -7,7 +7,7 @@ import sys
 import time
 
 import benchmarks.reproduction as package
-from benchmarks.reproduction import claims, concordance, league, page, predictors
+from benchmarks.reproduction import claims, concordance, league, page, pictures, predictors
 
 PARTS = {"predictors": predictors, "league": league, "claims": claims, "concordance": concordance}
 
@@ -32,7 +32,8 @@ def main() -> None:
                 print(f"{minutes:6.1f} min  {name}: {design}", file=sys.stderr, flush=True)
     if arguments.part in ("page", "all"):
         page.update()
-        print(page.PAGE)
+        for path in (page.PAGE, *pictures.draw_all()):
+            print(path)
 
 
 if __name__ == "__main__":
