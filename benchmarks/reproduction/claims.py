@@ -38,7 +38,9 @@ def designs(seeds: int) -> Iterator[dict[str, Any]]:
 def train_all(data_dir: str | None, seeds: int, is_over: Any, folder: Path = TABLES) -> Iterator[dict[str, Any]]:
     """Makes each run that the tables lack, and yields its design."""
     import tfstiff
+    import tfstiff.runs.run
 
+    tfstiff.runs.run.draw_figures = lambda *_: None  # nobody looks at them, and they take a third of the time
     there = are_there("claims_turns", KEYS, folder)  # which are written last
     for design in designs(seeds):
         if tuple(design.values()) in there:

@@ -36,9 +36,13 @@ def _named(name: str) -> str:
     kind, _, pairs = name.rpartition("_")
     if pairs in _PAIRS:
         return quantity_in_words(f"{kind}_{_PAIRS[pairs]}").replace(" pairs", "")
-    return {"osgr": "one-step generalisation ratio", "gsnr": "GSNR", "critical_length": "ξ"}.get(
-        name, name.replace("_", " ")
-    )
+    return {
+        "osgr": "one-step generalisation ratio",
+        "gsnr": "GSNR",
+        "m_coherence": "m-coherence",
+        "train_loss": "training loss",
+        "critical_length": "ξ",
+    }.get(name, name.replace("_", " "))
 
 
 def _dots(axes: Axes, means: dict[str, verdicts.Mean], is_ours: dict[str, bool], offset: float = 0.0, **style) -> None:
@@ -66,7 +70,7 @@ def draw_league() -> Figure:
     _dots(axes, named, {name: name.startswith(("turn:", "best:")) for name in named})
     axes.axvspan(0, means[verdicts.REFERENCE].value + verdicts.AS_GOOD, color="0.93", zorder=0)
     axes.set_xlim(0)
-    axes.set_xlabel("regret in test accuracy, percentage points: mean and 95 % interval over seeds")
+    axes.set_xlabel("regret in test accuracy, points: mean and 95 % interval over seeds")
     axes.set_title("When to stop: rules of stiffness (blue) and others (orange)", loc="left", fontsize=9)
     return figure
 
