@@ -88,3 +88,21 @@ def test_values_of_a_function_that_is_still_being_traced():
 
     assert traced(np.float32([5]), np.float32([1])).numpy().tolist() == [16]  # and the function is whole
     assert [value.tolist() for value in seen] == [[3, 6], [1]]
+
+
+def test_the_last_operations_of_a_functional_model():
+    inputs = keras.Input((4,))
+    first, second, third = (keras.layers.Dense(4, name=name) for name in ("first", "second", "third"))
+    hidden = first(inputs)
+    outputs = [keras.ops.relu(second(hidden)), keras.layers.Add()([third(hidden), hidden]), third(second(hidden))]
+    model = keras.Model(inputs, outputs)
+
+    def names(is_wanted):
+        return sorted(operation.name for operation in _keras.last_operations(model, is_wanted))
+
+    dense = ("first", "second", "third")
+    assert names(lambda operation: operation.name in dense) == ["first", "second", "third"]  # a sum of two ways
+    assert names(lambda operation: operation.name in ("first", "second")) == ["first", "second"]
+    assert names(lambda operation: operation.name == "first") == ["first"]
+    assert names(lambda operation: False) == []
+    assert names(lambda operation: operation.name == "add") == ["add"]

@@ -33,6 +33,25 @@ def takers(model: keras.Model, leaf: Any) -> list[keras.Layer]:
     ]
 
 
+def last_operations(model: keras.Model, is_wanted: Callable[[Any], bool]) -> list[Any]:
+    """The operations and layers of a functional model that are met first, on each way back from its outputs.
+
+    Args:
+        model: Functional.
+        is_wanted: Whether an operation is one of those meant; else the way goes on before it.
+    """
+    found: dict[int, Any] = {}
+    waiting, seen = list(model.outputs), set()
+    while waiting:
+        operation, node, _ = waiting.pop()._keras_history
+        if is_wanted(operation):
+            found[id(operation)] = operation
+        elif (id(operation), node) not in seen:
+            seen.add((id(operation), node))
+            waiting += operation._inbound_nodes[node].input_tensors
+    return list(found.values())
+
+
 def arguments_of_fit(model: keras.Model) -> dict[str, Any]:
     """What the `model.fit` that is running was called with, as its local variables; empty where none is."""
     frame: FrameType | None = sys._getframe()

@@ -87,6 +87,24 @@ def test_where_a_run_is_computed_makes_no_group(tmp_path):
     assert groups[0].label == "all runs"
 
 
+def test_runs_of_other_weights_are_apart_and_those_of_older_versions_are_of_all(tmp_path):
+    settings = {}
+    for name, weights in (("plain", "all"), ("head", "head")):
+        found = [replace(measurement(0, 0.0, 0, 3), weights=weights)]
+        for kind, spec in (
+            ("run", RunSpec(weights=weights).as_config()),
+            ("older", {key: value for key, value in RunSpec().as_config().items() if key != "weights"}),
+            ("callback", {}),
+        ):
+            settings[name, kind] = write_run(tmp_path / f"{name}-{kind}", found, spec)
+    for kind in ("run", "callback"):
+        groups, _ = group_runs([settings["plain", kind], settings["head", kind]])
+        assert [dict(group.settings) for group in groups] == [{"weights": "all"}, {"weights": "head"}]
+        assert groups[1].label == "weights head"
+    groups, _ = group_runs([settings["plain", "run"], settings["plain", "older"]])
+    assert [dict(group.settings) for group in groups] == [{}]
+
+
 def test_a_seed_counts_once(tmp_path):
     runs = [run_of(tmp_path / name, RunSpec(seed=3), (0,)) for name in "ab"]
     groups, repeated = group_runs(runs)

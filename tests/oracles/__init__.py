@@ -33,7 +33,7 @@ def reference_gradients(model, x, y, loss):
     for i in range(len(tf.nest.flatten(x)[0])):
         with tf.GradientTape() as tape:
             prediction = model(take(x, slice(i, i + 1)), training=False)
-            assert prediction.dtype == tf.float64
+            assert all(output.dtype == tf.float64 for output in tf.nest.flatten(prediction))
             values = getattr(loss, "call", loss)(take(y, slice(i, i + 1)), prediction)
             value = tf.reduce_mean(values)
         weights = [weight.value for weight in model.trainable_weights]

@@ -19,3 +19,7 @@ def test_what_changes_numbers_separates_runs_and_what_does_not_does_not():
         assert separates_runs(name)
     for name in ("seed", "keep_gram", "keep_models", "data_dir", "epochs", "schedule", "stop_at_loss", "metrics"):
         assert not separates_runs(name)
+
+
+def test_weights_that_were_measured_separate_runs():
+    assert separates_runs("weights")

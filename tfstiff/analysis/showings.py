@@ -16,6 +16,7 @@ from tfstiff.analysis.measured_rows import (
     stiffness_columns,
 )
 from tfstiff.records import Measurement
+from tfstiff.records.measurement import ALL_WEIGHTS
 from tfstiff.records.shown import Showing
 from tfstiff.records.words import PAIR_SET_NAMES, mark_of_length, moment, number, quantity_in_words, shown_length
 
@@ -47,6 +48,7 @@ def of_measurement(measurement: Measurement) -> Showing:
     line = [_when(measurement), f"loss {losses}", *[f"{main} {', '.join(said)}"] * bool(said)]
     notes = [f"accuracy {' and '.join(f'{accuracy:.3f}' for accuracy in accuracies)}"] * bool(accuracies)
     notes += accuracies_in_words(measurement)
+    notes += [f"weights: {measurement.weights}"] * (measurement.weights != ALL_WEIGHTS)
     notes += [f"layers: {', '.join(measurement.layers)}"] * bool(measurement.layers)
     header = ["pairs", *(name.replace("_", " ") for name in names), "ξ"]
     return Showing("; ".join(line), header, rows, [*notes, _INTERVALS, *status_legend([measurement], main)])

@@ -36,8 +36,8 @@ def gradient_gram(
 ) -> np.ndarray | dict[str, np.ndarray]:
     """Computes the Gram matrix of per-example loss gradients, `K[i, j] = g_i · g_j`.
 
-    The gradients are those of each example's own loss with respect to all trainable weights, in inference mode, without
-    sample weights and without regularisation losses.
+    The gradients are those of each example's own loss with respect to the trainable weights, all or those that
+    `weights` chooses, in inference mode, without sample weights and without regularisation losses.
 
     Args:
         model: A Keras model.
@@ -57,8 +57,8 @@ def gradient_gram(
         with `per_layer` a dict of them by the layer's path.
 
     Raises:
-        InvalidInput: An option is unknown, both a loss and an objective are given, or the numbers of inputs and
-            targets differ.
+        InvalidInput: An option is unknown, both a loss and an objective are given, the numbers of inputs and targets
+            differ, or no trainable weight is chosen.
         UnsupportedModel: No loss, no trainable weights, quantised layers, or examples that interact.
     """
     if (x2 is None) != (y2 is None):
@@ -87,10 +87,10 @@ def gradient_gram(
 def per_example_gradients(
     model: keras.Model, x: Any, y: Any, *, loss: Any = None, objective: ObjectiveFunction | None = None, **options: Any
 ) -> np.ndarray:
-    """Computes the gradient of each example's loss with respect to all trainable weights, flattened side by side.
+    """Computes the gradient of each example's loss with respect to the trainable weights, flattened side by side.
 
     Args:
-        model: A Keras model with P trainable parameters.
+        model: A Keras model with P trainable parameters, in all or in those weights that `weights` chooses.
         x: Inputs as the model takes them; first axis the n examples.
         y: Targets as the loss takes them, (n, ...).
         loss: As `compile(loss=…)` takes it; None means the compiled one.
@@ -101,8 +101,8 @@ def per_example_gradients(
         (n, P) array, in the order of `model.trainable_weights`; n·P numbers must fit in memory.
 
     Raises:
-        InvalidInput: An option is unknown, both a loss and an objective are given, or the numbers of inputs and
-            targets differ.
+        InvalidInput: An option is unknown, both a loss and an objective are given, the numbers of inputs and targets
+            differ, or no trainable weight is chosen.
         UnsupportedModel: No loss, no trainable weights, quantised layers, or examples that interact.
     """
     plan, x, y = proved_plan(model, x, y, GradientOptions(**options), loss, objective)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from tfstiff._options import check_fields, option, option_class
+from tfstiff.errors import InvalidInput
+from tfstiff.records.measurement import ALL_WEIGHTS
 
 METHODS = ("auto", "structured", "vectorized", "jacobian", "loop")
 PRECISIONS = ("float32", "float64", "policy")
+LORA, HEAD = "lora", "head"
+
+WeightChoice = str | Callable[[Any], bool]
 
 
 @option_class
@@ -36,6 +44,27 @@ class GradientOptions:
         "the layers.",
         choices=PRECISIONS,
     )
+    weights: str | Callable[[Any], bool] = option(  # noqa: RUF009  # which makes a field
+        ALL_WEIGHTS,
+        "With respect to which of the trainable weights gradients are taken: all, lora (the factors that enable_lora "
+        "added), head (of the last layers before the outputs that have any), or those in whose path a regular "
+        "expression is found. In Python also a function of a weight that says whether it is one.",
+        metavar="CHOICE",
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if callable(self.weights):
+            return
+        if not isinstance(self.weights, str) or not self.weights:
+            raise InvalidInput(
+                "The weights cannot be chosen so.",
+                expected=f"{ALL_WEIGHTS}, {LORA}, {HEAD}, a regular expression, or a function of a weight",
+                received=self.weights,
+            )
+        try:
+            re.compile(self.weights)
+        except re.error as error:
+            raise InvalidInput(
+                f"The regular expression that chooses weights is not valid: {error}.", received=self.weights
+            ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 import weakref
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -12,10 +13,12 @@ import tensorflow as tf
 from tfstiff._keras import loss_weights
 from tfstiff._options import part_of
 from tfstiff.errors import InvalidInput
+from tfstiff.gradients.chosen_weights import chosen_weights
 from tfstiff.gradients.gradient_plan import GradientPlan
 from tfstiff.gradients.objective import ObjectiveFunction, check_model, check_separable, resolve_objective
 from tfstiff.gradients.options import GradientOptions
 from tfstiff.gradients.unmeasured import left_out
+from tfstiff.records.measurement import ALL_WEIGHTS
 
 # By method: examples whose gradients are computed together, and the size of a tile of the Gram matrix. Larger chunks
 # need more memory at a time; smaller ones cost dispatch, and matrix products of them are slower. `vectorized` copies
@@ -38,7 +41,7 @@ def plan_for(
 ) -> GradientPlan:
     """Returns the plan of `model`, traced before where it can be.
 
-    A plan is made anew when the loss, the trainable weights, the shapes of the examples or an option changed.
+    A plan is made anew when the loss, the weights chosen, the shapes of the examples or an option changed.
 
     Args:
         model: A Keras model; built on one example where it is not built.
@@ -50,7 +53,8 @@ def plan_for(
         num_examples: Size of the Gram matrices to come; None means as many as in `x`.
 
     Raises:
-        InvalidInput: Both a loss and an objective are given, or inputs and targets differ in number.
+        InvalidInput: Both a loss and an objective are given, inputs and targets differ in number, or no trainable
+            weight is chosen.
         UnsupportedModel: The model cannot be measured.
     """
     options = part_of(options or GradientOptions(), GradientOptions)
@@ -65,8 +69,9 @@ def plan_for(
     identifier = given if given is not None else getattr(model, "loss", None)
     weights = None if given is not None else loss_weights(model)
     signature = tf.nest.map_structure(lambda array: tf.TensorSpec([None, *array.shape[1:]], array.dtype), (x, y))
-    trainable = tuple(id(weight) for weight in model.trainable_weights)
-    key = (options, repr(signature), repr(weights), trainable)
+    chosen = chosen_weights(model, options.weights)
+    alike = replace(options, weights=ALL_WEIGHTS)  # functions that choose the same weights share a plan
+    key = (alike, repr(signature), repr(weights), tuple(map(id, chosen)))
     plans = _plans.setdefault(model, [])
     for known_key, known_identifier, plan in plans:
         if known_key == key and (known_identifier is identifier or _same_loss(known_identifier, identifier)):
@@ -78,7 +83,7 @@ def plan_for(
             "the whole, pass objective=, a function (model, x, y) -> (n,) losses.",
             stacklevel=2,
         )
-    plan = GradientPlan(model, resolved, signature, num_examples or max(counts), (x, y), options)
+    plan = GradientPlan(model, chosen, resolved, signature, num_examples or max(counts), (x, y), options)
     plans.append((key, identifier, plan))
     del plans[:-_MAX_PLANS]
     return plan

@@ -36,6 +36,7 @@ class ProvedParts:
 
     Args:
         model: A built Keras model. Held weakly.
+        weights: Its trainable weights that are differentiated with respect to.
         objective: The loss of each example.
         signature: Structure of `tf.TensorSpec` of (x, y).
         num_examples: Size of the Gram matrices to come.
@@ -50,6 +51,7 @@ class ProvedParts:
     def __init__(
         self,
         model: keras.Model,
+        weights: Sequence[keras.Variable],
         objective: Objective,
         signature: Any,
         num_examples: int,
@@ -57,16 +59,14 @@ class ProvedParts:
         options: GradientOptions,
     ) -> None:
         self.method, precision = options.method, options.precision
-        self.weights = list(model.trainable_weights)
+        self.weights = list(weights)
         self._model, self._objective = weakref.ref(model), objective
         self._precision, self._signature = precision, signature
-        self._num_examples = num_examples
-        self._sample = few(sample)
+        self._num_examples, self._sample = num_examples, few(sample)
         self._measured_again: set[int] = set()
         self._coarsest = coarsest_dtype(model) if precision == "policy" else tf.float64
         self._call_in: _CallIn = traceable
-        self._are_losses_checked = False
-        self._draws = 0
+        self._are_losses_checked, self._draws = False, 0
         self._generic: dict[int, str] = {}  # weights on the generic path, with the reason
         self._unproved = set(range(len(self.weights)))
         self._zero: set[int] = set()  # weights whose gradients were zero when they were compared last

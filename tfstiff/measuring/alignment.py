@@ -70,7 +70,7 @@ def weight_alignment(
     its mean, divided by the excess kurtosis of the values + 1.2, as a sign of generalisation.
 
     Args:
-        model: A Keras model, whose last trainable weight of two axes or more is W.
+        model: A Keras model. W is its last trainable weight of two axes or more, of those that `weights` chooses.
         x: Inputs as the model takes them; first axis the n examples.
         y: Targets as the loss takes them.
         loss: As `compile(loss=…)` takes it; None means the compiled one.
@@ -84,7 +84,9 @@ def weight_alignment(
     plan, x, y = proved_plan(model, x, y, GradientOptions(**options), loss, objective)
     kernels = [place for place, weight in enumerate(plan.weights) if len(weight.shape) > 1]
     if not kernels:
-        raise UnsupportedModel("No weight of the model has two axes, as that of a layer has that gradients align with.")
+        raise UnsupportedModel(
+            "None of the weights measured has two axes, as that of a layer has that gradients align with."
+        )
     chosen = kernels[-1]
     directions = [np.zeros((1, *weight.shape)) for weight in plan.weights]
     directions[chosen][0] = keras.ops.convert_to_numpy(plan.weights[chosen])

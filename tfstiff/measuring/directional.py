@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import keras
@@ -63,7 +64,8 @@ def directional_stiffness(
 ) -> DirectionalStiffness:
     """Computes `g_i · v` and its cosine, of each example's loss gradient with a direction v in weight space.
 
-    The gradients are those of `gradient_gram`, of every model that it takes. Model and optimizer are not changed.
+    The gradients are those of `gradient_gram`, of every model that it takes; of a direction the part in the weights
+    that `weights` chooses counts. Model and optimizer are not changed.
 
     Args:
         model: A Keras model.
@@ -86,7 +88,8 @@ def directional_stiffness(
         UnsupportedModel: No loss, no trainable weights, quantised layers, or examples that interact.
     """
     plan, x, y = proved_plan(model, x, y, GradientOptions(**options), loss, objective)
-    found = directions_of(model, direction, lambda: class_mean_directions(plan, x, y), since=since, batch=batch)
+    means = partial(class_mean_directions, plan, x, y)
+    found = directions_of(model, direction, means, measured=plan.weights, since=since, batch=batch)
     wholes = {"": list(range(len(plan.weights)))} | plan.layers
     parts: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {layer: [] for layer in wholes}
     losses = []

@@ -44,6 +44,7 @@ def directions_of(
     direction: str | Sequence[Any],
     class_means: Callable[[], Directions],
     *,
+    measured: Sequence[keras.Variable],
     since: Sequence[Any] | None = None,
     batch: tuple[Any, Any] | None = None,
 ) -> Directions:
@@ -53,6 +54,7 @@ def directions_of(
         model: A built Keras model.
         direction: A name, or arrays like `model.trainable_weights`.
         class_means: Computes the mean gradients of the classes.
+        measured: The trainable weights whose part of a direction counts.
         since: Weights, like `model.trainable_weights`, that `since_initialisation` and `update` lead from.
         batch: (x, y) that `next_update` is of.
 
@@ -60,17 +62,23 @@ def directions_of(
         InvalidInput: As `directional_stiffness` says.
     """
     shapes = [tuple(weight.shape) for weight in model.trainable_weights]
+    ids = {id(weight) for weight in measured}
+
+    def directed(name: str, parts: Sequence[np.ndarray]) -> Directions:
+        kept = [part for part, weight in zip(parts, model.trainable_weights, strict=True) if id(weight) in ids]
+        return _checked(name, kept)
+
     if not isinstance(direction, str):
-        return _checked("direction", _arrays("The direction", direction, shapes))
+        return directed("direction", _arrays("The direction", direction, shapes))
     if direction not in NAMES:
         raise unknown_name("Unknown direction.", direction, NAMES)
     if direction == "class_means":
         return class_means()
     weights = [_value(weight) for weight in model.trainable_weights]
     if direction == "weights":
-        return _checked(direction, weights)
+        return directed(direction, weights)
     if direction == "next_update":
-        return _checked(direction, next_update(model, batch))
+        return directed(direction, next_update(model, batch))
     if since is None:
         raise InvalidInput(
             f"The direction {direction} leads from weights that are not known.",
@@ -78,7 +86,7 @@ def directions_of(
             remedy="Keep them with [weight.numpy() for weight in model.trainable_weights].",
         )
     before = _arrays("since", since, shapes)
-    return _checked(direction, [now - then for now, then in zip(weights, before, strict=True)])
+    return directed(direction, [now - then for now, then in zip(weights, before, strict=True)])
 
 
 def next_update(model: keras.Model, batch: tuple[Any, Any] | None) -> list[np.ndarray]:
@@ -157,7 +165,7 @@ def _checked(name: str, parts: list[np.ndarray]) -> Directions:
         raise InvalidInput("The direction holds NaN or infinite numbers.", received=name)
     if not any(part.any() for part in parts):
         raise InvalidInput(
-            "The direction is zero, and there is no angle to it.",
+            "The direction is zero in the weights measured, and there is no angle to it.",
             received=name,
             remedy="The weights have not changed." if name in _SINCE else None,
         )

@@ -16,6 +16,7 @@ from tfstiff._keras import quietly_traced
 from tfstiff._options import takes
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients import gradient_gram, per_example_gradients
+from tfstiff.gradients.chosen_weights import chosen_weights
 from tfstiff.gradients.loss import num_parameters
 from tfstiff.gradients.objective import Objective, ObjectiveFunction, check_model, resolve_objective
 from tfstiff.gradients.options import GradientOptions
@@ -123,9 +124,9 @@ def finite_step_stiffness(
 
     Stiffness is defined by the change of one example's loss after a step on another, `ΔL = −ε g_i · g_j + O(ε²)`
     (equations 2 and 3 of the paper), and measured by the first-order term. This function tells for which ε that is what
-    a step does, at the cost of one evaluation of all losses for each step. The weights are those they were, bit for
-    bit, when it returns or raises. Losses are computed in the precision of gradients; weights keep their own, and small
-    steps drown in its rounding: see `resolution`.
+    a step does, at the cost of one evaluation of all losses for each step. Where `weights` chooses some, steps move
+    these alone. The weights are those they were, bit for bit, when it returns or raises. Losses are computed in the
+    precision of gradients; weights keep their own, and small steps drown in its rounding: see `resolution`.
 
     Args:
         model: A Keras model.
@@ -152,7 +153,8 @@ def finite_step_stiffness(
     resolved = resolve_objective(model, loss, objective)
     check_model(model, first.x, first.y, resolved)
     check_labels(model, as_read(probe, resolved), resolved)
-    precision = GradientOptions(**options).precision
+    how = GradientOptions(**options)
+    precision, chosen = how.precision, chosen_weights(model, how.weights)
     options |= {"loss": loss, "objective": objective}
     products = np.asarray(gradient_gram(model, first.x, first.y, second.x, second.y, **options), np.float64)
     columns = np.asarray(gradient_gram(model, second.x, second.y, **options), np.float64)
@@ -160,25 +162,25 @@ def finite_step_stiffness(
 
     lengths = np.zeros(len(first))
     changes = np.full((len(sizes), len(first), len(second)), np.nan)
-    with _restored(model) as weights:
+    with _restored(chosen) as weights:
         before = losses()
-        rows = max(1, _GRADIENT_BYTES // (4 * num_parameters(model.trainable_weights)))
+        rows = max(1, _GRADIENT_BYTES // (4 * num_parameters(chosen)))
         for start in range(0, len(first), rows):
-            _step(model, weights, None, 0.0)
+            _step(chosen, weights, None, 0.0)
             x, y = keras.tree.map_structure(lambda array, start=start: array[start : start + rows], (first.x, first.y))
             for index, gradient in enumerate(per_example_gradients(model, x, y, **options), start):
                 lengths[index] = np.linalg.norm(gradient.astype(np.float64))
                 if not np.isfinite(lengths[index]):
                     continue
                 for place, size in enumerate(sizes.tolist()):
-                    _step(model, weights, gradient, size * _scale(lengths[index], normalized))
+                    _step(chosen, weights, gradient, size * _scale(lengths[index], normalized))
                     changes[place, index] = losses() - before
     scales = np.array([_scale(length, normalized) for length in lengths])
     return FiniteStepStiffness(
         step_sizes=sizes,
         changes=changes,
         predicted=-sizes[:, None, None] * (products * scales[:, None]),
-        resolution=_resolution(model, before, np.sqrt(np.diag(columns)), precision),
+        resolution=_resolution(model, chosen, before, np.sqrt(np.diag(columns)), precision),
         is_symmetric=first is second,
     )
 
@@ -190,19 +192,21 @@ def _scale(length: float, normalized: bool) -> float:
 
 
 @contextmanager
-def _restored(model: keras.Model) -> Iterator[list[np.ndarray]]:
-    """Gives copies of the trainable weights, and at the end assigns them."""
-    weights = [np.array(weight.numpy()) for weight in model.trainable_weights]
+def _restored(variables: Sequence[keras.Variable]) -> Iterator[list[np.ndarray]]:
+    """Gives copies of weights, and at the end assigns them."""
+    weights = [np.array(weight.numpy()) for weight in variables]
     try:
         yield weights
     finally:
-        _step(model, weights, None, 0.0)
+        _step(variables, weights, None, 0.0)
 
 
-def _step(model: keras.Model, weights: list[np.ndarray], gradient: np.ndarray | None, size: float) -> None:
+def _step(
+    variables: Sequence[keras.Variable], weights: list[np.ndarray], gradient: np.ndarray | None, size: float
+) -> None:
     """Assigns `weights − size · gradient`, the gradient flat; `weights` themselves without one."""
     start = 0
-    for variable, value in zip(model.trainable_weights, weights, strict=True):
+    for variable, value in zip(variables, weights, strict=True):
         if gradient is not None:
             part = gradient[start : start + value.size].reshape(value.shape)
             start += value.size
@@ -228,7 +232,13 @@ def _loss_function(
     return lambda: np.concatenate([evaluate(*chunk).numpy() for chunk in chunks]).astype(np.float64)
 
 
-def _resolution(model: keras.Model, losses: np.ndarray, lengths: np.ndarray, precision: str) -> np.ndarray:
+def _resolution(
+    model: keras.Model,
+    moved: Sequence[keras.Variable],
+    losses: np.ndarray,
+    lengths: np.ndarray,
+    precision: str,
+) -> np.ndarray:
     """(m,) size of the changes that rounding makes: of the losses, and of the weights after a step.
 
     Each weight is off by up to half a unit in its last place. Weight by weight that adds `g_jk δ_k` to the loss, which
@@ -237,7 +247,7 @@ def _resolution(model: keras.Model, losses: np.ndarray, lengths: np.ndarray, pre
     computed = coarsest_dtype(model) if precision == "policy" else tf.as_dtype(precision)
     largest = max(
         float(np.abs(weight.numpy().astype(np.float64)).max(initial=0)) * _epsilon(tf.as_dtype(weight.dtype))
-        for weight in model.trainable_weights
+        for weight in moved
     )
     return _ROUNDING * _epsilon(computed) * np.maximum(1, np.abs(losses)) + largest * lengths
 

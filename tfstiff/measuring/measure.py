@@ -13,6 +13,7 @@ import numpy as np
 
 from tfstiff._options import takes
 from tfstiff.datasets.groupings import Grouping, chosen_grouping, group_indices
+from tfstiff.gradients.chosen_weights import choice_in_words
 from tfstiff.gradients.memory import MemoryPlan
 from tfstiff.gradients.objective import ObjectiveFunction, check_model, resolve_objective
 from tfstiff.gradients.plan import plan_for
@@ -68,7 +69,8 @@ def measure(
 
     Raises:
         InvalidInput: An option is unknown or does not suit the probe, both a loss and an objective are given, labels do
-            not suit the loss, a label has no output, or the memory limit is too small for this model.
+            not suit the loss, a label has no output, no trainable weight is chosen, or the memory limit is too small
+            for this model.
         UnsupportedModel: No loss, no trainable weights, quantised layers, or examples that interact.
     """
     return MeasurementTask(model, probe, MeasureOptions(**options), loss=loss, objective=objective).run()
@@ -240,6 +242,7 @@ class MeasurementTask:
             gram=found.gram,
             groups={name: tuple(classes) for name, classes in (grouping or {}).items()},
             reservations=tuple(self.reservations()),
+            weights=choice_in_words(self._model, options.weights, self._plan.weights),
         )
 
     def _told(self, found: PairSetStiffness) -> PairSetStiffness:

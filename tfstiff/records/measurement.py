@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PAIR_SETS = ("train_train", "train_val", "val_val")
 HALVES = ("train", "validation")  # of the probe
+ALL_WEIGHTS = "all"
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,6 +55,8 @@ class Measurement(Shown):
         pair_sets: Results by pair set; indexing the measurement reads it: `m["train_val"].sign.matrix`.
         class_names: Names of the C classes; empty for regression targets.
         groups: The groups of classes that `blocks` compare, by name; empty where there are none.
+        weights: With respect to which weights gradients were taken: `all`, `lora`, `head` or an expression, as it was
+            chosen; of a function the places of what it chose among the trainable weights, `0-1, 4 of 6`.
         reservations: What to bear in mind of it, a sentence each: classes without an example, examples that both halves
             have, inputs that are not normalised, variables that Keras does not know.
         step: Batches trained on when the model was measured; -1 where unknown.
@@ -78,6 +81,7 @@ class Measurement(Shown):
     gram: np.ndarray | None = field(default=None, repr=False)
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reservations: tuple[str, ...] = ()
+    weights: str = ALL_WEIGHTS
 
     def __getitem__(self, pair_set: str) -> PairSetStiffness:
         return self.pair_sets[pair_set]

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from tfstiff.errors import InvalidInput
+
+
+def not_plain(what: str, expected: str, received: Any) -> InvalidInput:
+    """The error of a setting that a file cannot hold."""
+    text = f"The {what} of a run must be plain, so that it can be kept with it."
+    return InvalidInput(text, expected=expected, received=received)
+
 
 def widths(text: str) -> tuple[int, ...]:
     """`500,300,100`."""

@@ -204,12 +204,10 @@ class RunSpec(MeasureOptions):
         if not 0 <= self.seed < 2**32:
             raise InvalidInput("The seed is out of range.", expected="0 to 4294967295", received=self.seed)
         if isinstance(self.schedule, Schedule):
-            raise InvalidInput(
-                "The schedule of a run must be plain, so that it can be kept with it.",
-                expected='"log", "epoch", a number of steps, or a list of epochs',
-                received=self.schedule,
-            )
+            raise text.not_plain("schedule", '"log", "epoch", a number of steps, or a list of epochs', self.schedule)
         as_schedule(self.schedule)
+        if not isinstance(self.weights, str):
+            raise text.not_plain("choice of weights", "all, lora, head, or a regular expression", self.weights)
         levels = checked_levels(self.stop_at_loss)
         if levels and levels[-1] <= 0:
             raise InvalidInput("A training loss to stop at must be above 0.", expected="0.1", received=levels[-1])

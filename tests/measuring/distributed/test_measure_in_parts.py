@@ -297,3 +297,23 @@ def test_tasks_of_a_ray_cluster(tmp_path):
     model, probe = classifier(), probe_of()
     found = measure_in_parts(model, probe, tmp_path / "job", processes=RayTasks(jobs=1))
     check_same(found, measure(model, probe), tmp_path)
+
+
+def test_weights_that_are_chosen(small_blocks, tmp_path):
+    model, probe = classifier(), probe_of()
+    found = measure_in_parts(model, probe, tmp_path / "job", processes=InThisProcess(), weights="head")
+    check_same(found, measure(model, probe, weights="head"), tmp_path)
+    assert found.weights == "head"
+    with pytest.raises(InvalidInput, match="A function that chooses weights"):
+        measure_in_parts(model, probe, tmp_path / "other", processes=InThisProcess(), weights=lambda weight: True)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda layer: layer.enable_lora(2), lambda layer: setattr(layer.kernel, "trainable", False)]
+)
+def test_a_model_whose_weights_are_not_saved_as_they_are(change, tmp_path):
+    """Its losses are the same once it is loaded, and its gradients are not."""
+    model = classifier()
+    change(model.layers[0])
+    with pytest.raises(UnsupportedModel, match=r"once the model has been saved and loaded(.|\n)*one process"):
+        measure_in_parts(model, probe_of(), tmp_path / "job", processes=InThisProcess())

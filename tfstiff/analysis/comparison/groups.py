@@ -13,7 +13,7 @@ from tfstiff.records.settings import SEED, separates_runs
 from tfstiff.records.shown import Brief
 from tfstiff.records.words import settings_in_words
 
-RATE = "learning_rate"
+RATE, WEIGHTS = "learning_rate", "weights"
 
 
 @dataclass(frozen=True, repr=False)
@@ -39,9 +39,12 @@ class Group(Brief):
 
 
 def settings_of(run: ComparedRun) -> dict[str, Any]:
-    """A run's settings; its learning rate is that of its first measurement where no setting names it."""
-    rates = [m.learning_rate for m in run.measurements[:1] if math.isfinite(m.learning_rate)]
-    return {**run.spec, **({RATE: rates[0]} if rates and RATE not in run.spec else {})}
+    """A run's settings; learning rate and weights are those of its first measurement where no setting names them."""
+    found: dict[str, Any] = {}
+    for first in run.measurements[:1]:
+        found = {RATE: first.learning_rate} if math.isfinite(first.learning_rate) else {}
+        found[WEIGHTS] = first.weights
+    return {**run.spec, **{name: value for name, value in found.items() if name not in run.spec}}
 
 
 def separating_settings(settings: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -54,8 +57,8 @@ def group_runs(runs: Sequence[ComparedRun]) -> tuple[list[Group], list[ComparedR
     """Groups runs by everything but their seeds, in order of the settings' values.
 
     Args:
-        runs: Runs. Those of a callback, which keep no settings, are told apart by their learning rates, and count as
-            seeds in their order.
+        runs: Runs. Those of a callback, which keep no settings, are told apart by their learning rates and by the
+            weights that were measured, and count as seeds in their order.
 
     Returns:
         The groups, and the runs that were left out because another has the same settings and seed.

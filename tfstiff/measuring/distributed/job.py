@@ -230,12 +230,18 @@ def load_with_loss(folder: Path) -> keras.Model:
 
 
 def _write_model(folder: Path, model: keras.Model, probe: Probe, loss: Any) -> None:
-    """Writes it, and sees that what is read back has the same losses."""
+    """Writes it, and sees that what is read back has the same weights and losses."""
     model.save(folder / "model.keras")
     write_json(folder / "loss.json", _loss_config(model, loss))
     write_json(folder / "paths.json", [weight.path for weight in model.weights])
     x, y = keras.tree.map_structure(lambda array: array[:_CHECKED_EXAMPLES], (probe.train.x, probe.train.y))
     again = load_with_loss(folder)
+    for weight, other in zip(model.weights, again.weights, strict=True):
+        if weight.trainable != other.trainable or not np.array_equal(weight.numpy(), other.numpy(), equal_nan=True):
+            raise UnsupportedModel(
+                f"The weight {weight.path} is another, or is not frozen, once the model has been saved and loaded.",
+                remedy="Adapters (enable_lora) are merged into kernels by model.save: use one process.",
+            )
     first, second = (resolve_loss(one, given)(y, predict(one, x)) for one, given in ((model, loss), (again, None)))
     if not np.allclose(first, second, rtol=1e-4, atol=1e-6, equal_nan=True):
         raise UnsupportedModel(

@@ -78,6 +78,12 @@ def measure_in_parts(
     chosen = MeasureOptions(**options)
     if chosen.keep_gram:
         raise InvalidInput("keep_gram needs every pair, and parts keep sums alone.", remedy="Leave it out.")
+    if not isinstance(chosen.weights, str):
+        raise InvalidInput(
+            "A function that chooses weights cannot be given to other processes.",
+            expected="all, lora, head, or a regular expression",
+            received=chosen.weights,
+        )
     limit = (chosen.memory_limit or default_limit()) // processes.jobs
     chosen = replace(chosen, memory_limit=None)
     what, folder = (model, probe, loss, chosen), Path(folder)
