@@ -28,11 +28,13 @@ GROUP = ["dataset", "arch", "seed"]
 
 
 def designs(seeds: int) -> Iterator[dict[str, Any]]:
-    for seed in range(seeds):
-        for kind in KINDS:
-            for dataset, arch in DATA:
-                for rate in RATES if kind == "plain" else (RATE,):
-                    yield {"seed": seed, "dataset": dataset, "arch": arch, "kind": kind, "lr": rate}
+    """Those of the slowest network come last."""
+    for data in (DATA[:2], DATA[2:]):
+        for seed in range(seeds):
+            for dataset, arch in data:
+                for kind in KINDS:
+                    for rate in RATES if kind == "plain" else (RATE,):
+                        yield {"seed": seed, "dataset": dataset, "arch": arch, "kind": kind, "lr": rate}
 
 
 def train_all(data_dir: str | None, seeds: int, is_over: Any, folder: Path = TABLES) -> Iterator[dict[str, Any]]:
