@@ -114,11 +114,11 @@ def draw_claims() -> Figure:
             axes.axhline(0, color="0.7", linewidth=0.6, zorder=0)
             axes.set_xscale("symlog", linthresh=0.01)
             axes.set_xticks([0, 0.01, 0.1, 1, 10], ["init", "0.01", "0.1", "1", "10"])
+            axes.set_xlim(0, claims.KINDS[kind]["epochs"])
             axes.set_ylim(-1.05, 1.05)
             axes.set_title(f"{dataset}, {arch}: {words}", loc="left", fontsize=8)
-    panels[0, 0].legend(fontsize=7, frameon=False, loc="lower right")
-    for axes in panels[-1]:
-        axes.set_xlabel("epoch (lines: seeds; dots: lowest validation loss)")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), ncols=3, frameon=False, loc="outside upper left")
+    figure.supxlabel("epoch. Lines are seeds; dots are where the validation loss was lowest.", fontsize=8)
     return figure
 
 
