@@ -28,6 +28,7 @@ _COMMANDS = {
     "watch": ("watch", "Follow a run from another terminal."),
     "export": ("export", "Write what runs measured for other programs."),
     "bench": ("bench", "Measure the speed of the gradients on this machine."),
+    "audit": ("audit", "Audit a saved model: can what is measured of it be believed?"),
     "doctor": ("doctor", "Look for what is wrong with the installation, a run or a sweep."),
     "data": ("data", "List the data sets, or check one."),
 }

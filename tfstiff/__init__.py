@@ -20,6 +20,7 @@ _HOMES = {  # a name and its module must differ: an imported module takes the pl
     "directional_stiffness": "measuring.directional",
     "step_effect": "measuring.effects",
     "weight_alignment": "measuring.alignment",
+    "audit": "measuring.audit.audit",
     # runs
     "RunSpec": "runs.spec",
     "run": "runs.run",

@@ -15,7 +15,7 @@ from tfstiff._options import part_of
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.chosen_weights import chosen_weights
 from tfstiff.gradients.gradient_plan import GradientPlan
-from tfstiff.gradients.objective import ObjectiveFunction, check_model, check_separable, resolve_objective
+from tfstiff.gradients.objective import Objective, ObjectiveFunction, check_model, check_separable, resolve_objective
 from tfstiff.gradients.options import GradientOptions
 from tfstiff.gradients.unmeasured import left_out
 from tfstiff.records.measurement import ALL_WEIGHTS
@@ -68,7 +68,7 @@ def plan_for(
     given = objective if loss is None else loss
     identifier = given if given is not None else getattr(model, "loss", None)
     weights = None if given is not None else loss_weights(model)
-    signature = tf.nest.map_structure(lambda array: tf.TensorSpec([None, *array.shape[1:]], array.dtype), (x, y))
+    signature = _signature(x, y)
     chosen = chosen_weights(model, options.weights)
     alike = replace(options, weights=ALL_WEIGHTS)  # functions that choose the same weights share a plan
     key = (alike, repr(signature), repr(weights), tuple(map(id, chosen)))
@@ -83,10 +83,28 @@ def plan_for(
             "the whole, pass objective=, a function (model, x, y) -> (n,) losses.",
             stacklevel=2,
         )
-    plan = GradientPlan(model, chosen, resolved, signature, num_examples or max(counts), (x, y), options)
+    plan = new_plan(model, x, y, options, resolved, num_examples)
     plans.append((key, identifier, plan))
     del plans[:-_MAX_PLANS]
     return plan
+
+
+def new_plan(
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    options: GradientOptions,
+    objective: Objective,
+    num_examples: int | None = None,
+) -> GradientPlan:
+    """A plan that is kept nowhere; of a model and arguments that were checked, as `plan_for` does it."""
+    count = num_examples or len(tf.nest.flatten(x)[0])
+    chosen = chosen_weights(model, options.weights)
+    return GradientPlan(model, chosen, objective, _signature(x, y), count, (x, y), options)
+
+
+def _signature(x: Any, y: Any) -> Any:
+    return tf.nest.map_structure(lambda array: tf.TensorSpec([None, *array.shape[1:]], array.dtype), (x, y))
 
 
 def _same_loss(first: Any, second: Any) -> bool:
