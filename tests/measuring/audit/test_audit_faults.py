@@ -133,6 +133,17 @@ def words(*middle, length=6, mask_zero=True, **options):
     return Planted(model, x, np.arange(12) % 3, options)
 
 
+def residual():
+    """An `+` between tensors of layers is no layer, and hands no mask on."""
+    planted = words()
+    inputs = keras.Input((6,), dtype="int32")
+    x = layers.Embedding(20, 5, "random_normal", mask_zero=True)(inputs)
+    x = layers.GlobalAveragePooling1D()(x + layers.Dense(5)(x))
+    model = keras.Model(inputs, layers.Dense(3)(x))
+    model.compile(loss=SOFTMAX)
+    return planted._replace(model=model)
+
+
 def rows(function):
     return lambda: numbers(Rows(function))
 
@@ -408,6 +419,7 @@ FAULTS = {
         "mask",
         "masked positions changes losses",
     ),
+    "a sum that drops the mask": (residual, "mask", "masked positions"),
     "flattened": (lambda: words(layers.Flatten()), "mask", "masked positions changes losses"),
     "a mean over padding": (lambda: words(Rows(lambda x: tf.reduce_mean(x, 1))), "mask", "masked positions"),
     "a convolution over padding": (

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tfstiff
+from tfstiff.measuring.audit import differentiation
 
 layers, ops = keras.layers, keras.ops
 SOFTMAX = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -56,18 +57,14 @@ def images():
 
 
 def masked():
-    stack = (
-        layers.Embedding(20, 4, mask_zero=True),
-        layers.Bidirectional(layers.GRU(3, return_sequences=True)),
-        layers.LSTM(3),
-    )
+    stack = (layers.Embedding(20, 4, mask_zero=True), layers.LSTM(3))
     return sequential((None,), *stack, dtype="int32"), sentences(), classes()
 
 
 def attention():
     inputs = keras.Input((6,), dtype="int32")
     x = layers.Embedding(20, 4, mask_zero=True)(inputs)
-    x = layers.LayerNormalization()(x + layers.MultiHeadAttention(2, 2)(x, x))
+    x = layers.LayerNormalization()(layers.Add()([x, layers.MultiHeadAttention(2, 2)(x, x)]))
     return compiled(keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling1D()(x)))), sentences(), classes()
 
 
@@ -159,30 +156,31 @@ MODELS = (
     tied,
     regression,
     probabilities,
-    in_policy("mixed_bfloat16"),
     in_policy("mixed_float16"),
     own_layer,
     penalised,
 )
 
 
-def state_of(model):
-    variables = [*model.variables, *model.optimizer.variables, *model.metrics_variables]
-    return [np.array(variable) for variable in variables]
+def variables_of(model):
+    return [*model.variables, *model.optimizer.variables, *model.metrics_variables]
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("build", MODELS, ids=lambda build: build.__name__)
-def test_no_check_fails_and_nothing_is_changed(build):
+def test_no_check_fails_and_nothing_is_changed(build, monkeypatch):
+    if build is not dense:  # the slower methods take long to trace; that they agree has tests of its own
+        monkeypatch.setattr(differentiation, "METHODS", ("auto",))
     keras.utils.set_random_seed(0)
     model, x, y, *options = build()
     if not model.built:
         model(x)
-    before, kind = state_of(model), type(model)
+    variables, kind = variables_of(model), type(model)
+    before = [np.array(variable) for variable in variables]
     found = tfstiff.audit(model, x, y, num_examples=6, another_process=False, **(options[0] if options else {}))
-    assert found.passed, found
+    assert found.passed, str(found)
     assert len(found.paths) > 0
     assert type(model) is kind
     assert "apply" not in vars(model.optimizer)
-    for one, other in zip(before, state_of(model), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for value, variable in zip(before, variables, strict=True):
+        np.testing.assert_array_equal(value, variable)

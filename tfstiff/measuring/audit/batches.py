@@ -21,9 +21,9 @@ def batch_size(subject: Subject) -> Found:
     """Compares with batches of one, of two halves, and of each example twice."""
     few = range(min(_FEW, subject.count))
     halves = np.array_split(np.arange(subject.count), 2)
-    for index in [*([place] for place in few), *halves]:
+    for index in [*(np.array([place]) for place in few), *halves]:
         found = subject.outcome(*subject.tensors(index))
-        if difference := subject.loss_difference(found, subject.base.rows(np.array(index))):
+        if difference := subject.loss_difference(found, subject.base.rows(index)):
             return failed(
                 f"In a batch of {len(index)} examples losses or outputs are others than in one of {subject.count} (by "
                 f"{difference:.2g}, bound {LOSS_BOUND:g}).",

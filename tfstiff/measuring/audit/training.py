@@ -37,7 +37,7 @@ def fit(subject: Subject) -> Found:
         return not_applicable("Its training step hands no gradients to the model's optimizer.")
     measured = subject.own_gradients.mean(0)
     bound = _BOUNDS[coarsest_dtype(model)]
-    lengths = np.linalg.norm(minimised), np.linalg.norm(measured)
+    lengths = [float(np.linalg.norm(one)) for one in (minimised, measured)]
     if not all(map(np.isfinite, lengths)):
         return not_applicable("Gradients are not finite.")
     factor = float(minimised @ measured / lengths[1] ** 2) if lengths[1] > 0 else 0.0
