@@ -8,6 +8,7 @@ import click
 
 from tfstiff.records import METRICS, RunFolder
 
+from .disagreement_table import print_disagreements
 from .onset_table import print_onsets
 from .tables import event_notes, print_blocks, print_measurements
 
@@ -19,6 +20,7 @@ def print_finished(run: RunFolder) -> None:
     for line in event_notes(run.events):
         click.echo(line)
     print_blocks(run.measurements, metrics=metrics)
+    print_disagreements(run.measurements)
     print_onsets(run)
     click.echo()
     for path in _written(run.folder):

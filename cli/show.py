@@ -16,6 +16,7 @@ from tfstiff.records.atomic import finite
 from tfstiff.records.words import default_pair_set
 
 from .completion import complete_runs
+from .disagreement_table import print_disagreements
 from .given_runs import open_runs
 from .onset_table import onsets_document, print_onsets
 from .statistics_table import print_statistics, statistics_row
@@ -78,6 +79,7 @@ def _print_run(run: Source, pair_set: str | None) -> None:
         for line in event_notes(run.events):
             click.echo(line)
         print_blocks(run.measurements, pair_set, metrics=run.metrics)
+        print_disagreements(run.measurements, pair_set)
         print_onsets(run)
         print_statistics(run.measurements[-1])
     else:

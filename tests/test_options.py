@@ -15,7 +15,7 @@ from tfstiff import Probe, RunSpec, StiffnessCallback, gradient_gram, measure, p
 from tfstiff._options import check_fields, documented, option, option_class, option_fields, part_of, takes
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients import explain
-from tfstiff.gradients.options import GradientOptions
+from tfstiff.gradients.options import GradientOptions, ProductOptions
 from tfstiff.measuring.distributed import measure_in_parts
 from tfstiff.measuring.options import MeasureOptions
 
@@ -141,8 +141,10 @@ def test_whatever_measures_takes_and_shows_every_option(name):
         assert inspect.signature(call).parameters[name].default == default
         assert f"    {name}: " in inspect.getdoc(call)
     in_gradients = name in {field.name for field in fields(GradientOptions)}
-    for call in (gradient_gram, per_example_gradients, explain, tfstiff.finite_step_stiffness):
+    for call in (per_example_gradients, explain, tfstiff.finite_step_stiffness):
         assert name == "per_layer" or (name in inspect.signature(call).parameters) == in_gradients
+    in_products = name in {field.name for field in fields(ProductOptions)}
+    assert name == "per_layer" or (name in inspect.signature(gradient_gram).parameters) == in_products
     for command in ("run", "measure", "sweep"):
         (found,) = [one for one in main.get_command(None, command).params if one.name == name]
         assert found.opts == [f"--{name.replace('_', '-')}"]
@@ -177,6 +179,7 @@ def model():
         {"critical_length_metric": "cos"},
         {"method": "loops"},
         {"precision": "float16"},
+        {"preconditioner": "adam"},
         {"pair_sets": ("val_train",)},
         {"groups": "missing.json"},
         {"critical_length_method": "fixed_effects", "distance_pairs": "all"},

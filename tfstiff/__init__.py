@@ -19,6 +19,7 @@ _HOMES = {  # a name and its module must differ: an imported module takes the pl
     "finite_step_stiffness": "measuring.finite_steps",
     "directional_stiffness": "measuring.directional",
     "step_effect": "measuring.effects",
+    "predicted_steps": "measuring.predictions",
     "weight_alignment": "measuring.alignment",
     "audit": "measuring.audit.audit",
     # runs

@@ -98,6 +98,17 @@ def variable_of(weight: keras.Variable) -> tf.Variable:
     return getattr(value, "values", (value,))[0]
 
 
+def optimizer_slot(optimizer: keras.Optimizer, name: str, weight: keras.Variable) -> keras.Variable | None:
+    """What an optimizer keeps for a weight, by the name of its list of such variables, such as "velocities".
+
+    None where it was not built for the weight, or has no such list.
+    """
+    try:
+        return getattr(optimizer, f"_{name}")[optimizer._get_variable_index(weight)]
+    except (AttributeError, KeyError, IndexError):
+        return None
+
+
 def set_path(weight: keras.Variable, path: str) -> None:
     """Sets `weight.path`, which a saved model does not keep."""
     weight._path = path

@@ -185,6 +185,17 @@ def mean_sign(gradients):
     return signs[np.triu_indices(len(signs), 1)].mean()
 
 
+def test_optimizers(names):
+    follow("docs/how-to/optimizers.md", names)
+    assert names["m"].preconditioner == "<lambda>"
+    assert names["K"].shape == (50, 50)
+    assert names["steps"].correlation[0] > 0.99
+    measurements = tfstiff.load_run("runs/adam").measurements
+    assert {one.preconditioner for one in measurements} == {"optimizer"}
+    assert measurements[0].step > 0
+    assert 0 < measurements[-1]["train_val"].sign_disagreement.between < 0.5
+
+
 def test_saved_models(names):
     save_npz(names)
     follow("docs/how-to/saved-models.md", names)

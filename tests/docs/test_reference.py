@@ -17,8 +17,11 @@ import make_reference
 
 _SAME = {  # what a row "as …" stands for, in this order
     "pair_sets/<pair set>/spaces/<space>/fixed_effects/": "pair_sets/<pair set>/spaces/<space>/critical_length/",
+    "pair_sets/<pair set>/sign_disagreement/": "pair_sets/<pair set>/sign/",
     "layers/<layer>/<pair set>/": "pair_sets/<pair set>/",
+    "plain/<pair set>/": "pair_sets/<pair set>/",
 }
+_WHOLE = {"pair_sets/<pair set>/"}  # of which alone it is told where a preconditioner turns signs
 _TYPES = {"int": "i", "float": "f", "text": "U", "bool": "b"}
 
 
@@ -52,13 +55,16 @@ def rows():
                 found += [(prefix + name, kind, kept) for name in re.findall(r"`([^`]+)`", names)]
     for place, other in _SAME.items():
         found = [row for row in found if row[0] != f"{place}…"] + [
-            (place + name.removeprefix(other), kind, kept) for name, kind, kept in found if name.startswith(other)
+            (place + name.removeprefix(other), kind, kept)
+            for name, kind, kept in found
+            if name.startswith(other) and not ("sign_disagreement" in name and other in _WHOLE)
         ]
     return [(name, kind, _kept_in(name, kept)) for name, kind, kept in found]
 
 
 def _kept_in(name, kept):
     further = {"fixed_effects/": "classes", "layers/": "per_layer"}
+    further |= {"plain/": "preconditioner", "sign_disagreement/": "preconditioner"}
     return ", ".join([kept, *(when for place, when in further.items() if place in name)])
 
 
@@ -92,7 +98,7 @@ def _is_kept(kept, name, regression, rich):
     return (
         "several outputs" not in conditions  # tests/measuring/test_measure.py has such a model
         and not (regression and conditions & {"classes", "groups"})
-        and not (not rich and conditions & {"groups", "keep_gram", "per_layer"})
+        and not (not rich and conditions & {"groups", "keep_gram", "per_layer", "preconditioner"})
         and not ("one half" in conditions and not is_one_half)
     )
 
@@ -100,6 +106,7 @@ def _is_kept(kept, name, regression, rich):
 @pytest.mark.parametrize("kind", ["default", "regression", "rich"])
 def test_the_tables_have_the_members_of_records_with_their_types_and_shapes(kind, tmp_path):
     options = {"groups": {"a": ["0", "1"], "b": ["2"]}, "keep_gram": True, "per_layer": True, "space": "all"}
+    options["preconditioner"] = lambda weight: np.ones(weight.shape)
     found = members(measured(kind == "regression", **(options if kind == "rich" else {})), tmp_path)
     patterns = [(_pattern(name), what, kept) for name, what, kept in rows()]
     unused = {pattern: kept for pattern, _, kept in patterns}

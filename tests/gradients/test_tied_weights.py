@@ -7,9 +7,9 @@ import tensorflow as tf
 from oracles import float64_twin, reference_gradients, relative_error
 from small_models import SOFTMAX, Weighted, labelled, sequential
 
-from tfstiff.gradients import factors, gradient_gram, per_example_gradients, products
+from tfstiff.gradients import factors, gradient_gram, per_example_gradients, products, scaled_products
 from tfstiff.gradients.directional import products_by_weight
-from tfstiff.gradients.gradient_factors import squared_norms
+from tfstiff.gradients.gradient_factors import GradientFactors, squared_norms
 from tfstiff.gradients.gram import proved_plan
 from tfstiff.gradients.options import GradientOptions
 from tfstiff.gradients.plan import plan_for
@@ -46,6 +46,20 @@ def test_products_of_rows_of_every_kind(kind, path, monkeypatch):
     assert bool(taken) == (path == "in turn" and kind != "looked up")
     np.testing.assert_allclose(squared_norms((), (first,), tf.zeros(5, tf.float64)), (gradients**2).sum(1))
     np.testing.assert_allclose(formed_outer(*first, ENTRIES)[:, : ENTRIES * WIDTH], gradients)
+
+
+@pytest.mark.parametrize("kind", ["looked up", "dense", "mixed"])
+def test_products_with_a_diagonal_between(kind, monkeypatch):
+    monkeypatch.setattr(scaled_products, "_BYTES_IN_TURN", 3 * 5 * WIDTH * 8)  # three entries at a time
+    rng = np.random.default_rng(0)
+    (first, gradients), (second, gradients2) = drawn(kind, 5, rng), drawn(kind, 4, rng)
+    diagonal = rng.uniform(0.1, 10, (ENTRIES, WIDTH))
+    diagonals = scaled_products.Diagonals((), (tf.constant(diagonal),))
+    found = scaled_products.scaled_products(((), (first,)), ((), (second,)), diagonals)
+    np.testing.assert_allclose(found, gradients * diagonal.ravel() @ gradients2.T)
+    nothing = tf.zeros(5, tf.float64)
+    norms = scaled_products.scaled_squared_norms(GradientFactors((), (first,), *[nothing] * 4), diagonals)
+    np.testing.assert_allclose(norms, gradients**2 @ diagonal.ravel())
 
 
 def test_a_tile_of_mixed_rows():
@@ -136,6 +150,18 @@ def test_a_tied_embedding_in_single_precision(expected):
     model, x, y, gradients = expected
     layered = gradient_gram(model, x, y, loss=SOFTMAX, per_layer=True)
     assert relative_error(sum(layered.values()), gradients @ gradients.T) < 1e-5
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_tied_embedding_with_a_diagonal_between(expected):
+    model, x, y, gradients = expected
+
+    def drawn_for(weight):
+        return np.exp(np.random.default_rng(sum(weight.shape)).uniform(-5, 5, weight.shape))
+
+    diagonal = np.concatenate([drawn_for(weight).ravel() for weight in model.trainable_weights])
+    layered = gradient_gram(model, x, y, loss=SOFTMAX, preconditioner=drawn_for, per_layer=True)
+    assert relative_error(sum(layered.values()), gradients * diagonal @ gradients.T) < 1e-5
 
 
 def test_a_tied_embedding_and_directions(expected):

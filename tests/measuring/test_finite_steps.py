@@ -137,7 +137,7 @@ def test_weights_are_restored_where_it_fails(monkeypatch):
             raise KeyboardInterrupt
         return np.zeros(9)
 
-    monkeypatch.setattr("tfstiff.measuring.finite_steps._loss_function", lambda *_: losses)
+    monkeypatch.setattr("tfstiff.measuring.finite_steps.loss_function", lambda *_: losses)
     with pytest.raises(KeyboardInterrupt):
         finite_step_stiffness(model, PROBE, 0.1)
     assert not np.array_equal(seen[2], before[0])

@@ -18,6 +18,7 @@ from tfstiff.stiffness.intervals import interval
 
 PREFIX = "stiffness_"
 _LENGTH = "critical_length"
+_DISAGREEMENT = "disagreement"  # of signs with a preconditioner and without
 _NAN = math.nan
 
 
@@ -77,15 +78,17 @@ def reading_of_pairs(found: PairSetStiffness | None, kind: str) -> Reading | Non
     Args:
         found: What was measured; None reads as NaN.
         kind: A metric and the part: `cosine_within`, `sign_between`, `cosine_contrast`, `cosine_mean`,
-            `sign_block_contrast`.
+            `sign_block_contrast`, `sign_disagreement_within`.
 
     Returns:
         None where there is no mean of that kind.
     """
     metric, _, part = kind.partition("_")
+    if part.startswith(f"{_DISAGREEMENT}_"):
+        metric, part = f"{metric}_{_DISAGREEMENT}", part.removeprefix(f"{_DISAGREEMENT}_")
     if found is None:
         return Reading(_NAN)
-    if part == "mean":
+    if part == "mean" and getattr(found, f"mean_{metric}") is not None:
         return _estimate(getattr(found, f"mean_{metric}"), getattr(found, f"mean_{metric}_se"))
     by_class = getattr(found, metric, None)
     if part == "block_contrast":

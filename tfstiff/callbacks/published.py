@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tfstiff.errors import InvalidInput
+from tfstiff.gradients.options import NONE
 from tfstiff.measuring.measure import check_suits
 from tfstiff.measuring.options import MeasureOptions
 from tfstiff.measuring.probe import Probe, check_probe
@@ -34,7 +35,12 @@ def names_of_values(
     grouping = check_suits(options, probe)
     pair_sets = probe.pair_sets_of(options.pair_sets)
     has_classes = probe.num_classes is not None
-    known = scalar_names(has_classes, pair_sets, has_groups=grouping is not None)
+    known = scalar_names(
+        has_classes,
+        pair_sets,
+        has_groups=grouping is not None,
+        has_preconditioner=options.preconditioner != NONE,
+    )
     if publish is None:
         pair_set = default_pair_set(pair_sets)
         return known, tuple(f"stiffness_{name}_{pair_set}" for name in _PUBLISHED[has_classes])

@@ -26,6 +26,7 @@ from tfstiff.callbacks.strategies import check_strategy
 from tfstiff.callbacks.weights_of_fit import warn_of_weights
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.objective import ObjectiveFunction, resolve_objective
+from tfstiff.gradients.preconditioner import has_diagonal
 from tfstiff.measuring.labels import as_read
 from tfstiff.measuring.measure import MeasurementTask, measure
 from tfstiff.measuring.options import MeasureOptions
@@ -271,9 +272,7 @@ class StiffnessCallback(Recorded, Resumable):
             self._epochs_before = 0.0
             self._now = Moment(epoch * steps if steps else self._recorder.step_at(epoch), float(epoch))
             self._recorder.forget_after(self._now.step)
-            is_measured = bool(self.history) and self.history[-1].step == self._now.step
-            if self.schedule.due(None, self._now) and not is_measured:
-                self._measure()
+            self._measure_if_due(None)
         else:  # epochs are counted on, unless the caller does so with initial_epoch
             before = begin_at.epoch
             if math.isnan(before):  # interrupted inside an epoch of unknown length, which does not count then
@@ -283,16 +282,18 @@ class StiffnessCallback(Recorded, Resumable):
 
     def _advance(self, now: Moment) -> None:
         previous, self._now = self._now, now
-        if self.schedule.due(previous, now) and not (self.history and self.history[-1].step == now.step):
+        self._measure_if_due(previous)
+
+    def _measure_if_due(self, previous: Moment | None) -> None:
+        is_due = self.schedule.due(previous, self._now) and has_diagonal(self.model, self.options.preconditioner)
+        if is_due and not (self.history and self.history[-1].step == self._now.step):
             self._measure()
 
     def _measure(self) -> Measurement:
         start = time.perf_counter()
         found = measure(self.model, self.probe, loss=self.loss, objective=self.objective, **vars(self.options))
-        step, epoch = self._now
-        found = dataclasses.replace(
-            found, step=step, epoch=epoch, updates=num_updates(self.model), learning_rate=learning_rate(self.model)
-        )
+        updates, rate = num_updates(self.model), learning_rate(self.model)
+        found = dataclasses.replace(found, **self._now._asdict(), updates=updates, learning_rate=rate)
         self._recorder.add(found, time.perf_counter() - start)
         if self._view is not None:
             self._view.measured(self.history)

@@ -124,7 +124,13 @@ def scalars(measurement: Measurement) -> Iterator[tuple[str, float, str]]:
     yield "probe/learning_rate", measurement.learning_rate, "Learning rate."
     found = measurement.scalars()
     for pair_set in measurement.pair_sets:
-        for name in scalar_names(bool(measurement.class_names), (pair_set,), has_groups=bool(measurement.groups)):
+        names = scalar_names(
+            bool(measurement.class_names),
+            (pair_set,),
+            has_groups=bool(measurement.groups),
+            has_preconditioner=bool(measurement.plain),
+        )
+        for name in names:
             short = name.removeprefix("stiffness_").removesuffix(f"_{pair_set}")
             text = f"`{name}` in Keras' logs."
             yield f"stiffness_{pair_set}/{short}", found[name], text

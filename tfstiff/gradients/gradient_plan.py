@@ -23,7 +23,8 @@ from tfstiff.gradients.products import products
 from tfstiff.gradients.proved_parts import ProvedParts
 from tfstiff.gradients.reference import Reference
 from tfstiff.gradients.rows import row_products
-from tfstiff.gradients.tiles import Pairs, Side, TileSums, reduce_tile, signature_of
+from tfstiff.gradients.scaled_products import Diagonals, scaled_products
+from tfstiff.gradients.tiles import NO_DIAGONALS, Pairs, Side, TileSums, reduce_tile, signature_of
 from tfstiff.gradients.tracing import compiled
 
 
@@ -37,8 +38,8 @@ class GradientPlan(ProvedParts):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.products, self._row_products = (
-            quietly_traced(function, reduce_retracing=True) for function in (products, row_products)
+        self.products, self.scaled_products, self._row_products = (
+            quietly_traced(function, reduce_retracing=True) for function in (products, scaled_products, row_products)
         )
         self._tile_functions: dict[Any, Callable[..., TileSums]] = {}
         self._memory: dict[tuple[int, int | None], MemoryPlan] = {}
@@ -79,10 +80,12 @@ class GradientPlan(ProvedParts):
         second: Side,
         known: tuple[tf.Tensor, ...],
         compared: tuple[Pairs, ...],
+        diagonals: Diagonals = NO_DIAGONALS,
         **choices: Any,
     ) -> TileSums:
         """The sums over a tile; see `tiles.reduce_tile`."""
-        signature = signature_of(first, second, known, compared)
+        specs = tf.nest.map_structure(lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), diagonals)
+        signature = (*signature_of(first, second, known, compared), specs)
         key = (tuple(choices.items()), tuple(tf.nest.flatten(signature)), len(known), len(compared))
         if key not in self._tile_functions:
 
@@ -90,7 +93,7 @@ class GradientPlan(ProvedParts):
                 return reduce_tile(*tile, **choices)
 
             self._tile_functions[key] = quietly_traced(reduce, input_signature=signature)
-        return self._tile_functions[key](first, second, known, compared)
+        return self._tile_functions[key](first, second, known, compared, diagonals)
 
     @property
     def layers(self) -> dict[str, list[int]]:

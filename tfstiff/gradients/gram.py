@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -15,13 +16,15 @@ from tfstiff.errors import InvalidInput
 from tfstiff.gradients.gradient_factors import GradientFactors
 from tfstiff.gradients.gradient_plan import GradientPlan
 from tfstiff.gradients.objective import ObjectiveFunction
-from tfstiff.gradients.options import GradientOptions
+from tfstiff.gradients.options import GradientOptions, ProductOptions
 from tfstiff.gradients.plan import default_chunk_size, plan_for
+from tfstiff.gradients.preconditioner import diagonal_of
+from tfstiff.gradients.scaled_products import arranged
 
 _ROWS_TOGETHER = 64  # of a Gram matrix in double precision
 
 
-@takes(GradientOptions)
+@takes(ProductOptions)
 def gradient_gram(
     model: keras.Model,
     x: Any,
@@ -34,7 +37,7 @@ def gradient_gram(
     per_layer: bool = False,
     **options: Any,
 ) -> np.ndarray | dict[str, np.ndarray]:
-    """Computes the Gram matrix of per-example loss gradients, `K[i, j] = g_i · g_j`.
+    """Computes the Gram matrix of per-example loss gradients, `K[i, j] = g_i · g_j`, or `g_iᵀ D g_j`.
 
     The gradients are those of each example's own loss with respect to the trainable weights, all or those that
     `weights` chooses, in inference mode, without sample weights and without regularisation losses.
@@ -50,7 +53,7 @@ def gradient_gram(
             `(losses, predictions)`: for what a loss of predictions cannot say, such as `add_loss`, triplets, CTC or
             distillation. It is traced as a graph and must call the model by itself, in inference mode.
         per_layer: Whether to return the Gram matrix of each layer's weights instead. They add up to the whole.
-        **options: Those of `GradientOptions`.
+        **options: Those of `ProductOptions`.
 
     Returns:
         (n, n), or (n, m), array of the dtype of the losses (float32 unless the model computes in double precision);
@@ -58,12 +61,14 @@ def gradient_gram(
 
     Raises:
         InvalidInput: An option is unknown, both a loss and an objective are given, the numbers of inputs and targets
-            differ, or no trainable weight is chosen.
+            differ, no trainable weight is chosen, or there is no such preconditioner: the model has no optimizer, or
+            one that has taken no step, or that scales gradients by no diagonal.
         UnsupportedModel: No loss, no trainable weights, quantised layers, or examples that interact.
     """
     if (x2 is None) != (y2 is None):
         raise InvalidInput("Other examples need both x2 and y2.", received="x2 alone" if y2 is None else "y2 alone")
-    how = (GradientOptions(**options), loss, objective)
+    how = (ProductOptions(**options), loss, objective)
+    diagonal = diagonal_of(model, how[0].preconditioner, how[0].weights)
     plan, x, y = proved_plan(model, x, y, *how)
     others = None
     if x2 is not None:
@@ -72,13 +77,21 @@ def gradient_gram(
             raise InvalidInput("x2 and y2 must be like x and y: the same structure, dtypes and shapes of one example.")
         others = _factor_chunks(plan, x2, y2)
     chunks = _factor_chunks(plan, x, y)
-    scales, scales2 = _scales(chunks), _scales(chunks if others is None else others)
+    unit = 1.0 if diagonal is None else diagonal.unit
+    scales, scales2 = _scales(chunks) / unit, _scales(chunks if others is None else others)
+
+    def multiply(chosen: Sequence[int] | None = None) -> Callable[..., tf.Tensor]:
+        if diagonal is None:
+            return plan.products
+        return partial(plan.scaled_products, diagonals=arranged(diagonal.parts, chunks[0], plan.layout, chosen))
 
     if not per_layer:
-        return _unscaled(gram_of(plan.products, chunks, others), scales, scales2)
+        return _unscaled(gram_of(multiply(), chunks, others), scales, scales2)
     columns = None if others is None else _by_layer(plan, others)
     return {
-        layer: _unscaled(gram_of(plan.products, rows, None if columns is None else columns[layer]), scales, scales2)
+        layer: _unscaled(
+            gram_of(multiply(plan.layers[layer]), rows, None if columns is None else columns[layer]), scales, scales2
+        )
         for layer, rows in _by_layer(plan, chunks).items()
     }
 
@@ -117,7 +130,7 @@ def gram_of(
     """Assembles the Gram matrix from the factors of chunks of examples, tile by tile.
 
     Args:
-        multiply: `products`, traced.
+        multiply: `products`, traced, or `scaled_products` with a diagonal.
         chunks: Factors of the first set of examples, in order.
         others: Of the second set; None means the first again, of which only the tiles on and above the diagonal are
             computed.

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfstiff._options import check_fields, option, option_class
-from tfstiff.errors import InvalidInput
+from tfstiff.errors import InvalidInput, unknown_name
 from tfstiff.records.measurement import ALL_WEIGHTS
 
 METHODS = ("auto", "structured", "vectorized", "jacobian", "loop")
 PRECISIONS = ("float32", "float64", "policy")
+PRECONDITIONERS = NONE, OPTIMIZER = ("none", "optimizer")
 LORA, HEAD = "lora", "head"
 
 WeightChoice = str | Callable[[Any], bool]
@@ -68,3 +69,29 @@ class GradientOptions:
             raise InvalidInput(
                 f"The regular expression that chooses weights is not valid: {error}.", received=self.weights
             ) from error
+
+
+@option_class
+@dataclass(frozen=True, kw_only=True)
+class ProductOptions(GradientOptions):
+    """How products of gradients are computed.
+
+    Attributes:
+        **options: The fields.
+
+    Raises:
+        InvalidInput: A name or value is unknown.
+    """
+
+    preconditioner: str | Callable[[Any], Any] = option(  # noqa: RUF009
+        NONE,
+        "What products of gradients are of: none, `g_i · g_j`, as of a plain gradient step; or optimizer, `g_iᵀ D g_j` "
+        "with D the diagonal by which the compiled optimizer scales gradients from its first step on, such as Adam's "
+        "1 / (√v̂ + ε). In Python also a function from a weight to an array of its shape, above 0.",
+        metavar="none|optimizer",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not callable(self.preconditioner) and self.preconditioner not in PRECONDITIONERS:
+            raise unknown_name("Unknown preconditioner.", self.preconditioner, PRECONDITIONERS)

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfstiff.gradients.gradient_factors import Outers
 from tfstiff.gradients.products import products
+from tfstiff.gradients.scaled_products import Diagonals, scaled_products
 from tfstiff.records.pair_set import SMALLEST_COSINE
 
 _PANEL_ROWS = 250
@@ -37,6 +38,7 @@ class Side(NamedTuple):
     batches: tf.Tensor
 
 
+NO_DIAGONALS = Diagonals((), ())
 Pairs = tuple[tf.Tensor, tf.Tensor]  # rows (N,) and columns (N,) int32 of some pairs of a tile, ordered by row
 
 
@@ -73,6 +75,7 @@ def reduce_tile(
     second: Side,
     known: tuple[tf.Tensor, ...],
     compared: tuple[Pairs, ...],
+    diagonals: Diagonals = NO_DIAGONALS,
     *,
     fixed: tuple[bool, ...],
     is_diagonal: bool,
@@ -86,6 +89,7 @@ def reduce_tile(
         known: For each fixed outer the products of the columns' with the rows' rows, computed before: (m·S, n·T) where
             an example of the columns has S of them, and one of the rows T.
         compared: Lists of pairs whose cosines are wanted; above the diagonal where `is_diagonal`.
+        diagonals: D, where gradients are multiplied as `g_iᵀ D g_j`; then no outer is fixed.
         fixed: For each outer: whether the products of its rows are known.
         is_diagonal: Whether the tile is on the diagonal, where self pairs are left out.
         keep_cosines: Whether to return the cosines.
@@ -106,7 +110,11 @@ def reduce_tile(
             for is_fixed, (rows, _), (rows2, _) in zip(fixed, first.outers, second.outers, strict=True)
         ]
         # A panel lies on its side, (columns, rows): matrix products are faster with the longer side first.
-        cosine = products(right[:2], left[:2], found) * (right.inverse_norms[:, None] * left.inverse_norms)
+        if any(diagonals):
+            cosine = scaled_products(right[:2], left[:2], diagonals)
+        else:
+            cosine = products(right[:2], left[:2], found)
+        cosine *= right.inverse_norms[:, None] * left.inverse_norms
         counted = tuple(some[a:b] for some, a, b in zip(is_counted, (start, begin), (stop, width), strict=True))
         smallest = tf.cond(
             are_all_counted,

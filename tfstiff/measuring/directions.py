@@ -89,7 +89,9 @@ def directions_of(
     return directed(direction, [now - then for now, then in zip(weights, before, strict=True)])
 
 
-def next_update(model: keras.Model, batch: tuple[Any, Any] | None) -> list[np.ndarray]:
+def next_update(
+    model: keras.Model, batch: tuple[Any, Any] | None, *, learning_rate: float | None = None
+) -> list[np.ndarray]:
     """What the compiled optimizer would add to each trainable weight after a batch, as `fit` would call it.
 
     The model is called in training mode, with the random numbers that it would draw next, and regularisation losses
@@ -98,6 +100,7 @@ def next_update(model: keras.Model, batch: tuple[Any, Any] | None) -> list[np.nd
     Args:
         model: A compiled Keras model.
         batch: (x, y).
+        learning_rate: In place of the optimizer's own.
 
     Raises:
         InvalidInput: There is no batch, no optimizer, one that is wrapped, or the model has a training step of its own.
@@ -136,6 +139,15 @@ def next_update(model: keras.Model, batch: tuple[Any, Any] | None) -> list[np.nd
     if optimizer.built:
         for copied, variable in zip(twin.variables, optimizer.variables, strict=True):
             copied.assign(variable)
+    if learning_rate is not None:
+        try:
+            twin.learning_rate = learning_rate
+        except TypeError as error:
+            raise InvalidInput(
+                "The optimizer has a schedule of learning rates, in whose place no other can be put.",
+                received=type(optimizer),
+                remedy="Compile the model with a number as learning rate.",
+            ) from error
     given = [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in gradients]
     twin.apply(given, copies)  # weights that the loss does not depend on, with a warning, are left alone, as in `fit`
     return [_value(copy) - _value(weight) for copy, weight in zip(copies, model.trainable_weights, strict=True)]

@@ -158,29 +158,29 @@ def finite_step_stiffness(
     options |= {"loss": loss, "objective": objective}
     products = np.asarray(gradient_gram(model, first.x, first.y, second.x, second.y, **options), np.float64)
     columns = np.asarray(gradient_gram(model, second.x, second.y, **options), np.float64)
-    losses = _loss_function(model, second.x, second.y, resolved, precision)
+    losses = loss_function(model, second.x, second.y, resolved, precision)
 
     lengths = np.zeros(len(first))
     changes = np.full((len(sizes), len(first), len(second)), np.nan)
-    with _restored(chosen) as weights:
+    with restored(chosen) as weights:
         before = losses()
         rows = max(1, _GRADIENT_BYTES // (4 * num_parameters(chosen)))
         for start in range(0, len(first), rows):
-            _step(chosen, weights, None, 0.0)
+            take_step(chosen, weights, None, 0.0)
             x, y = keras.tree.map_structure(lambda array, start=start: array[start : start + rows], (first.x, first.y))
             for index, gradient in enumerate(per_example_gradients(model, x, y, **options), start):
                 lengths[index] = np.linalg.norm(gradient.astype(np.float64))
                 if not np.isfinite(lengths[index]):
                     continue
                 for place, size in enumerate(sizes.tolist()):
-                    _step(chosen, weights, gradient, size * _scale(lengths[index], normalized))
+                    take_step(chosen, weights, gradient, size * _scale(lengths[index], normalized))
                     changes[place, index] = losses() - before
     scales = np.array([_scale(length, normalized) for length in lengths])
     return FiniteStepStiffness(
         step_sizes=sizes,
         changes=changes,
         predicted=-sizes[:, None, None] * (products * scales[:, None]),
-        resolution=_resolution(model, chosen, before, np.sqrt(np.diag(columns)), precision),
+        resolution=resolution_of(model, chosen, before, np.sqrt(np.diag(columns)), precision),
         is_symmetric=first is second,
     )
 
@@ -192,16 +192,16 @@ def _scale(length: float, normalized: bool) -> float:
 
 
 @contextmanager
-def _restored(variables: Sequence[keras.Variable]) -> Iterator[list[np.ndarray]]:
+def restored(variables: Sequence[keras.Variable]) -> Iterator[list[np.ndarray]]:
     """Gives copies of weights, and at the end assigns them."""
     weights = [np.array(weight.numpy()) for weight in variables]
     try:
         yield weights
     finally:
-        _step(variables, weights, None, 0.0)
+        take_step(variables, weights, None, 0.0)
 
 
-def _step(
+def take_step(
     variables: Sequence[keras.Variable], weights: list[np.ndarray], gradient: np.ndarray | None, size: float
 ) -> None:
     """Assigns `weights − size · gradient`, the gradient flat; `weights` themselves without one."""
@@ -214,9 +214,7 @@ def _step(
         variable.assign(value)
 
 
-def _loss_function(
-    model: keras.Model, x: Any, y: Any, objective: Objective, precision: str
-) -> Callable[[], np.ndarray]:
+def loss_function(model: keras.Model, x: Any, y: Any, objective: Objective, precision: str) -> Callable[[], np.ndarray]:
     """A function that evaluates the loss of each example, (m,) float64, with the weights of the moment."""
 
     def losses(x: Any, y: Any) -> tf.Tensor:
@@ -232,7 +230,7 @@ def _loss_function(
     return lambda: np.concatenate([evaluate(*chunk).numpy() for chunk in chunks]).astype(np.float64)
 
 
-def _resolution(
+def resolution_of(
     model: keras.Model,
     moved: Sequence[keras.Variable],
     losses: np.ndarray,

@@ -16,7 +16,9 @@ from tfstiff.datasets.groupings import Grouping, chosen_grouping, group_indices
 from tfstiff.gradients.chosen_weights import choice_in_words
 from tfstiff.gradients.memory import MemoryPlan
 from tfstiff.gradients.objective import ObjectiveFunction, check_model, resolve_objective
+from tfstiff.gradients.options import NONE
 from tfstiff.gradients.plan import plan_for
+from tfstiff.gradients.preconditioner import Preconditioner, diagonal_of, named
 from tfstiff.measuring import reservations
 from tfstiff.measuring.labels import accuracies, accuracy, as_read, check_labels, scores_of, why_no_accuracy
 from tfstiff.measuring.options import MeasureOptions
@@ -24,7 +26,7 @@ from tfstiff.measuring.probe import Arrays, Probe, ProbeHalf, check_probe
 from tfstiff.measuring.summation.parts import Part
 from tfstiff.measuring.summation.prepared import prepared
 from tfstiff.measuring.summation.probe_pass import ProbePass
-from tfstiff.measuring.summation.probe_sums import WHOLE, ProbeSums, ProbeTotals, probe_sums
+from tfstiff.measuring.summation.probe_sums import PLAIN, WHOLE, ProbeSums, ProbeTotals, probe_sums
 from tfstiff.measuring.summation.representations import (
     INPUT,
     check_space,
@@ -73,7 +75,9 @@ def measure(
             for this model.
         UnsupportedModel: No loss, no trainable weights, quantised layers, or examples that interact.
     """
-    return MeasurementTask(model, probe, MeasureOptions(**options), loss=loss, objective=objective).run()
+    chosen = MeasureOptions(**options)
+    diagonal_of(model, chosen.preconditioner, chosen.weights)  # refused before anything slow
+    return MeasurementTask(model, probe, chosen, loss=loss, objective=objective).run()
 
 
 class MeasurementTask:
@@ -116,6 +120,8 @@ class MeasurementTask:
         self.pair_sets = probe.pair_sets_of(options.pair_sets)
         check_model(model, probe.train.x, probe.train.y, self._objective)
         check_labels(model, probe, self._objective)
+        if options.preconditioner != NONE:
+            Preconditioner(model, options.preconditioner)  # or there is none for this optimizer
         count, sample = len(probe.train) + len(probe.validation), proof_sample(probe)
         self._plan = plan_for(model, *sample, options, loss=loss, objective=objective, num_examples=count)
         self._plan.prove(*sample)
@@ -155,7 +161,10 @@ class MeasurementTask:
 
     def run(self) -> Measurement:
         """Makes the measurement."""
-        return self.measurement(self._pass(self._compared(), keep_gram=self._options.keep_gram).run())
+        diagonal = diagonal_of(self._model, self._options.preconditioner, self._options.weights)
+        return self.measurement(
+            self._pass(self._compared(), keep_gram=self._options.keep_gram, diagonal=diagonal).run()
+        )
 
     def edges(self) -> dict[str, dict[str, list[float]]]:
         """By space and pair set: the edges of the distance bins, which all parts must share."""
@@ -238,7 +247,9 @@ class MeasurementTask:
             pair_sets=stiffness.pop(WHOLE),
             class_names=probe.class_names,
             method=options.method,
+            plain=stiffness.pop(PLAIN, {}),
             layers=stiffness,
+            preconditioner=named(options.preconditioner),
             gram=found.gram,
             groups={name: tuple(classes) for name, classes in (grouping or {}).items()},
             reservations=tuple(self.reservations()),

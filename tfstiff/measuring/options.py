@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tfstiff._options import option, option_class
 from tfstiff.datasets.groupings import BUILT_IN, chosen_grouping
 from tfstiff.errors import InvalidInput
-from tfstiff.gradients.options import GradientOptions
+from tfstiff.gradients.options import ProductOptions
 from tfstiff.records import METRICS, PAIR_SETS
 from tfstiff.stiffness.critical_length import RULES, CriticalLengthRule
 from tfstiff.stiffness.pairs import BINNINGS, COMPARED, DISTANCES
@@ -31,7 +31,7 @@ def _auto_or_bool(text: str) -> str | bool:
 
 @option_class
 @dataclass(frozen=True, kw_only=True)
-class MeasureOptions(GradientOptions):
+class MeasureOptions(ProductOptions):
     """What `measure` can be told, beside model, probe and loss.
 
     `measure`, `StiffnessCallback`, `RunSpec`, the command line and sweeps take all of it: a new option is one field

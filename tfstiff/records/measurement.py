@@ -57,6 +57,8 @@ class Measurement(Shown):
         groups: The groups of classes that `blocks` compare, by name; empty where there are none.
         weights: With respect to which weights gradients were taken: `all`, `lora`, `head` or an expression, as it was
             chosen; of a function the places of what it chose among the trainable weights, `0-1, 4 of 6`.
+        preconditioner: What D products `g_iᵀ D g_j` were of: "none", "optimizer", or the name of a function.
+        plain: The same results without the preconditioner; empty where there was none.
         reservations: What to bear in mind of it, a sentence each: classes without an example, examples that both halves
             have, inputs that are not normalised, variables that Keras does not know.
         step: Batches trained on when the model was measured; -1 where unknown.
@@ -82,6 +84,8 @@ class Measurement(Shown):
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reservations: tuple[str, ...] = ()
     weights: str = ALL_WEIGHTS
+    preconditioner: str = "none"
+    plain: Mapping[str, PairSetStiffness] = field(default_factory=dict)
 
     def __getitem__(self, pair_set: str) -> PairSetStiffness:
         return self.pair_sets[pair_set]
@@ -138,7 +142,8 @@ class Measurement(Shown):
         """All scalar results under the names that Keras logs carry, as Python floats.
 
         `stiffness_{sign|cosine}_{within|between}_{pair set}` (for regression targets `…_mean_…`), where classes are
-        grouped `…_block_contrast_…` too, and `stiffness_critical_length_{pair set}`.
+        grouped `…_block_contrast_…` too, and `stiffness_critical_length_{pair set}`. With a preconditioner also
+        `stiffness_sign_disagreement_…`, the share of pairs whose sign it turns.
         """
         return self._scalars("", lambda stiffness: stiffness.critical_length.value)
 
@@ -158,20 +163,33 @@ class Measurement(Shown):
                     if by_class.blocks is not None:
                         values["block_contrast"] = getattr(by_class.blocks, f"contrast{suffix}")
                 found |= {f"stiffness_{metric}_{part}_{pair_set}": float(value) for part, value in values.items()}
+            if self.plain:
+                differ = stiffness.sign_disagreement
+                if differ is None:
+                    values = {"mean": getattr(stiffness, f"mean_sign_disagreement{suffix}")}
+                else:
+                    values = {kind: getattr(differ, f"{kind}{suffix}") for kind in ("within", "between")}
+                found |= {
+                    f"stiffness_sign_disagreement_{part}_{pair_set}": float(value) for part, value in values.items()
+                }
             found[f"stiffness_critical_length_{pair_set}"] = float(critical_length(stiffness))
         return found
 
 
 def scalar_names(
-    has_classes: bool, pair_sets: tuple[str, ...] = PAIR_SETS, *, has_groups: bool = False
+    has_classes: bool,
+    pair_sets: tuple[str, ...] = PAIR_SETS,
+    *,
+    has_groups: bool = False,
+    has_preconditioner: bool = False,
 ) -> tuple[str, ...]:
     """The names of a measurement's scalars, in order."""
-    parts = ("within", "between", *(("block_contrast",) if has_groups else ())) if has_classes else ("mean",)
-    return tuple(
-        f"stiffness_{name}_{pair_set}"
-        for pair_set in pair_sets
-        for name in (*(f"{metric}_{part}" for metric in METRICS for part in parts), "critical_length")
-    )
+    kinds = ("within", "between") if has_classes else ("mean",)
+    parts = (*kinds, *(("block_contrast",) if has_groups and has_classes else ()))
+    names = [f"{metric}_{part}" for metric in METRICS for part in parts]
+    if has_preconditioner:
+        names += [f"sign_disagreement_{kind}" for kind in kinds]
+    return tuple(f"stiffness_{name}_{pair_set}" for pair_set in pair_sets for name in (*names, "critical_length"))
 
 
 def scalar_row(measurement: Measurement) -> dict[str, float | int]:

@@ -256,6 +256,10 @@ class PairSetStiffness(Brief):
             `tfstiff.stiffness.statistics`; empty where the halves differ.
         class_mean_gram: (C, C) float64, products of the classes' mean gradients, in squared gradients; NaN for classes
             without an example. None where there are no classes, or the halves differ.
+        sign_disagreement: Share of pairs by class whose product has another sign with the preconditioner than without;
+            None without a preconditioner, and for regression targets.
+        mean_sign_disagreement: The same share of all pairs; None without a preconditioner.
+        mean_sign_disagreement_se: Its standard error.
     """
 
     sign: ClassStiffness | None
@@ -270,6 +274,9 @@ class PairSetStiffness(Brief):
     num_uncertain_signs: int = 0
     statistics: Mapping[str, float] = field(default_factory=dict)
     class_mean_gram: np.ndarray | None = None
+    sign_disagreement: ClassStiffness | None = None
+    mean_sign_disagreement: float | None = None
+    mean_sign_disagreement_se: float | None = None
 
     @property
     def distance_profile(self) -> DistanceProfile:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tfstiff.callbacks.schedules import at_steps
 from tfstiff.datasets.groupings import chosen_grouping
 from tfstiff.errors import InvalidInput
+from tfstiff.gradients.options import NONE
 from tfstiff.records import METRICS, scalar_names
 from tfstiff.runs.data import draw_probe, load_examples
 from tfstiff.runs.optimizers import make_optimizer
@@ -199,7 +200,8 @@ def _published(spec: RunSpec, class_names: Sequence[str]) -> list[str]:
     """The scalars of the specification's pair sets, without those of metrics that it leaves out."""
     left_out = tuple(f"stiffness_{metric}_" for metric in METRICS if metric not in spec.metrics)
     has_groups = chosen_grouping(spec.groups, class_names) is not None
-    known = scalar_names(True, spec.pair_sets, has_groups=has_groups)
+    has_preconditioner = spec.preconditioner != NONE
+    known = scalar_names(True, spec.pair_sets, has_groups=has_groups, has_preconditioner=has_preconditioner)
     return [name for name in known if not name.startswith(left_out)]
 
 

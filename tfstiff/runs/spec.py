@@ -19,6 +19,7 @@ from tfstiff.datasets import CENTERINGS, DEFAULT
 from tfstiff.datasets.catalog import check_name as check_data_set
 from tfstiff.datasets.text import SEQUENCE_LENGTH, VOCABULARY_SIZE
 from tfstiff.errors import InvalidInput
+from tfstiff.gradients.options import OPTIMIZER
 from tfstiff.measuring.options import MeasureOptions
 from tfstiff.records import METRICS, scalar_names
 from tfstiff.runs import settings_text as text
@@ -31,8 +32,6 @@ MEASURED_ON = (
     *("dataset", "seed", "probe_size", "centering", "train_examples", "permute_labels", "metrics"),
     *("vocabulary_size", "sequence_length", "data_dir", "offline"),
 )
-
-
 _LARGEST = 2**31 - 1  # of counts
 _MOST_MEASUREMENTS = 1_000_000
 
@@ -199,13 +198,15 @@ class RunSpec(MeasureOptions):
         counts |= {"sequence_length": self.sequence_length, "vocabulary_size": self.vocabulary_size}
         for name, count in counts.items():
             if not isinstance(count, int) or not 1 <= count <= _LARGEST:
-                expected = f"1 to {_LARGEST}"
-                raise InvalidInput(f"{name} must be a whole number above 0.", expected=expected, received=count)
+                what = f"{name} must be a whole number above 0."
+                raise InvalidInput(what, expected=f"1 to {_LARGEST}", received=count)
         if not 0 <= self.seed < 2**32:
             raise InvalidInput("The seed is out of range.", expected="0 to 4294967295", received=self.seed)
         if isinstance(self.schedule, Schedule):
             raise text.not_plain("schedule", '"log", "epoch", a number of steps, or a list of epochs', self.schedule)
         as_schedule(self.schedule)
+        if not isinstance(self.preconditioner, str):
+            raise text.not_plain("preconditioner", '"none" or "optimizer"', self.preconditioner)
         if not isinstance(self.weights, str):
             raise text.not_plain("choice of weights", "all, lora, head, or a regular expression", self.weights)
         levels = checked_levels(self.stop_at_loss)
@@ -274,12 +275,14 @@ class RunSpec(MeasureOptions):
     def measured_steps(self, steps_per_epoch: int) -> list[int]:
         """The steps at which a run of this specification measures, 0 being initialisation.
 
-        Points of the schedule between two steps are rounded to the nearer one, but not to 0.
+        Points of the schedule between two steps are rounded to the nearer one, but not to 0; with the optimizer's
+        preconditioner, which has none before its first step, there is no 0.
 
         Raises:
             InvalidInput: They are more than a folder can hold.
         """
         last = self.epochs * steps_per_epoch
+        first = int(self.preconditioner == OPTIMIZER)
         number = last // self.schedule if isinstance(self.schedule, int) else self.epochs
         if number > _MOST_MEASUREMENTS:
             raise InvalidInput(
@@ -288,11 +291,9 @@ class RunSpec(MeasureOptions):
                 remedy="Train for fewer epochs, or measure more rarely.",
             )
         if isinstance(self.schedule, int):
-            return list(range(0, last + 1, self.schedule))
-        epochs: Sequence[float]
+            return list(range(first * self.schedule, last + 1, self.schedule))
+        epochs: Sequence[float] = [*(log_fractions() if self.schedule == "log" else ()), *range(self.epochs + 1)]
         if isinstance(self.schedule, list | tuple):
             epochs = self.schedule
-        else:
-            epochs = [*(log_fractions() if self.schedule == "log" else ()), *range(self.epochs + 1)]
         steps = {max(round(epoch * steps_per_epoch), 1) if epoch else 0 for epoch in epochs}
-        return sorted(step for step in steps if step <= last)
+        return sorted(step for step in steps if first <= step <= last)

@@ -18,7 +18,7 @@ from tfstiff.stiffness.half_sums import HalfSums
 from tfstiff.stiffness.statistics import half_statistics
 from tfstiff.stiffness.statistics.class_means import class_mean_gram
 from tfstiff.stiffness.strata import strata_of
-from tfstiff.stiffness.sums import DistanceSums, PairSetSums
+from tfstiff.stiffness.sums import DISAGREEMENT, DistanceSums, PairSetSums
 
 LINEAR = CriticalLengthRule()
 
@@ -46,7 +46,7 @@ def pair_set_stiffness(
     estimates = class_estimates(cells)
     sign, cosine = estimates["sign"], estimates["cosine"]
     blocks = {} if groups is None else block_stiffness(cells, groups)
-    return PairSetStiffness(
+    found = PairSetStiffness(
         sign=replace(sign.by_class, blocks=blocks.get("sign")) if has_classes else None,
         cosine=replace(cosine.by_class, blocks=blocks.get("cosine")) if has_classes else None,
         pair_counts=sums.pair_counts() if has_classes else None,
@@ -59,6 +59,14 @@ def pair_set_stiffness(
         num_uncertain_signs=sums.num_uncertain_signs,
         statistics=half_statistics(sums) if sums.is_symmetric else {},
         class_mean_gram=class_mean_gram(HalfSums(sums)) if sums.is_symmetric and sums.num_classes > 1 else None,
+    )
+    if (differ := estimates.get(DISAGREEMENT)) is None:
+        return found
+    return replace(
+        found,
+        sign_disagreement=replace(differ.by_class, blocks=blocks.get(DISAGREEMENT)) if has_classes else None,
+        mean_sign_disagreement=differ.mean,
+        mean_sign_disagreement_se=differ.mean_se,
     )
 
 

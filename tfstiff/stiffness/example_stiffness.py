@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tfstiff.records.measurement import HALVES as NAMES
+from tfstiff.records.pair_set import METRICS
 from tfstiff.records.scores import ExampleStiffness
 from tfstiff.stiffness.sums import HALVES, PairSetSums
 
@@ -46,7 +47,7 @@ def _of_side(sums: PairSetSums, *, of_columns: bool) -> ExampleStiffness:
         counts,
         {
             metric: (values.columns, values.column_squares) if of_columns else (values.rows, values.row_squares)
-            for metric, values in sums.values.items()
+            for metric, values in ((metric, sums.values[metric]) for metric in METRICS)
         },
     )
 

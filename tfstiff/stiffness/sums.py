@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 HALVES = {"train_train": (0, 0), "train_val": (0, 1), "val_val": (1, 1)}  # of the rows and of the columns
+DISAGREEMENT = "sign_disagreement"  # a value beside the metrics: 1 where a preconditioner turns the sign, else 0
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ class PairSetSums:
         classes_columns: (m,) int64, of the columns' examples.
         norms_rows: (n,) float64, length of each row's gradient; 0 where it is not finite.
         norms_columns: (m,) float64, of the columns' gradients.
-        values: By metric ("sign", "cosine"): their sums. `squares` of the sign count the pairs that are not zero.
+        values: By metric ("sign", "cosine"): their sums. `squares` of the sign count the pairs that are not zero. With
+            a preconditioner also of `DISAGREEMENT`.
         products: Sums of `g_i · g_j / unit²`, and of its square.
         batches_rows: (n,) int64, mini-batch of each row's example; -1 for those in none, or left out.
         batch_products: (S, S) float64, `Σ g_i · g_j / unit²` over the ordered pairs of rows' and columns' batches.

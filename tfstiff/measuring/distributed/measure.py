@@ -12,6 +12,8 @@ import keras
 from tfstiff._options import takes
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.memory import default_limit
+from tfstiff.gradients.options import NONE
+from tfstiff.gradients.preconditioner import named
 from tfstiff.measuring.distributed.job import Division, begun_job, fingerprint, write_job
 from tfstiff.measuring.distributed.processes import LocalProcesses
 from tfstiff.measuring.measure import MeasurementTask
@@ -53,7 +55,7 @@ def measure_in_parts(
 
     The result is that of `tfstiff.measure` up to rounding. What was summed before the call was ended, by a signal or an
     error, is kept in `folder`: the same call goes on from there. `memory_limit` is for all processes together.
-    `keep_gram`, which needs every pair, cannot be had.
+    `keep_gram`, which needs every pair, and a preconditioner cannot be had.
 
     Args:
         model: A Keras model that `model.save` can save and other processes can load: classes of one's own must be in
@@ -83,6 +85,12 @@ def measure_in_parts(
             "A function that chooses weights cannot be given to other processes.",
             expected="all, lora, head, or a regular expression",
             received=chosen.weights,
+        )
+    if chosen.preconditioner != NONE:
+        raise InvalidInput(
+            "A preconditioner is of the model in this process, and parts are summed by others.",
+            received=named(chosen.preconditioner),
+            remedy="Measure in one process.",
         )
     limit = (chosen.memory_limit or default_limit()) // processes.jobs
     chosen = replace(chosen, memory_limit=None)

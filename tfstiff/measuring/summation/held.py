@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfstiff.gradients.gradient_factors import GradientFactors
-from tfstiff.gradients.tiles import Side
+from tfstiff.gradients.scaled_products import Diagonals, scaled_squared_norms
+from tfstiff.gradients.tiles import NO_DIAGONALS, Side
 
 
 class Held(NamedTuple):
@@ -27,10 +28,19 @@ class Held(NamedTuple):
     is_finite: np.ndarray
 
 
-def lengths_of(factors: GradientFactors) -> tuple[np.ndarray, np.ndarray]:
-    """(b,) float64 lengths of the gradients as the factors are scaled, and of the gradients themselves."""
-    sizes = np.sqrt(factors.squared_norms.numpy().astype(np.float64))
-    return sizes, sizes / factors.scales.numpy().astype(np.float64)
+def lengths_of(
+    factors: GradientFactors, diagonals: Diagonals = NO_DIAGONALS, unit: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """(b,) float64 lengths of the gradients as the factors are scaled, and of the gradients themselves.
+
+    Args:
+        factors: Of b examples.
+        diagonals: D, where a length is `√(gᵀ D g)`, divided by its unit.
+        unit: That of D.
+    """
+    squares = scaled_squared_norms(factors, diagonals) if any(diagonals) else factors.squared_norms
+    sizes = np.sqrt(squares.numpy().astype(np.float64))
+    return sizes, sizes / factors.scales.numpy().astype(np.float64) * np.sqrt(unit)
 
 
 def held(

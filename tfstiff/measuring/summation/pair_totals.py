@@ -12,7 +12,7 @@ from tfstiff.gradients.tiles import TileSums
 from tfstiff.measuring.summation.prepared import HALVES, Block, PreparedProbe
 from tfstiff.stiffness.batches import NUM_BATCHES
 from tfstiff.stiffness.pairs import ComparedPairs, TilePairs
-from tfstiff.stiffness.sums import DistanceSums, PairSetSums, ValueSums
+from tfstiff.stiffness.sums import DISAGREEMENT, DistanceSums, PairSetSums, ValueSums
 
 Arrays = dict[tuple[str, ...], np.ndarray]
 
@@ -42,6 +42,7 @@ class PairTotals:
         self._batches = np.zeros((NUM_BATCHES, NUM_BATCHES))
         self._smallest = np.inf
         self._num_certain = 0
+        self._disagreements: tuple[np.ndarray, np.ndarray] | None = None  # of rows and columns
         self._compared = compared
         first_column = 0 if self._is_symmetric else sizes[0]
         self._spaces = {name: _SpaceTotals(pairs, first_column) for name, pairs in compared.items()}
@@ -83,6 +84,26 @@ class PairTotals:
         for space, listed, cosines in zip(self._spaces.values(), pairs, tile.compared, strict=True):
             space.add(first.indices, second.indices, listed, cosines.numpy())
 
+    def add_disagreement(
+        self,
+        first: Block,
+        second: Block,
+        differ: np.ndarray,
+    ) -> None:
+        """Adds the pairs of a tile whose products have another sign with a preconditioner than without.
+
+        Args:
+            first: The rows' examples.
+            second: The columns' examples.
+            differ: (b, c) float32, 1 for such pairs, 0 for others; of a tile on the diagonal each pair once.
+        """
+        if self._disagreements is None:
+            rows = np.zeros_like(self._rows[:, 0])
+            self._disagreements = (rows, rows if self._is_symmetric else np.zeros_like(self._columns[:, 0]))
+        rows, columns = self._disagreements
+        rows[first.indices, second.classes] += differ @ second.one_hot
+        columns[second.indices, first.classes] += differ.T @ first.one_hot
+
     def arrays(self, norms: Sequence[np.ndarray]) -> Arrays:
         """The sums so far, by name; those against distance by space and name.
 
@@ -98,6 +119,8 @@ class PairTotals:
             ("smallest",): np.array(self._smallest),
             ("num_certain",): np.array(self._num_certain),
         }
+        if self._disagreements is not None:
+            found |= {("disagreements",): self._disagreements[0], ("column_disagreements",): self._disagreements[1]}
         for space, totals in self._spaces.items():
             found |= {(space, name): array for name, array in totals.arrays(self._compared[space], left_out).items()}
         return found
@@ -131,6 +154,9 @@ def pair_set_sums(arrays: Arrays, probe: PreparedProbe, pair_set: str, norms: Se
         return ValueSums(parts[0], parts[1], parts[2], parts[3], members.T @ parts[2])
 
     values = {metric: value_sums(place) for metric, place in (("sign", 2), ("cosine", 0))}
+    if ("disagreements",) in arrays:  # each is 0 or 1, its own square
+        rows, columns = arrays["disagreements",], arrays["column_disagreements",]
+        values[DISAGREEMENT] = ValueSums(rows, columns, rows, columns, members.T @ rows)
     spaces = dict.fromkeys(name[0] for name in arrays if len(name) > 1)
     found = PairSetSums(
         is_symmetric=is_symmetric,

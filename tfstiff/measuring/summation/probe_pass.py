@@ -13,13 +13,15 @@ import tensorflow as tf
 from tfstiff.gradients.gradient_factors import GradientFactors
 from tfstiff.gradients.gradient_plan import GradientPlan
 from tfstiff.gradients.memory import MemoryPlan
-from tfstiff.gradients.tiles import Side
+from tfstiff.gradients.preconditioner import Diagonal
+from tfstiff.gradients.scaled_products import Diagonals, arranged
+from tfstiff.gradients.tiles import NO_DIAGONALS, Side
 from tfstiff.gradients.tracing import compiled
 from tfstiff.measuring.summation.held import Held, held, lengths_of
 from tfstiff.measuring.summation.pair_totals import PairTotals
 from tfstiff.measuring.summation.parts import Part, whole
 from tfstiff.measuring.summation.prepared import PreparedProbe
-from tfstiff.measuring.summation.probe_sums import WHOLE, ProbeSums, ProbeTotals, probe_sums
+from tfstiff.measuring.summation.probe_sums import PLAIN, WHOLE, ProbeSums, ProbeTotals, probe_sums
 from tfstiff.stiffness.pairs import ComparedPairs, TilePairs
 
 _KEPT_BYTES = 64 * 2**20  # of products of fixed rows, kept from one measurement to the next
@@ -50,10 +52,11 @@ class ProbePass:
         compared: By space and pair set: the pairs compared by distance.
         per_layer: Whether to sum the gradients of each layer's weights by themselves too.
         keep_gram: Whether to keep the products of all gradients.
+        diagonal: D of products `g_iᵀ D g_j`, beside which those without it are summed too; None means without alone.
         part: The tiles to sum, with the pairs of `compared` theirs alone; None means all.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # one for each choice
         self,
         plan: GradientPlan,
         probe: PreparedProbe,
@@ -63,9 +66,12 @@ class ProbePass:
         *,
         per_layer: bool = False,
         keep_gram: bool = False,
+        diagonal: Diagonal | None = None,
         part: Part | None = None,
     ) -> None:
         self._plan, self._probe, self._compared = plan, probe, compared
+        self._diagonal = diagonal
+        self._diagonals: dict[str, Diagonals] = {}  # by layer
         self._part = part or whole(probe, pair_sets)
         self._sizes = tuple(map(len, probe.classes))
         is_resident = memory.num_resident >= sum(self._sizes)
@@ -78,7 +84,7 @@ class ProbePass:
                 name: PairTotals(probe, name, {space: sets[name] for space, sets in compared.items()})
                 for name in pair_sets
             }
-            for layer in (WHOLE, *(plan.layers if per_layer else ()))
+            for layer in (WHOLE, *(plan.layers if per_layer else ()), *((PLAIN,) if diagonal else ()))
         }
         self._norms = {layer: tuple(np.full(size, -1.0) for size in self._sizes) for layer in self._totals}
         self._outputs: dict[int, tuple[np.ndarray, Any]] = {}
@@ -122,10 +128,19 @@ class ProbePass:
         factors = self._plan.factors(*self._probe.examples(index))
         block = self._probe.blocks[index]
         self._outputs[index] = (factors.losses.numpy(), factors.predictions)
-        parts = {WHOLE: factors} | (self._plan.by_layer(factors) if len(self._totals) > 1 else {})
+        layers = self._totals.keys() - {WHOLE, PLAIN}
+        parts = dict.fromkeys(self._totals, factors) | (self._plan.by_layer(factors) if layers else {})
+        if self._diagonal is not None and not self._diagonals:
+            chosen = {WHOLE: None} | {layer: self._plan.layers[layer] for layer in layers}
+            self._diagonals = {
+                layer: arranged(self._diagonal.parts, factors, self._plan.layout, weights)
+                for layer, weights in chosen.items()
+            }
+        unit = 1.0 if self._diagonal is None else self._diagonal.unit
         found = {}
         for layer, part in parts.items():
-            sizes, norms = lengths_of(part)
+            scaling = (self._diagonals[layer], unit) if layer in self._diagonals else ()
+            sizes, norms = lengths_of(part, *scaling)
             self._norms[layer][block.half][block.indices] = norms
             found[layer] = _Gradients(part, sizes, norms)
         return found
@@ -138,26 +153,35 @@ class ProbePass:
         """Adds the tile of two blocks to the totals of its pair set."""
         pair_set, place = self._tiles[i, j]
         first, second = self._probe.blocks[i], self._probe.blocks[j]
+        tiles = {}
         for layer, totals in self._totals.items():
             one, other = rows[layer], columns[layer]
             listed = [
                 self._listed_pairs(space, pair_set, place, one.is_finite, other.is_finite) for space in self._compared
             ]
-            known = self._known_products(i, j, one.side, other.side) if layer == WHOLE else ()
-            keep_cosines = self._gram is not None and layer == WHOLE
-            tile = self._plan.reduce_tile(
+            diagonals = self._diagonals.get(layer, NO_DIAGONALS)
+            is_whole = layer in (WHOLE, PLAIN)
+            known = self._known_products(i, j, one.side, other.side) if is_whole and not any(diagonals) else ()
+            keeps_gram = self._gram is not None and layer == WHOLE
+            tile = tiles[layer] = self._plan.reduce_tile(
                 one.side,
                 other.side,
                 known,
                 tuple(tensors for _, tensors in listed),
+                diagonals,
                 fixed=self._plan.layout.fixed if known else (False,) * len(one.side.outers),
                 is_diagonal=i == j,
-                keep_cosines=keep_cosines,
+                keep_cosines=keeps_gram or (is_whole and self._diagonal is not None),
             )
             scales = (one.largest, other.largest)
             totals[pair_set].add(first, second, one.lengths, scales, [pairs for pairs, _ in listed], tile)
-            if keep_cosines and self._gram is not None:
+            if keeps_gram and self._gram is not None:
                 self._fill_gram(self._gram, i, j, tile.cosines.numpy(), one.lengths, other.lengths)
+        if PLAIN in tiles:
+            signs, others = (np.sign(tiles[layer].cosines.numpy()) for layer in (WHOLE, PLAIN))
+            counted = np.outer(rows[PLAIN].is_finite, columns[PLAIN].is_finite)
+            differ = (signs != others) & (np.triu(counted, 1) if i == j else counted)
+            self._totals[WHOLE][pair_set].add_disagreement(first, second, differ.astype(np.float32))
 
     def _listed_pairs(
         self, space: str, pair_set: str, place: int, kept: np.ndarray, kept2: np.ndarray

@@ -14,6 +14,7 @@ from tfstiff.measuring.summation.prepared import PreparedProbe
 from tfstiff.stiffness.sums import PairSetSums
 
 WHOLE = ""  # names the gradients with respect to all weights, beside those of layers
+PLAIN = "/"  # the same without the preconditioner, where there is one; no layer's path
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,11 @@ class ProbeSums:
     """What one pass over a probe gives.
 
     Attributes:
-        pair_sets: By layer (`WHOLE` for all weights) and pair set: the sums.
+        pair_sets: By layer (`WHOLE` for all weights, `PLAIN` without the preconditioner) and pair set: the sums.
         losses: By half: (n,) losses.
         predictions: By half: the model's output or outputs.
-        norms: By half: (n,) float64 lengths of the gradients of all weights; NaN or infinite where not finite.
+        norms: By half: (n,) float64 lengths of the gradients of all weights, as they are without a preconditioner; NaN
+            or infinite where not finite.
         gram: (n, n) float32 products of the gradients of both halves, training first, where they were asked for.
     """
 
@@ -87,5 +89,5 @@ def probe_sums(totals: ProbeTotals, probe: PreparedProbe, outputs: Any) -> Probe
         pair_sets,
         losses=tuple(losses for losses, *_ in joined),
         predictions=tuple(tf.nest.pack_sequence_as(outputs, predictions) for _, *predictions in joined),
-        norms=tuple(totals.norms[WHOLE, half] for half in halves),
+        norms=tuple(totals.norms.get((PLAIN, half), totals.norms[WHOLE, half]) for half in halves),
     )
