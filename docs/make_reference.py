@@ -73,8 +73,9 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...] | None], ...] = (
     (
         "Rules for an onset",
         "tfstiff.analysis.turning_points",
-        ("turning_point", "departure", "generalization_loss", "Onset"),
+        ("turning_point", "departure", "generalization_loss"),
     ),
+    ("An onset", "tfstiff.analysis.onset_rules", ("Onset",)),
     ("At equal training loss", "tfstiff.analysis.loss_level", ("at_loss_level", "AtLossLevel")),
     (
         "From kept Gram matrices",

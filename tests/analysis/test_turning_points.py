@@ -2,10 +2,13 @@ import math
 
 import numpy as np
 import pytest
+from oracles import onsets
 from planted_curves import TIMES, planted
 
-from tfstiff.analysis.curve import Curve
-from tfstiff.analysis.turning_points import Onset, OnsetWatch, departure, generalization_loss, log_lag, turning_point
+from tfstiff.analysis.curve import Curve, Point
+from tfstiff.analysis.growing_curve import GrowingCurve
+from tfstiff.analysis.onset_rules import Onset
+from tfstiff.analysis.turning_points import OnsetWatch, departure, generalization_loss, log_lag, turning_point
 from tfstiff.errors import InvalidInput
 
 NAN = math.nan
@@ -31,15 +34,22 @@ def test_pairing_sees_a_drop_that_errors_of_the_values_hide():
     assert turning_point(Curve(TIMES, values, se)).status == "unconfirmed"
 
 
-def test_the_error_of_a_change_is_that_of_the_differences():
+@pytest.mark.parametrize("known", ["influence", "errors", "nothing"])
+def test_the_error_of_a_change_is_that_of_the_differences(known):
     _, se, influence = planted(5.0, noise=0.3)
-    values = np.zeros(len(TIMES))
-    change = np.zeros(len(TIMES))
-    change[[4, 9]] = -1, 1
-    deviations = influence[9] - influence[4]
-    assert Curve(TIMES, values, se, influence).change(change)[1] == pytest.approx(math.sqrt((deviations**2).sum()))
-    assert Curve(TIMES, values, se).change(change)[1] == pytest.approx(math.hypot(se[4], se[9]))
-    assert Curve(TIMES, values).change(change)[1] == 0
+    curve = GrowingCurve(known)
+    for place in range(10):  # a decade apart: nothing is smoothed
+        curve.add(Point(10.0**place, -1.0 if place == 9 else 0.0, se[place], influence[place]))
+    error = {
+        "influence": math.sqrt(((influence[9] - influence[4]) ** 2).sum()),
+        "errors": math.hypot(se[4], se[9]),
+        "nothing": 1e-12,
+    }[known]
+    level = curve.level(4)
+    assert curve.is_below(9, level, 0.999 / error, 0.0)
+    assert known == "nothing" or not curve.is_below(9, level, 1.001 / error, 0.0)
+    assert not curve.is_below(9, level, 0.0, 1.001)
+    assert not curve.is_below(8, level, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("pairing", [True, False])
@@ -146,27 +156,113 @@ def test_the_lag_is_in_decades():
     assert math.isnan(log_lag(first, Onset("b", "confirmed", 0, 0.0, 3, 1.0)))
 
 
-@pytest.mark.parametrize("rule", [turning_point, departure, generalization_loss])
-@pytest.mark.parametrize("seed", range(3))
+RULES = [turning_point, departure, generalization_loss]
+LINEAR = np.arange(60.0)
+
+
+def history(seed):
+    """A planted history of any kind: how it goes, when it is measured, what is not, and what is known of its errors."""
+    rng = np.random.default_rng(seed)
+    times = [TIMES, LINEAR, 50 + LINEAR, np.sort(rng.uniform(0, 100, 60))][seed % 4]
+    rise, fall = rng.choice([0, 0.1, 0.3], 2)
+    values, se, influence = planted(
+        rng.uniform(1, 60), rise=rise, fall=fall, noise=rng.choice([0.02, 0.3]), examples=20, seed=seed, times=times
+    )
+    values[rng.random(len(values)) < 0.1] = rng.choice([NAN, math.inf])
+    rows = [None if seed % 3 == 1 else row.astype(np.float32) for row in influence]
+    if seed % 3 == 2:  # not known of one
+        rows[len(rows) // 3] = None
+    if seed % 5 == 0:
+        se[:] = NAN
+    elif seed % 5 == 1:
+        se[: len(se) // 2] = NAN
+    return times, values, se, rows
+
+
+def whole(times, values, se, rows):
+    has_rows = all(row is not None for row in rows)
+    return onsets.WholeCurve(times, values, se if np.isfinite(se).any() else None, np.array(rows) if has_rows else None)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("seed", range(12))
 def test_watching_is_applying_the_rule_to_what_there_is(rule, seed):
-    values, se, influence = planted(5.0, noise=0.3, seed=seed)
-    values[[2, 20]] = NAN
-    watch = OnsetWatch(rule)
+    """At each step, whatever is known of the errors and however that changes, until an onset is confirmed."""
+    times, values, se, rows = history(seed)
+    watch = OnsetWatch(rule, name="it")
     assert watch.onset.status == "none"
-    for count, time in enumerate(TIMES, start=1):
+    for count in range(1, len(times) + 1):
         place = count - 1
         was_confirmed = watch.onset.status == "confirmed"
-        before, found = watch.onset, watch.add(time, values[place], se[place], influence[place])
-        expected = rule(Curve(TIMES[:count], values[:count], None, influence[:count]))
-        assert found == (before if was_confirmed else expected)
+        before, found = watch.onset, watch.add(times[place], values[place], se[place], rows[place])
+        expected = getattr(onsets, rule.__name__)(
+            whole(times[:count], values[:count], se[:count], rows[:count]), name="it"
+        )
+        assert str(found) == str(before if was_confirmed else expected)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("seed", range(12))
+def test_a_curve_as_a_whole_is_one_that_has_grown(rule, seed):
+    """A later maximum takes the place of an earlier one, also of one that was confirmed."""
+    times, values, se, rows = history(seed)
+    known = whole(times, values, se, rows)
+    found = rule(Curve(times, values, known.se, known.influence))
+    assert str(found) == str(getattr(onsets, rule.__name__)(known))
+
+
+def test_histories_of_all_kinds_are_looked_at():
+    kinds = [turning_point(Curve(*history(seed)[:2])).status for seed in range(12)]
+    assert {"confirmed", "unconfirmed"} <= set(kinds)
+    watched = []
+    for seed in range(12):
+        watch = OnsetWatch()
+        for point in zip(*history(seed), strict=True):
+            watch.add(*point)
+        watched.append(watch.onset.status)
+    assert 2 <= watched.count("confirmed") <= 10
+
+
+def test_smoothed_values_are_those_of_the_whole_curve():
+    times, values, *_ = history(2)
+    curve = GrowingCurve("nothing")
+    for count, (time, value) in enumerate(zip(times, values, strict=True), 1):
+        curve.add(Point(time, value))
+        smoothed = onsets.WholeCurve(times[:count], values[:count]).smoothed()
+        if count > 1 and np.isfinite(values[:count]).any():
+            assert curve.peak() == np.nanargmax(smoothed)
+    for index in np.flatnonzero(np.isfinite(values)):
+        level = curve.level(index)
+        assert level.total / level.weight == pytest.approx(smoothed[index], rel=1e-12)
 
 
 def test_the_time_of_smoothing_is_logarithmic():
-    curve = Curve([0, 0.01, 0.02, 100, 101, 102], np.zeros(6))
-    np.testing.assert_allclose(curve.weights(0), [1, 0, 0, 0, 0, 0])
-    np.testing.assert_allclose(curve.weights(1), [0, 1, 0, 0, 0, 0])
-    assert (curve.weights(4)[3:] > 0.3).all()
-    np.testing.assert_allclose(curve.smoothed(), 0)
+    times = [0, 0.01, 0.02, 100, 101, 102]
+
+    def weights(index):
+        found = []
+        for values in np.eye(6):
+            curve = GrowingCurve("nothing")
+            for time, value in zip(times, values, strict=True):
+                curve.add(Point(time, value))
+            level = curve.level(index)
+            found.append(level.total / level.weight)
+        return np.array(found)
+
+    np.testing.assert_allclose(weights(0), [1, 0, 0, 0, 0, 0])
+    np.testing.assert_allclose(weights(1), [0, 1, 0, 0, 0, 0])
+    assert (weights(4)[3:] > 0.3).all()
+    np.testing.assert_allclose(weights(4).sum(), 1)
+
+
+def test_a_watched_time_must_increase():
+    watch = OnsetWatch()
+    watch.add(1.0, 0.5)
+    for time in (1.0, 0.5, NAN):
+        with pytest.raises(InvalidInput, match="increase"):
+            watch.add(time, 0.5)
+    with pytest.raises(InvalidInput, match="increase"):
+        OnsetWatch().add(-1.0, 0.5)
 
 
 @pytest.mark.parametrize(

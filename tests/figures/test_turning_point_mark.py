@@ -4,8 +4,8 @@ from dataclasses import replace
 from synthetic_runs import series, write_run
 
 from tfstiff import load_run
+from tfstiff.analysis.onset_rules import Onset
 from tfstiff.analysis.overfitting import OverfittingOnset
-from tfstiff.analysis.turning_points import Onset
 from tfstiff.figures import curves, log_curves
 from tfstiff.records import RunWriter
 

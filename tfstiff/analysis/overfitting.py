@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from tfstiff.analysis.curve import Curve
+from tfstiff.analysis.onset_rules import Onset
 from tfstiff.analysis.readings import PREFIX, Reading, loss_influence, reading, times_of
-from tfstiff.analysis.turning_points import Onset, departure, generalization_loss, log_lag, turning_point
+from tfstiff.analysis.turning_points import departure, generalization_loss, log_lag, turning_point
 from tfstiff.errors import InvalidInput
 from tfstiff.records import PAIR_SETS, Measurement, RunFolder
 from tfstiff.records.words import default_pair_set

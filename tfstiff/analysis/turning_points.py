@@ -4,39 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from tfstiff.analysis.curve import Curve
-from tfstiff.errors import InvalidInput
-
-# Whether there is an onset. `confirmed`: yes. `unconfirmed`: the curve has a turning point, but what follows is not
-# (yet) clearly away from it. `none`: nothing of the kind. `unavailable`: the records lack what the rule needs.
-ONSET_STATUSES = ("confirmed", "unconfirmed", "none", "unavailable")
-
-
-@dataclass(frozen=True)
-class Onset:
-    """When something began.
-
-    Attributes:
-        rule: Name of the rule.
-        status: One of `ONSET_STATUSES`.
-        index: Which measurement it is, from 0; -1 where there is none.
-        time: Its time, as given; NaN where there is none.
-        confirmed_index: The measurement with which it was sure; -1 where it is not.
-        confirmed_time: Its time; NaN where it is not.
-    """
-
-    rule: str
-    status: str = "none"
-    index: int = -1
-    time: float = math.nan
-    confirmed_index: int = -1
-    confirmed_time: float = math.nan
+from tfstiff.analysis.curve import ERRORS, INFLUENCE, NOTHING, Curve, Point
+from tfstiff.analysis.onset_rules import Departure, GeneralizationLoss, Onset, Rule, TurningPoint
 
 
 def turning_point(
@@ -61,23 +34,7 @@ def turning_point(
         z: Standard errors.
         min_change: In units of the value.
     """
-    _check(patience, z, min_change)
-    if not curve.finite.any():
-        return Onset(name)
-    peak = int(np.nanargmax(curve.smoothed()))
-    found = Onset(name, "unconfirmed", peak, float(curve.times[peak]))
-    level = curve.weights(peak)
-    in_a_row = 0
-    for index in (peak + 1 + np.flatnonzero(curve.finite[peak + 1 :])).tolist():
-        in_a_row = in_a_row + 1 if curve.is_below(index, level, z, min_change) else 0
-        if in_a_row == patience:
-            return replace(
-                found,
-                status="confirmed",
-                confirmed_index=index,
-                confirmed_time=float(curve.times[index]),
-            )
-    return found
+    return _applied(TurningPoint, curve, name=name, patience=patience, z=z, min_change=min_change)
 
 
 def departure(
@@ -96,15 +53,7 @@ def departure(
         z: Standard errors.
         min_change: In units of the value.
     """
-    _check(patience, z, min_change)
-    run: list[int] = []
-    smoothed = curve.smoothed_as_it_grew()
-    for before, index in pairwise(np.flatnonzero(curve.finite).tolist()):
-        peak = int(np.nanargmax(smoothed[:, before]))
-        run = [*run, index] if curve.is_below(index, curve.weights(peak, before + 1), z, min_change) else []
-        if len(run) == patience:
-            return Onset(name, "confirmed", run[0], float(curve.times[run[0]]), index, float(curve.times[index]))
-    return Onset(name)
+    return _applied(Departure, curve, name=name, patience=patience, z=z, min_change=min_change)
 
 
 def generalization_loss(curve: Curve, name: str = "generalization_loss", *, alpha: float = 5.0) -> Onset:
@@ -121,15 +70,7 @@ def generalization_loss(curve: Curve, name: str = "generalization_loss", *, alph
     Raises:
         InvalidInput: `alpha` is not above 0.
     """
-    if not alpha > 0:
-        raise InvalidInput("The generalization loss must be above 0 %.", expected="5.0", received=alpha)
-    losses = np.where(curve.finite & (curve.values > 0), curve.values, np.nan)
-    lowest = np.fmin.accumulate(losses) if len(losses) else losses
-    above = np.flatnonzero(100 * (losses / lowest - 1) > alpha)
-    if not len(above):
-        return Onset(name)
-    index, time = int(above[0]), float(curve.times[above[0]])
-    return Onset(name, "confirmed", index, time, index, time)
+    return _applied(GeneralizationLoss, curve, name=name, alpha=alpha)
 
 
 def log_lag(later: Onset, earlier: Onset) -> float:
@@ -147,15 +88,21 @@ class OnsetWatch:
     """Applies a rule to a curve as it grows, and keeps the first onset that is confirmed.
 
     Args:
-        rule: `turning_point`, `departure`, `generalization_loss`, or another function of a `Curve`.
+        rule: `turning_point`, `departure` or `generalization_loss`.
         **options: Of the rule.
     """
 
     def __init__(self, rule: Callable[..., Onset] = turning_point, **options: Any) -> None:
-        self._rule = rule
-        self._options = options
-        self._measured: list[tuple[float, float, float, np.ndarray | None]] = []
-        self.onset = rule(Curve([], []), **options)
+        self._kind, self._options = _RULES[rule], {**(rule.__kwdefaults__ or {}), "name": rule.__name__, **options}
+        self._points: list[Point] = []
+        self._has_influence, self._has_errors = True, False
+        self._known = INFLUENCE
+        self._rule = self._kind(self._known, **self._options)
+
+    @property
+    def onset(self) -> Onset:
+        """As it is known now."""
+        return self._rule.onset
 
     def add(self, time: float, value: float, se: float = math.nan, influence: np.ndarray | None = None) -> Onset:
         """Takes one more measurement, and returns the onset as it is known now.
@@ -169,20 +116,33 @@ class OnsetWatch:
         Raises:
             InvalidInput: Time does not increase.
         """
-        self._measured.append((time, value, se, influence))
         if self.onset.status == "confirmed":
             return self.onset
-        times, values, errors, influences = zip(*self._measured, strict=True)
-        has_influence = all(one is not None for one in influences)
-        has_errors = any(math.isfinite(one) for one in errors)
-        curve = Curve(times, values, errors if has_errors else None, influences if has_influence else None)
-        self.onset = self._rule(curve, **self._options)
+        point = Point(float(time), float(value), float(se), influence)
+        self._has_influence &= influence is not None
+        self._has_errors |= math.isfinite(se)
+        known = INFLUENCE if self._has_influence else ERRORS if self._has_errors else NOTHING
+        if known == self._known:
+            self._rule.add(point)
+            self._points.append(point)
+            return self.onset
+        self._points.append(point)  # with less, or more, known of all errors everything is looked at again
+        self._known, self._rule = known, self._kind(known, **self._options)
+        for one in self._points:
+            self._rule.add(one)
         return self.onset
 
 
-def _check(patience: int, z: float, min_change: float) -> None:
-    if patience < 1 or int(patience) != patience:
-        raise InvalidInput("Patience must be a whole number of measurements.", expected="1 or more", received=patience)
-    for name, value in (("z", z), ("min_change", min_change)):
-        if not 0 <= value < math.inf:
-            raise InvalidInput(f"{name} must be a number from 0 on.", expected="3.0", received=value)
+_RULES: dict[Callable[..., Onset], type[Any]] = {
+    turning_point: TurningPoint,
+    departure: Departure,
+    generalization_loss: GeneralizationLoss,
+}
+
+
+def _applied(kind: type[Any], curve: Curve, **options: Any) -> Onset:
+    """What a rule finds in a whole curve."""
+    rule: Rule = kind(curve.known, **options)
+    for point in curve:
+        rule.add(point)
+    return rule.onset

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from tfstiff.analysis.onset_rules import Onset
 from tfstiff.analysis.overfitting import DROPPED as EVENT
 from tfstiff.analysis.overfitting import StiffnessTurnsLate, chosen_monitor
 from tfstiff.analysis.readings import reading
-from tfstiff.analysis.turning_points import Onset, OnsetWatch, turning_point
+from tfstiff.analysis.turning_points import OnsetWatch, turning_point
 from tfstiff.callbacks.resumable import Resumable
 from tfstiff.callbacks.stiffness import StiffnessCallback
 from tfstiff.errors import InvalidInput

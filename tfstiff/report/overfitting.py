@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from tfstiff.analysis.onset_rules import Onset
 from tfstiff.analysis.overfitting import FEWEST_MEASUREMENTS, OverfittingOnset, onsets_of
 from tfstiff.analysis.source import Source
-from tfstiff.analysis.turning_points import Onset
 from tfstiff.records.words import number, quantity_in_words
 
 
