@@ -25,7 +25,7 @@ _LAST = 10  # measurements that a mean is of
 _SHAPES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "rises": lambda share: share,
     "level": lambda share: 0 * share,
-    "turns": lambda share: np.minimum(share, 0.5) - 0.02 * np.maximum(share - 0.5, 0),
+    "turns": lambda share: np.minimum(share, 0.5) - 0.0002 * np.maximum(share - 0.5, 0),
 }
 
 

@@ -7,7 +7,6 @@ to, so that a training of thousands of measurements pays for each what one of do
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +30,6 @@ class Level:
         weight: Sum of the weights.
         total: Of the weighted values.
         squares: Of the squares of weighted standard errors.
-        influence: (E,) of the weighted influences; None where they are not known.
     """
 
     index: int
@@ -39,7 +37,6 @@ class Level:
     weight: float
     total: float
     squares: float
-    influence: np.ndarray | None
 
 
 class GrowingCurve:
@@ -58,6 +55,7 @@ class GrowingCurve:
         self._columns = np.empty((6, 64))
         self._influences: list[Any] = []
         self._level: Level | None = None
+        self._combined = (-1, 0, np.zeros(()))  # of a level: its index, its number of points, its influence
         self._seen = 0  # measurements of which it is known whether they are part of that level
 
     def __len__(self) -> int:
@@ -108,7 +106,7 @@ class GrowingCurve:
     def level(self, index: int) -> Level:
         """The smoothed value at `index`; the same object as before where nothing was added to it since."""
         if self._level is None or self._level.index != index:
-            self._level, self._seen = Level(index, 0, 0.0, 0.0, 0.0, None), 0
+            self._level, self._seen = Level(index, 0, 0.0, 0.0, 0.0), 0
         if self._seen < self._size:
             self._level, self._seen = self._with_points(self._level, self._seen), self._size
         return self._level
@@ -130,8 +128,8 @@ class GrowingCurve:
 
     def _error(self, index: int, level: Level) -> float:
         """The standard error of the difference between a value and a level, of which it may be a part."""
-        if level.influence is not None:
-            return float(np.linalg.norm(self._influences[index] - level.influence / level.weight))
+        if self._known == INFLUENCE:
+            return float(np.linalg.norm(self._influences[index] - self._influence(level) / level.weight))
         if self._known != ERRORS:
             return 0.0
         own = float(self._columns[3, index])
@@ -147,27 +145,26 @@ class GrowingCurve:
         if not len(places):
             return level
         kernel, indices = kernel[places], start + places
-        influence = level.influence
-        if self._known == INFLUENCE:
-            more = self._combined(kernel, indices)
-            influence = more if influence is None else influence + more
         return Level(
             level.index,
             self._size,
             level.weight + float(kernel.sum()),
             level.total + float(kernel @ self._values[indices]),
             level.squares + float(((kernel * self._columns[3, indices]) ** 2).sum()),
-            influence,
         )
 
-    def _combined(self, kernel: np.ndarray, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """(E,) the influences at `indices`, weighted and added up."""
-        parts = []
-        for start in range(0, len(indices), _TOGETHER):
-            some = slice(start, start + _TOGETHER)
-            rows = np.array([self._influences[index] for index in indices[some]], np.float64)
-            parts.append(kernel[some] @ rows)
-        return np.sum(parts, axis=0)
+    def _influence(self, level: Level) -> np.ndarray:
+        """(E,) the influences on a level, weighted and added up: of the one before with what came to it since."""
+        index, start, total = self._combined
+        if index != level.index or start > level.num_points:
+            start, total = 0, np.zeros(())
+        kernel = self._kernel(level.index, slice(start, level.num_points))
+        places = np.flatnonzero(kernel)
+        for first in range(0, len(places), _TOGETHER):
+            some = places[first : first + _TOGETHER]
+            total = total + kernel[some] @ np.array([self._influences[start + place] for place in some], np.float64)
+        self._combined = level.index, level.num_points, total
+        return total
 
     def _kernel(self, index: int, others: slice) -> np.ndarray:
         """The weights of other measurements in the smoothed value at `index`, before they are made to add up to 1."""
