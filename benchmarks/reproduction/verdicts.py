@@ -26,9 +26,8 @@ class Mean(NamedTuple):
     seeds: int
 
     def __str__(self) -> str:
-        if not math.isfinite(self.low):
-            return f"{self.value:.2f}"
-        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]".replace("-", "−")
+        limits = f" [{self.low:.2f}, {self.high:.2f}]" if math.isfinite(self.low) else ""
+        return f"{self.value:.2f}{limits}".replace("-", "−")
 
 
 def mean_of(values: Sequence[float] | Any) -> Mean:
