@@ -10,6 +10,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 for _threads in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(_threads, "1")
 
+# As on most processors: without it TensorFlow has no convolutions in groups but in compiled code.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
 # A shell's background job begins with Ctrl-C ignored, and what a test sends itself would be too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

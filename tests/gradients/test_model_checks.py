@@ -1,5 +1,6 @@
 """Models that are refused in words, or warned of, for what they do while they are called."""
 
+import os
 import subprocess
 import sys
 import warnings
@@ -181,3 +182,34 @@ def test_what_corrupts_memory_is_not_run(script):
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.endswith("survived\n")
+
+
+WITHOUT_ONEDNN = """
+import keras, numpy as np, tfstiff
+layers = keras.layers
+x, y = np.random.default_rng(0).normal(size=(6, 5, 5, 4)).astype("float32"), np.arange(6) % 3
+loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+for groups in (1, 2):
+    model = keras.Sequential(
+        [keras.Input((5, 5, 4)), layers.Conv2D(6, 3, groups=groups), layers.Flatten(), layers.Dense(3)]
+    )
+    for method in ("auto", "loop"):
+        try:
+            print(groups, tfstiff.gradient_gram(model, x, y, loss=loss, method=method).shape)
+        except tfstiff.UnsupportedModel as error:
+            print(groups, "TF_ENABLE_ONEDNN_OPTS=1" in str(error))
+"""
+
+
+def test_convolutions_in_groups_without_onednn():
+    """TensorFlow fuses them with their bias, or differentiates them, and then cannot compute it."""
+    environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", WITHOUT_ONEDNN],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=environment,
+        check=True,
+    )
+    assert done.stdout.split("\n")[:4] == ["1 (6, 6)", "1 (6, 6)", "2 True", "2 True"]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfstiff._keras import all_layers, uses_cudnn
+from tfstiff._keras import all_layers, quietly_traced, uses_cudnn
 from tfstiff.errors import UnsupportedModel
 from tfstiff.gradients.loops import loops_by_rows
 
@@ -69,6 +70,9 @@ def traceable(model: keras.Model, precision: str = "float32") -> Iterator[keras.
 
     - Loops over time are laid out so that weights meet examples in plain operations (`loops`).
     - Compiled functions (`tf.function`, and Keras' own around grouped convolutions) run their Python code instead.
+
+    Raises:
+        UnsupportedModel: Convolutions in groups, on a processor for which TensorFlow has them in compiled code alone.
     """
     changed: list[tuple[Any, str, Any]] = []
     were_eager = tf.config.functions_run_eagerly()
@@ -80,6 +84,8 @@ def traceable(model: keras.Model, precision: str = "float32") -> Iterator[keras.
         tf.config.run_functions_eagerly(True)
         with as_called(model, precision) as scope, loops_by_rows():
             yield scope
+        if tf.inside_function():
+            _check_groups(tf.compat.v1.get_default_graph().get_operations())
     finally:
         tf.config.run_functions_eagerly(were_eager)
         for layer, name, value in reversed(changed):
@@ -95,6 +101,37 @@ def compiled() -> Iterator[None]:
         yield
     finally:
         tf.config.run_functions_eagerly(were_eager)
+
+
+def _check_groups(operations: Iterable[tf.Operation]) -> None:
+    if any(_has_groups(operation) for operation in operations) and not computes_groups():
+        raise UnsupportedModel(
+            "The model has convolutions in groups, and TensorFlow computes their gradients in compiled code alone: on "
+            "this processor oneDNN is off.",
+            remedy="Set the environment variable TF_ENABLE_ONEDNN_OPTS=1 before TensorFlow is imported.",
+        )
+
+
+def _has_groups(operation: tf.Operation) -> bool:
+    if operation.type != "Conv2D":
+        return False
+    x, kernel = operation.inputs
+    return x.shape[-1] != kernel.shape[-2] and operation.get_attr("data_format") == b"NHWC"
+
+
+@cache
+def computes_groups() -> bool:
+    """Whether TensorFlow computes a convolution in groups, its bias and its gradients, uncompiled."""
+
+    def compute(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> list[tf.Tensor]:
+        return tf.gradients(tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "SAME"), bias), [x, kernel])
+
+    with tf.init_scope(), compiled():
+        try:
+            quietly_traced(compute)(tf.ones((1, 3, 3, 4)), tf.ones((3, 3, 2, 2)), tf.ones(2))
+        except tf.errors.OpError:
+            return False
+    return True
 
 
 def coarsest_dtype(model: keras.Model) -> tf.DType:
