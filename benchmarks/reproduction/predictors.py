@@ -125,7 +125,7 @@ def scored(table: pd.DataFrame) -> pd.DataFrame:
     for seed, of_seed in table.groupby("seed"):
         if len(of_seed) < whole:
             continue
-        of_seed = of_seed.sort_values(list(FACTORS))
+        pairs = pairs_by_factor(of_seed)
         for moment, (name, sign), outcome in itertools.product(STEPS, CANDIDATES.items(), OUTCOMES):
             values = sign * of_seed[f"{moment}_{name}"].to_numpy(float)
             good = -of_seed[outcome].to_numpy(float)
@@ -136,22 +136,29 @@ def scored(table: pd.DataFrame) -> pd.DataFrame:
                     "candidate": name,
                     "outcome": outcome,
                     "over_all": float(kendalltau(values, good).statistic),
-                    "by_factor": by_factor(of_seed, values, good),
+                    "by_factor": by_factor(pairs, values, good),
                 }
             )
     return pd.DataFrame(rows)
 
 
-def by_factor(designed: pd.DataFrame, values: np.ndarray, good: np.ndarray) -> float:
+def pairs_by_factor(designed: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each factor, rows with its lower value, and those that differ from them in it alone."""
+    found = []
+    for factor in FACTORS:
+        others = [name for name in FACTORS if name != factor]
+        order = designed.reset_index(drop=True).sort_values([*others, factor]).index.to_numpy()
+        found.append((order[::2], order[1::2]))
+    return found
+
+
+def by_factor(pairs: list[tuple[np.ndarray, np.ndarray]], values: np.ndarray, good: np.ndarray) -> float:
     """Mean over factors of the mean agreement in sign, over pairs of trainings that differ in that factor alone.
 
     The granulated coefficient of Jiang et al. 2019 (arXiv 1912.02178), with two values of each factor.
     """
     agreement = []
-    for factor in FACTORS:
-        others = [name for name in FACTORS if name != factor]
-        order = designed.reset_index(drop=True).sort_values([*others, factor]).index.to_numpy()
-        low, high = order[::2], order[1::2]
+    for low, high in pairs:
         with np.errstate(invalid="ignore"):  # ∞ − ∞: two lengths beyond the data are equal
             differences = np.where(values[low] == values[high], 0, np.sign(values[high] - values[low]))
         agreement.append((differences * np.sign(good[high] - good[low])).mean())
