@@ -39,19 +39,19 @@ class Selected:
 
 def of_pair_set(ds, name, pair_set, sizes):
     """The variables of a data set, already at one measurement, layer and pair set, that hold a record's member."""
-    if found := re.fullmatch(r"(sign|cosine)/(matrix|matrix_se|matrix_df)", name):
+    if found := re.fullmatch(r"(sign|cosine|sign_disagreement)/(matrix|matrix_se|matrix_df)", name):
         return ds.sel(metric=found[1])[found[2].replace("matrix", "class_matrix")]
-    if found := re.fullmatch(r"(sign|cosine)/(blocks/)?(\w+)_influence", name):
+    if found := re.fullmatch(r"(sign|cosine|sign_disagreement)/(blocks/)?(\w+)_influence", name):
         kind = "block_contrast" if found[2] else found[3]
         values = ds.sel(metric=found[1])[f"influence_{kind}"]
         halves = dict.fromkeys(HALVES[half] for half in pair_set.split("_"))
         return np.concatenate([values.sel(half=half)[: sizes[half]] for half in halves])
-    if found := re.fullmatch(r"(sign|cosine)/blocks/(p_value|num_groupings|is_exact)", name):
+    if found := re.fullmatch(r"(sign|cosine|sign_disagreement)/blocks/(p_value|num_groupings|is_exact)", name):
         return ds.sel(metric=found[1])[f"group_permutation_{found[2]}"]
-    if found := re.fullmatch(r"(sign|cosine)/(blocks/)?(\w+?)(_se|_df)?", name):
+    if found := re.fullmatch(r"(sign|cosine|sign_disagreement)/(blocks/)?(\w+?)(_se|_df)?", name):
         quantity = "block_contrast" if found[2] and found[3] == "contrast" else found[3]
         return ds.sel(metric=found[1], quantity=quantity)[f"stiffness{found[4] or ''}"]
-    if found := re.fullmatch(r"mean_(sign|cosine)(_se)?", name):
+    if found := re.fullmatch(r"mean_(sign|cosine|sign_disagreement)(_se)?", name):
         return ds.sel(metric=found[1], quantity="mean")[f"stiffness{found[2] or ''}"]
     if found := re.fullmatch(r"spaces/([^/]+)/(\w+)/(\w+)", name):
         return of_space(ds.sel(space=unquote(found[1])), found[2], found[3])
@@ -84,8 +84,9 @@ def of_space(ds, part, name):
 
 def stored(ds, name, sizes):
     """What the data set of one measurement holds of a member of its record."""
-    if found := re.fullmatch(r"(?:layers/([^/]+)|pair_sets)/(\w+)/(.+)", name):
-        place = {"layer": unquote(found[1]) if found[1] else "(all)", "pair_set": found[2]}
+    if found := re.fullmatch(r"(?:layers/([^/]+)|pair_sets|plain)/(\w+)/(.+)", name):
+        of_all = "(plain)" if name.startswith("plain") else "(all)"
+        place = {"layer": unquote(found[1]) if found[1] else of_all, "pair_set": found[2]}
         return of_pair_set(ds.sel(**place), found[3], found[2], sizes)
     if found := re.fullmatch(r"(train|validation)/scores/stiffness/(\w+)/(\w+)", name):
         at = ds.sel(half=found[1], other_half=found[2])
@@ -135,6 +136,22 @@ def rich_run(tmp_path):
 
 def test_every_number_and_text_of_the_records_is_in_the_data_set(rich_run):
     assert_whole(rich_run.to_xarray(), rich_run.measurements)
+
+
+def test_what_was_measured_with_a_preconditioner(tmp_path):
+    m = rich(5)
+    pair_sets = {
+        name: dataclasses.replace(
+            found, sign_disagreement=found.cosine, mean_sign_disagreement=0.25, mean_sign_disagreement_se=0.01
+        )
+        for name, found in m.pair_sets.items()
+    }
+    m = dataclasses.replace(m, preconditioner="optimizer", weights="head", pair_sets=pair_sets, plain=rich(7).pair_sets)
+    run = write_run(tmp_path / "mine", [m])
+    ds = run.to_xarray()
+    assert_whole(ds, run.measurements)
+    assert (str(ds.preconditioner[0].item()), str(ds.weights[0].item())) == ("optimizer", "head")
+    assert "(plain)" in ds.layer
 
 
 def test_netcdf_reads_back_the_same_with_every_number(rich_run, tmp_path):

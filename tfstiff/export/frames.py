@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfstiff.export.schema import ALL_LAYERS, TABLES, class_labels
+from tfstiff.export.schema import ALL_LAYERS, PLAIN, TABLES, class_labels
 from tfstiff.records import (
     METRICS,
     ClassCriticalLengths,
@@ -103,7 +103,7 @@ def _joined(parts: Sequence[dict[str, np.ndarray]], name: str) -> np.ndarray:
 def _parts(measurements: Sequence[Measurement], probe: Mapping[str, np.ndarray]) -> Iterator[_Part]:
     for index, m in enumerate(measurements):
         yield from _of_measurement(index, m)
-        for layer, pair_sets in ((ALL_LAYERS, m.pair_sets), *m.layers.items()):
+        for layer, pair_sets in ((ALL_LAYERS, m.pair_sets), (PLAIN, m.plain), *m.layers.items()):
             for name, stiffness in pair_sets.items():
                 yield from _of_pair_set(([index], [layer], [name]), stiffness, m)
     for half in _HALVES.values():
@@ -116,7 +116,7 @@ def _of_measurement(index: int, m: Measurement) -> Iterator[_Part]:
     halves = {"train": m.train, "validation": m.validation}
     summary = ("num_examples", "loss", "accuracy", "num_zero_gradients", "num_nonfinite")
     values = {f"{half}_{name}": getattr(found, name) for half, found in halves.items() for name in summary}
-    own = {name: getattr(m, name) for name in ("updates", "learning_rate", "method")}
+    own = {name: getattr(m, name) for name in ("updates", "learning_rate", "method", "weights", "preconditioner")}
     yield "measurements", ([index],), own | values
     for half, found in halves.items():
         if found.scores is not None:
@@ -144,7 +144,8 @@ def _of_examples(place: _Labels, scores: ExampleScores, names: Sequence[str]) ->
 
 def _of_pair_set(place: _Labels, found: PairSetStiffness, m: Measurement) -> Iterator[_Part]:
     yield "pair_sets", place, {name: getattr(found, name) for name in ("num_zero", "num_uncertain_signs")}
-    for metric in METRICS:
+    metrics = METRICS if found.mean_sign_disagreement is None else (*METRICS, "sign_disagreement")
+    for metric in metrics:
         mean = {"value": getattr(found, f"mean_{metric}"), "se": getattr(found, f"mean_{metric}_se")}
         yield "stiffness", (*place, [metric], ["mean"]), mean
         by_class = getattr(found, metric)

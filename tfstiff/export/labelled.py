@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 _SMALL = 1000  # numbers, below which compression brings nothing
 _KEY_NAMES = {
     "measurement": "number of the measurement, from 0",
-    "layer": "layer whose gradients alone are taken; (all) for those of all weights",
+    "layer": "layer whose gradients alone are taken; (all) for all weights, (plain) without the preconditioner",
     "pair_set": "halves of the probe that the two examples of a pair are from",
-    "metric": "what is averaged over pairs: sign or cosine of their gradients",
+    "metric": "what is averaged over pairs: sign or cosine of their gradients, or whether D turns the sign",
     "quantity": "what mean stiffness is taken over",
     "class_a": "class of the first example",
     "class_b": "class of the second example",

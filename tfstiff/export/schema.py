@@ -10,6 +10,7 @@ from typing import NamedTuple
 from tfstiff.stiffness.statistics import STATISTICS
 
 ALL_LAYERS = "(all)"
+PLAIN = "(plain)"  # gradients of all weights, without the preconditioner
 
 
 class Column(NamedTuple):
