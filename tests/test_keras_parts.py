@@ -94,7 +94,11 @@ def test_the_last_operations_of_a_functional_model():
     inputs = keras.Input((4,))
     first, second, third = (keras.layers.Dense(4, name=name) for name in ("first", "second", "third"))
     hidden = first(inputs)
-    outputs = [keras.ops.relu(second(hidden)), keras.layers.Add()([third(hidden), hidden]), third(second(hidden))]
+    outputs = [
+        keras.ops.relu(second(hidden)),
+        keras.layers.Add(name="sum")([third(hidden), hidden]),
+        third(second(hidden)),
+    ]
     model = keras.Model(inputs, outputs)
 
     def names(is_wanted):
@@ -105,4 +109,4 @@ def test_the_last_operations_of_a_functional_model():
     assert names(lambda operation: operation.name in ("first", "second")) == ["first", "second"]
     assert names(lambda operation: operation.name == "first") == ["first"]
     assert names(lambda operation: False) == []
-    assert names(lambda operation: operation.name == "add") == ["add"]
+    assert names(lambda operation: operation.name == "sum") == ["sum"]
