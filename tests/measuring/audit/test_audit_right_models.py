@@ -45,7 +45,7 @@ def images():
     """Convolutions of three kinds, one with strides, and batch normalisation with statistics of its own."""
     model = sequential(
         (6, 6, 2),
-        layers.Conv2D(3, 1, strides=2, padding="same"),
+        layers.Conv2D(3, 2, strides=2, padding="same"),
         layers.BatchNormalization(),
         layers.ReLU(),
         layers.DepthwiseConv2D(2),
