@@ -9,7 +9,7 @@ from synthetic_runs import measurement, series
 from tfstiff.analysis.overfitting import OverfittingOnset
 from tfstiff.analysis.source import read_sources
 from tfstiff.analysis.turning_points import Onset
-from tfstiff.report.summary import next_steps, summary
+from tfstiff.report.summary import summary
 
 NONE = Onset("none")
 
@@ -29,14 +29,14 @@ def turned(monkeypatch):
 def said(make_run):
     def say(measurements, **options):
         (source,) = read_sources([make_run(measurements, **options)])
-        return [text.replace("\u00a0", " ") for text in summary(source)]
+        return [text.replace("\u00a0", " ") for text in summary(source, has_examples=False).sentences]
 
     return say
 
 
 def steps(make_run, measurements, has_examples=False):
     (source,) = read_sources([make_run(measurements)])
-    return list(next_steps(source, has_examples=has_examples))
+    return summary(source, has_examples=has_examples).next_steps
 
 
 def with_signs(one, matrix, se=0.05):

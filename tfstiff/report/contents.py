@@ -17,7 +17,7 @@ from tfstiff.report.examples import example_section
 from tfstiff.report.findings import findings
 from tfstiff.report.settings import model_in_words
 from tfstiff.report.static_figures import static_figures
-from tfstiff.report.summary import next_steps, summary
+from tfstiff.report.summary import summary
 from tfstiff.report.tables import (
     ReportTable,
     event_table,
@@ -74,8 +74,7 @@ def contents(
             for run, source in zip(runs, sources, strict=True)
         ],
         "examples": examples,
-        "summary": summary(measured[0]) if len(runs) == 1 else [],
-        "next_steps": list(next_steps(measured[0], has_examples=examples is not None)) if len(runs) == 1 else [],
+        "summary": summary(measured[0], has_examples=examples is not None) if len(runs) == 1 else None,
         "comparison": _comparison(sources, measured, found) if len(sources) > 1 else None,
         "data": chart_data(measured, found) if interactive else None,
         "has_classes": any(source.has_classes for source in measured),

@@ -15,7 +15,7 @@ from tfstiff.analysis.readings import reading
 from tfstiff.analysis.reservations import gradient_reservations, reservations_of
 from tfstiff.analysis.source import Source
 from tfstiff.errors import InvalidInput
-from tfstiff.records import ClassStiffness, Measurement
+from tfstiff.records import Measurement
 from tfstiff.records.words import (
     METRICS_IN_WORDS,
     PAIRS_IN_WORDS,
@@ -26,6 +26,7 @@ from tfstiff.records.words import (
     status_of_length,
     with_interval,
 )
+from tfstiff.report.cells import cells_of, lowest_and_highest
 from tfstiff.report.overfitting import overfitting_findings
 from tfstiff.stiffness.intervals import interval
 
@@ -150,36 +151,20 @@ def contrast_of(
 def _cells(source: Source, last: Measurement) -> Iterator[str]:
     """On single cells of the class matrix; with many of them some stand out by chance."""
     for metric in source.metrics:
-        found: ClassStiffness = getattr(last[source.main_pair_set], metric)
-        others = ~np.eye(len(found.matrix), dtype=bool)
-        known = others & np.isfinite(found.matrix) & np.isfinite(found.matrix_se) & (found.matrix_se > 1e-9)
-        if known.sum() < 2:
+        cells = cells_of(source, last, metric)
+        if not cells:
             continue
-        values = found.matrix[known]
-        low, high = interval(values, found.matrix_se[known], found.matrix_df[known])
-        low, high = np.clip(low, -1, 1), np.clip(high, -1, 1)
-        above, below = int((low > 0).sum()), int((high < 0).sum())
+        above, below = sum(cell.low > 0 for cell in cells), sum(cell.high < 0 for cell in cells)
         yield (
-            f"By the {metric} at {moment(last)}, {above} of {len(values)} cells of two different classes have a "
-            f"95\u00a0% interval above 0, and {below} below 0; were all of them 0, about {0.05 * len(values):.3g} "
+            f"By the {metric} at {moment(last)}, {above} of {len(cells)} cells of two different classes have a "
+            f"95\u00a0% interval above 0, and {below} below 0; were all of them 0, about {0.05 * len(cells):.3g} "
             "would lie to one side or the other by chance."
         )
-        places = np.argwhere(known)
-        ends = [(int(order), *places[order]) for order in (np.argmin(values), np.argmax(values))]
-        words = [
-            f"{_name(last, row)} with {_name(last, column)}, "
-            + with_interval(float(values[k]), float(low[k]), float(high[k]))
-            for k, row, column in ends
-        ]
+        words = [f"{cell.row} with {cell.column}, {cell}" for cell in lowest_and_highest(cells)]
         yield (
             f"The lowest is {words[0]}; the highest is {words[1]}. Extremes of many cells, they are likely to be less "
             "extreme than they look."
         )
-
-
-def _name(measurement: Measurement, index: int) -> str:
-    names = measurement.class_names
-    return f"“{names[index]}”" if index < len(names) else f"class {index}"
 
 
 def _overall(source: Source, measured: list[Measurement]) -> Iterator[str]:
