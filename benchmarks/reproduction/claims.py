@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from benchmarks.reproduction.tables import TABLES, append, are_there, read
+from benchmarks.reproduction.tables import TABLES, append, missing, read
 
 DATA = (("fashion_mnist", "fc"), ("mnist", "fc"), ("cifar10", "cnn"))
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
@@ -43,12 +43,7 @@ def train_all(data_dir: str | None, seeds: int, is_over: Any, folder: Path = TAB
     import tfstiff.runs.run
 
     tfstiff.runs.run.draw_figures = lambda *_: None  # nobody looks at them, and they take a third of the time
-    there = are_there("claims_turns", KEYS, folder)  # which are written last
-    for design in designs(seeds):
-        if tuple(design.values()) in there:
-            continue
-        if is_over():
-            return
+    for design in missing("claims_turns", KEYS, designs(seeds), is_over, folder):  # which are written last
         spec = tfstiff.RunSpec(
             design["dataset"],
             arch=design["arch"],

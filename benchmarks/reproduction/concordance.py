@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata, spearmanr
+from scipy.stats import spearmanr
 
 from benchmarks.reproduction.tables import TABLES, append, are_there, read
 
@@ -116,7 +116,7 @@ def _fit(model: Any, x: np.ndarray, y: np.ndarray, seed: int) -> None:
 def attribution(data_dir: str | None, seed: int) -> list[float]:
     """Mean over test examples of Spearman's ρ, over random halves, of foretold and real losses (Park et al. 2023)."""
     import tfstiff
-    from benchmarks.reproduction.trainings import parts
+    from benchmarks.reproduction.trainings import losses_of, parts
 
     train, test, _ = parts("mnist", data_dir, seed, (5000, 500))
     x, x_test = _scaled(train.x), _scaled(test.x)
@@ -134,7 +134,7 @@ def attribution(data_dir: str | None, seed: int) -> list[float]:
     for place in range(HALVES):
         rows = np.sort(rng.choice(len(train.y), len(train.y) // 2, replace=False))
         _fit(model, x[rows], train.y[rows], 1000 * seed + place)
-        losses.append(_losses(model, x_test, test.y))
+        losses.append(losses_of(model(x_test).numpy(), test.y))
         for kind, matrix in zip(foretold, (products, cosines), strict=True):
             kind.append(matrix[rows].sum(0))
     real = -np.array(losses)
@@ -149,15 +149,10 @@ def _scaled(x: np.ndarray) -> np.ndarray:
     return x * np.float32(28)
 
 
-def _losses(model: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    logits = model(x).numpy().astype(float)
-    logits -= logits.max(1, keepdims=True)
-    return np.log(np.exp(logits).sum(1)) - logits[np.arange(len(y)), y]
-
-
 def wrong_labels(data_dir: str | None, seed: int) -> list[float]:
     """Areas under the ROC of |g|², and of cos(g, g)."""
     import tfstiff
+    from benchmarks.mislabelled import quality
     from benchmarks.reproduction.trainings import parts, with_wrong_labels
 
     train, _ = parts("mnist", data_dir, seed, (5000,))
@@ -167,13 +162,7 @@ def wrong_labels(data_dir: str | None, seed: int) -> list[float]:
     _fit(model, x, noisy.y, seed)
     squares = np.array([float(np.sum(g.astype(float) ** 2)) for g in tfstiff.per_example_gradients(model, x, noisy.y)])
     is_wrong = noisy.y != train.y
-    return [area(squares, is_wrong), area(np.ones(len(squares)), is_wrong)]
-
-
-def area(score: np.ndarray, is_it: np.ndarray) -> float:
-    """Under the ROC curve."""
-    count = int(is_it.sum())
-    return float((rankdata(score)[is_it].sum() - count * (count + 1) / 2) / (count * (len(is_it) - count)))
+    return [quality(score, is_wrong)[0] for score in (squares, np.ones(len(squares)))]
 
 
 def disparity(data_dir: str | None, seed: int) -> list[float]:

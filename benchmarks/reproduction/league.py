@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.reproduction.tables import TABLES, append, are_there, read
+from benchmarks.reproduction.tables import PAIR_SETS, TABLES, append, missing, read, stiffnesses
 
 CONDITIONS = {
     "dataset": ("mnist", "fashion_mnist"),
@@ -23,13 +23,7 @@ PROBE, VALIDATION, TEST = 400, 500, 4000
 PATIENCE = 5
 SEEDS = 5
 KEYS = ("seed", *CONDITIONS)
-MONITORS = [
-    f"{metric}_{part}_{pairs}"
-    for pairs in ("tt", "tv", "vv")
-    for metric in ("sign", "cosine")
-    for part in ("within", "between")
-]
-_PAIR_SETS = {"tt": "train_train", "tv": "train_val", "vv": "val_val"}
+MONITORS = stiffnesses(*PAIR_SETS)
 
 
 def designs(seeds: int) -> Iterator[dict[str, Any]]:
@@ -43,12 +37,7 @@ def train_all(data_dir: str | None, seeds: int, is_over: Any, folder: Path = TAB
     from benchmarks.reproduction.trainings import Network
 
     network = Network(HIDDEN)
-    there = are_there("league_turns", KEYS, folder)  # which are written last
-    for design in designs(seeds):
-        if tuple(design.values()) in there:
-            continue
-        if is_over():
-            return
+    for design in missing("league_turns", KEYS, designs(seeds), is_over, folder):  # which are written last
         epochs, turns = trained(network, design, data_dir)
         append("league", (design | row for row in epochs), folder)
         append("league_turns", (design | row for row in turns), folder)
@@ -76,7 +65,7 @@ def trained(network: Any, design: dict[str, Any], data_dir: str | None) -> tuple
         epoch = step // steps
         measurement = network.measure(train[:PROBE], validation[:PROBE])
         for name in MONITORS:
-            found = reading(measurement, f"{name[:-3]}_{_PAIR_SETS[name[-2:]]}")
+            found = reading(measurement, f"{name[:-3]}_{PAIR_SETS[name[-2:]]}")
             watches[name].add(epoch, found.value, found.se, found.influence)
         loss = measurement.validation.loss
         watches["validation_loss"].add(epoch, -loss, influence=-loss_influence(measurement.validation))
@@ -86,7 +75,7 @@ def trained(network: Any, design: dict[str, Any], data_dir: str | None) -> tuple
             evaluated[f"{name}_loss"], evaluated[f"{name}_accuracy"] = network.evaluate(part)
         rows.append(
             {"epoch": epoch}
-            | quantities(measurement, tuple(_PAIR_SETS.values()))
+            | quantities(measurement, tuple(PAIR_SETS))
             | evaluated
             | {"evidence": evidence_stopping_score(moments.mean, moments.variance, moments.num_examples)}
         )

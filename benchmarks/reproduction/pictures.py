@@ -12,11 +12,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks.reproduction import claims, league, predictors, verdicts
+from benchmarks.reproduction.tables import PAIR_SETS
 from tfstiff.records.words import quantity_in_words
 
 FOLDER = Path(__file__).parents[2] / "docs" / "images"
 OURS, OTHERS, THIRD = "#0072B2", "#D55E00", "#009E73"
-_PAIRS = {"tt": "train_train", "tv": "train_val", "vv": "val_val"}
 
 
 def draw_all(folder: Path = FOLDER) -> list[Path]:
@@ -34,8 +34,8 @@ def _saved(figure: Figure, path: Path) -> Path:
 def _named(name: str) -> str:
     """A candidate, or a monitor, in words."""
     kind, _, pairs = name.rpartition("_")
-    if pairs in _PAIRS:
-        return quantity_in_words(f"{kind}_{_PAIRS[pairs]}").replace(" pairs", "")
+    if pairs in PAIR_SETS:
+        return quantity_in_words(f"{kind}_{PAIR_SETS[pairs]}").replace(" pairs", "")
     return {
         "osgr": "one-step generalisation ratio",
         "gsnr": "GSNR",

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau
 
-from benchmarks.reproduction.tables import TABLES, append, are_there, read
+from benchmarks.reproduction.tables import TABLES, append, missing, read, stiffnesses
 
 FACTORS: dict[str, tuple[Any, Any]] = {
     "dataset": ("mnist", "fashion_mnist"),
@@ -25,13 +25,7 @@ FACTORS: dict[str, tuple[Any, Any]] = {
 STEPS = {"early": 150, "late": 1500}
 PROBE, HELD_OUT = 250, 4000
 SEEDS = 4
-_PAIRS = [
-    f"{metric}_{part}_{pairs}"
-    for pairs in ("tt", "tv")
-    for metric in ("sign", "cosine")
-    for part in ("within", "between")
-]
-CANDIDATES = dict.fromkeys(_PAIRS, 1) | {
+CANDIDATES = dict.fromkeys(stiffnesses("tt", "tv"), 1) | {
     "critical_length": 1,
     "m_coherence": 1,
     "noise_scale": -1,
@@ -58,12 +52,7 @@ def train_all(data_dir: str | None, seeds: int, is_over: Any, folder: Path = TAB
     from benchmarks.reproduction.trainings import Network
 
     networks: dict[tuple[int, int], Network] = {}
-    there = are_there("predictors", KEYS, folder)
-    for design in designs(seeds):
-        if tuple(design.values()) in there:
-            continue
-        if is_over():
-            return
+    for design in missing("predictors", KEYS, designs(seeds), is_over, folder):
         shape = (design["width"], design["depth"])
         network = networks.setdefault(shape, Network((shape[0],) * shape[1]))
         append("predictors", [design | trained(network, design, data_dir)], folder)
@@ -107,7 +96,7 @@ def candidates(network: Any, train: Any, validation: Any) -> dict[str, float]:
     measurement = network.measure(train, validation)
     moments = network.moments(train)
     length = measurement["train_train"].critical_length
-    return quantities(measurement, ("train_train", "train_val")) | {
+    return quantities(measurement, ("tt", "tv")) | {
         "critical_length": float(length.value) if length.status in ("ok", "extrapolated") else float("inf"),
         "gsnr": float(np.nanmean(gradient_signal_to_noise_ratio(moments.mean, moments.variance))),
         "osgr": one_step_generalization_ratio(moments.mean, moments.variance, len(train.y)),

@@ -4,13 +4,37 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 TABLES = Path(__file__).parent / "tables"
+PAIR_SETS = {"tt": "train_train", "tv": "train_val", "vv": "val_val"}  # by their names in tables
+
+
+def stiffnesses(*pairs: str) -> list[str]:
+    """Columns of sign and cosine, within and between classes, of some pair sets."""
+    return [
+        f"{metric}_{part}_{name}" for name in pairs for metric in ("sign", "cosine") for part in ("within", "between")
+    ]
+
+
+def missing(
+    name: str,
+    keys: Sequence[str],
+    designs: Iterable[dict[str, Any]],
+    is_over: Callable[[], bool],
+    folder: Path = TABLES,
+) -> Iterator[dict[str, Any]]:
+    """The designs that the table lacks, until the time is over."""
+    there = are_there(name, keys, folder)
+    for design in designs:
+        if tuple(design.values()) not in there:
+            if is_over():
+                return
+            yield design
 
 
 def read(name: str, folder: Path = TABLES) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 import tfstiff
+from benchmarks.reproduction.tables import PAIR_SETS, stiffnesses
 from tfstiff.datasets import load, prepare
 from tfstiff.models import build
 from tfstiff.runs.batches import STEPS_PER_EXECUTION
@@ -114,11 +115,7 @@ class Network:
     def evaluate(self, part: Part) -> tuple[float, float]:
         """Mean loss and accuracy."""
         logits = np.concatenate([self.logits(part.x[at : at + 1000]).numpy() for at in range(0, len(part.y), 1000)])
-        logits = logits.astype(float)
-        shifted = logits - logits.max(1, keepdims=True)
-        of_label = shifted[np.arange(len(part.y)), part.y]
-        loss = np.log(np.exp(shifted).sum(1)) - of_label
-        return float(loss.mean()), float((logits.argmax(1) == part.y).mean())
+        return float(losses_of(logits, part.y).mean()), float((logits.argmax(1) == part.y).mean())
 
     def moments(self, part: Part) -> ParameterMoments:
         """Of the gradient of each parameter, as of `tfstiff.per_example_gradients`, which need not be formed here.
@@ -154,16 +151,17 @@ class Network:
         return tfstiff.measure(self.model, probe)
 
 
-def quantities(measurement: tfstiff.Measurement, pair_sets: Sequence[str]) -> dict[str, float]:
+def losses_of(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(n,) float64 cross-entropies."""
+    logits = logits.astype(float)
+    logits -= logits.max(1, keepdims=True)
+    return np.log(np.exp(logits).sum(1)) - logits[np.arange(len(y)), y]
+
+
+def quantities(measurement: tfstiff.Measurement, pairs: Sequence[str]) -> dict[str, float]:
     """Sign and cosine, within and between classes, of the pair sets, and what the train half says besides."""
     found = measurement.scalars()
-    short = {"train_train": "tt", "train_val": "tv", "val_val": "vv"}
-    named = {
-        f"{metric}_{part}_{short[pair_set]}": float(found[f"stiffness_{metric}_{part}_{pair_set}"])
-        for pair_set in pair_sets
-        for metric in ("sign", "cosine")
-        for part in ("within", "between")
-    }
+    named = {name: float(found[f"stiffness_{name[:-2]}{PAIR_SETS[name[-2:]]}"]) for name in stiffnesses(*pairs)}
     of_train: Any = measurement["train_train"].statistics
     return named | {
         "train_loss": float(measurement.train.loss),

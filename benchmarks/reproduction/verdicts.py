@@ -126,24 +126,21 @@ def regret_by_noise() -> pd.DataFrame:
 
 
 def predictors_table() -> pd.DataFrame:
-    """Candidates by how well they foretell the gap from within a factor, late."""
+    """Candidates by how well they foretell each outcome, by factor and over all."""
     found = predictors.scored(predictors.table())
-    rows = []
-    for candidate in predictors.CANDIDATES:
-        row: dict[str, Any] = {"candidate": candidate}
-        for moment in predictors.STEPS:
-            for outcome in predictors.OUTCOMES:
-                one = found[(found["moment"] == moment) & (found["outcome"] == outcome)]
-                wide = one.pivot_table(index="seed", columns="candidate", values="by_factor")
-                mean = mean_of(wide[candidate])
+    rows: dict[str, dict[str, Any]] = {name: {"candidate": name} for name in predictors.CANDIDATES}
+    for moment in predictors.STEPS:
+        for outcome in predictors.OUTCOMES:
+            one = found[(found["moment"] == moment) & (found["outcome"] == outcome)]
+            wide = one.pivot_table(index="seed", columns="candidate", values="by_factor")
+            over_all = one.groupby("candidate")["over_all"].mean()
+            column = f"{moment}: {outcome.replace('_', '-')}"
+            for candidate, row in rows.items():
                 is_better = [
                     mark
                     for mark, other in (("T", "train_loss"), ("V", "validation_loss"))
                     if candidate != other and mean_of(wide[candidate] - wide[other]).low > 0
                 ]
-                row[f"{moment}: {outcome.replace('_', '-')}"] = f"{mean} {''.join(is_better)}".strip()
-                row[f"τ {moment}: {outcome.replace('_', '-')}"] = (
-                    f"{one[one['candidate'] == candidate]['over_all'].mean():.2f}".replace("-", "−")
-                )
-        rows.append(row)
-    return pd.DataFrame(rows)
+                row[column] = f"{mean_of(wide[candidate])} {''.join(is_better)}".strip()
+                row[f"τ {column}"] = f"{over_all[candidate]:.2f}".replace("-", "−")
+    return pd.DataFrame(list(rows.values()))
