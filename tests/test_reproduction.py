@@ -277,14 +277,20 @@ def test_trainings_begin_anew_and_their_moments_are_those_of_the_gradients(parts
 
 
 def test_distances_of_groups_are_those_of_their_mean_gradients(parts):
-    concordance = importlib.import_module("benchmarks.reproduction.concordance")
+    disparities = importlib.import_module("benchmarks.reproduction.disparities")
     rng = np.random.default_rng(0)
     gradients = np.concatenate([rng.normal(size=(6, 5)), 2 + rng.normal(size=(4, 5))])
-    groups = [gradients[at : at + 2].mean(0) for at in range(0, 10, 2)]
-    within = [np.linalg.norm(one - two) for at, one in enumerate(groups[:3]) for two in groups[:at]]
-    across = [np.linalg.norm(one - two) for one in groups[:3] for two in groups[3:]]
-    found = concordance.distances(gradients @ gradients.T, 6, 2)
-    assert found == pytest.approx((np.mean(within), np.mean(across)))
+    losses = rng.exponential(size=10)
+    for scale in (None, losses):
+        groups = [
+            gradients[at : at + 2].mean(0) / (1 if scale is None else np.std(scale[at : at + 2]))
+            for at in range(0, 10, 2)
+        ]
+        within = [np.linalg.norm(one - two) for at, one in enumerate(groups[:3]) for two in groups[:at]]
+        across = [np.linalg.norm(one - two) for one in groups[:3] for two in groups[3:]]
+        found = disparities.distances(gradients @ gradients.T, 6, 2, scale)
+        assert found == pytest.approx((np.mean(within), np.mean(across)))
+    assert disparities.distances(gradients[:6] @ gradients[:6].T, 6, 2)[1] is None
 
 
 def test_area_under_the_curve(parts):
