@@ -5,18 +5,19 @@ from __future__ import annotations
 import warnings
 import weakref
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
-from tfstiff._keras import loss_weights
+from tfstiff._keras import all_layers, loss_weights
 from tfstiff._options import part_of
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.chosen_weights import chosen_weights
 from tfstiff.gradients.gradient_plan import GradientPlan
 from tfstiff.gradients.objective import Objective, ObjectiveFunction, check_model, check_separable, resolve_objective
 from tfstiff.gradients.options import GradientOptions
+from tfstiff.gradients.taken_in import taken_in
 from tfstiff.gradients.unmeasured import left_out
 from tfstiff.records.measurement import ALL_WEIGHTS
 
@@ -25,7 +26,16 @@ from tfstiff.records.measurement import ALL_WEIGHTS
 # much for each example; `jacobian` does n² work in a chunk.
 _CHUNK_SIZES = {"auto": 500, "structured": 500, "vectorized": 250, "loop": 250, "jacobian": 16}
 
-_plans: weakref.WeakKeyDictionary[keras.Model, list[tuple[Any, Any, GradientPlan]]] = weakref.WeakKeyDictionary()
+
+class _Kept(NamedTuple):
+    key: Any  # options, shapes, weights
+    loss: Any  # or objective, as it was given
+    loss_state: list[Any]  # what was taken in of it
+    layers_state: list[Any]  # and of the model's layers
+    plan: GradientPlan
+
+
+_plans: weakref.WeakKeyDictionary[keras.Model, list[_Kept]] = weakref.WeakKeyDictionary()
 _MAX_PLANS = 8  # for one model: methods, losses, shapes
 
 
@@ -41,7 +51,8 @@ def plan_for(
 ) -> GradientPlan:
     """Returns the plan of `model`, traced before where it can be.
 
-    A plan is made anew when the loss, the weights chosen, the shapes of the examples or an option changed.
+    A plan is made anew when the loss, the weights chosen, the shapes of the examples or an option changed, or a value
+    that the trace took in, such as a layer's activation (`taken_in`).
 
     Args:
         model: A Keras model; built on one example where it is not built.
@@ -72,10 +83,13 @@ def plan_for(
     chosen = chosen_weights(model, options.weights)
     alike = replace(options, weights=ALL_WEIGHTS)  # functions that choose the same weights share a plan
     key = (alike, repr(signature), repr(weights), tuple(map(id, chosen)))
+    layers_state = taken_in(all_layers(model))
     plans = _plans.setdefault(model, [])
-    for known_key, known_identifier, plan in plans:
-        if known_key == key and (known_identifier is identifier or _same_loss(known_identifier, identifier)):
-            return plan
+    plans[:] = [kept for kept in plans if kept.layers_state == layers_state]
+    for kept in plans:
+        is_loss = kept.loss is identifier or _same_loss(kept.loss, identifier)
+        if kept.key == key and is_loss and kept.loss_state == taken_in(keras.tree.flatten(kept.loss)):
+            return kept.plan
     check_separable(model, resolved.loss, x, y)
     if given is None and (unmeasured := left_out(model, x)):
         warnings.warn(
@@ -83,8 +97,9 @@ def plan_for(
             "the whole, pass objective=, a function (model, x, y) -> (n,) losses.",
             stacklevel=2,
         )
+    loss_state = taken_in(keras.tree.flatten(identifier))
     plan = new_plan(model, x, y, options, resolved, num_examples)
-    plans.append((key, identifier, plan))
+    plans.append(_Kept(key, identifier, loss_state, layers_state, plan))
     del plans[:-_MAX_PLANS]
     return plan
 
