@@ -1,11 +1,11 @@
-"""What watching for an onset costs at the 30th, 300th and 3,000th measurement of one training.
+"""What watching for a turn costs at the 30th, 300th and 3,000th measurement of one training.
 
     python benchmarks/along_training.py
     python benchmarks/along_training.py --examples 2000 --counts 30 10000
 
 A value is measured at even steps on the same examples, with the influence of each. It rises all the time; it is level;
 or it turns in the middle and then falls a little, less than what confirms it, so that a rule looks at everything after
-the maximum again and again. Processor seconds of `OnsetWatch.add`, the mean of the last measurements up to each count,
+the maximum again and again. Processor seconds of `TurnWatch.add`, the mean of the last measurements up to each count,
 and the memory that the watch holds beside the influences, which are those of the measurements.
 """
 
@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tfstiff.analysis.turning_points import OnsetWatch, departure, turning_point
+from tfstiff.analysis.turning_points import TurnWatch, departure, turning_point
 
 _LAST = 10  # measurements that a mean is of
 
@@ -40,7 +40,7 @@ def main() -> None:
     for rule in (turning_point, departure):
         for name, shape in _SHAPES.items():
             points = history(shape, counts[-1], chosen.examples)
-            seconds, held = seconds_of(OnsetWatch(rule), points, counts), held_by(OnsetWatch(rule), points)
+            seconds, held = seconds_of(TurnWatch(rule), points, counts), held_by(TurnWatch(rule), points)
             cells = [*(f"{1e3 * one:.3f}" for one in seconds), f"{held / 1e6:.2f}"]
             print(f"| {rule.__name__} | {name} | {' | '.join(cells)} |", flush=True)
 
@@ -57,7 +57,7 @@ def history(shape: Callable[[np.ndarray], np.ndarray], number: int, examples: in
     return found
 
 
-def seconds_of(watch: OnsetWatch, points: list[tuple[float, np.ndarray]], counts: list[int]) -> list[float]:
+def seconds_of(watch: TurnWatch, points: list[tuple[float, np.ndarray]], counts: list[int]) -> list[float]:
     """Processor seconds of one more measurement at each count."""
     seconds = []
     for index, (value, influence) in enumerate(points):
@@ -67,7 +67,7 @@ def seconds_of(watch: OnsetWatch, points: list[tuple[float, np.ndarray]], counts
     return [float(np.mean(seconds[max(count - _LAST, 0) : count])) for count in counts]
 
 
-def held_by(watch: OnsetWatch, points: list[tuple[float, np.ndarray]]) -> int:
+def held_by(watch: TurnWatch, points: list[tuple[float, np.ndarray]]) -> int:
     """Bytes that a watch holds in the end, beside the influences."""
     tracemalloc.start()
     for index, (value, influence) in enumerate(points):

@@ -9,8 +9,8 @@ import click
 from tfstiff.records import METRICS, RunFolder
 
 from .disagreement_table import print_disagreements
-from .onset_table import print_onsets
 from .tables import event_notes, print_blocks, print_measurements
+from .turn_table import print_turns
 
 
 def print_finished(run: RunFolder) -> None:
@@ -21,7 +21,7 @@ def print_finished(run: RunFolder) -> None:
         click.echo(line)
     print_blocks(run.measurements, metrics=metrics)
     print_disagreements(run.measurements)
-    print_onsets(run)
+    print_turns(run)
     click.echo()
     for path in _written(run.folder):
         click.echo(path)

@@ -18,9 +18,9 @@ from tfstiff.records.words import default_pair_set
 from .completion import complete_runs
 from .disagreement_table import print_disagreements
 from .given_runs import open_runs
-from .onset_table import onsets_document, print_onsets
 from .statistics_table import print_statistics, statistics_row
 from .tables import event_notes, has_blocks, print_blocks, print_measurements
+from .turn_table import print_turns, turns_document
 
 
 @click.command("show")
@@ -80,7 +80,7 @@ def _print_run(run: Source, pair_set: str | None) -> None:
             click.echo(line)
         print_blocks(run.measurements, pair_set, metrics=run.metrics)
         print_disagreements(run.measurements, pair_set)
-        print_onsets(run)
+        print_turns(run)
         print_statistics(run.measurements[-1])
     else:
         click.echo("No measurements yet." if run.status == "running" else "No measurements.")
@@ -126,7 +126,7 @@ def _document(run: Source) -> dict[str, Any]:
         "config": run.spec,
         "measurements": rows,
         "groups": run.measurements[-1].groups if run.measurements else {},
-        "onsets": onsets_document(run),
+        "turns": turns_document(run),
         "events": run.events,
         "reservations": reservations_of(run.measurements),
         "problems": [str(problem) for problem in run.damages],

@@ -214,7 +214,7 @@ def has_blocks(measurement: Measurement, pair_set: str, metrics: Sequence[str] =
 
 def event_notes(events: Sequence[Mapping[str, Any]]) -> list[str]:
     """A line for each event that the run waited for: a training loss reached, a drop of stiffness."""
-    return [text for event in events if event.get("event") != "onset_confirmed" and (text := describe_event(event))]
+    return [text for event in events if event.get("event") != "turn_confirmed" and (text := describe_event(event))]
 
 
 def gradient_notes(measurements: Sequence[Measurement], pair_set: str) -> list[str]:

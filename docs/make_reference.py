@@ -69,13 +69,13 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...] | None], ...] = (
     ("Lists of examples", "tfstiff.analysis.example_lists", ("ExampleList",)),
     ("A statistic", "tfstiff.stiffness.statistics.statistic", ("Statistic", "Estimate")),
     ("Comparing two measurements", "tfstiff.analysis.contrast", ("paired_contrast", "Contrast")),
-    ("Onset of overfitting", "tfstiff.analysis.overfitting", ("overfitting_onset", "OverfittingOnset")),
+    ("Turning points of a training", "tfstiff.analysis.turns_of_training", ("turning_points", "TurningPoints")),
     (
-        "Rules for an onset",
+        "Rules for a turn",
         "tfstiff.analysis.turning_points",
         ("turning_point", "departure", "generalization_loss"),
     ),
-    ("An onset", "tfstiff.analysis.onset_rules", ("Onset",)),
+    ("A turn", "tfstiff.analysis.turn_rules", ("Turn",)),
     ("At equal training loss", "tfstiff.analysis.loss_level", ("at_loss_level", "AtLossLevel")),
     (
         "From kept Gram matrices",

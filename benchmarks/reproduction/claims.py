@@ -89,12 +89,12 @@ def row(measurement: Any) -> dict[str, Any]:
 
 def turns(measurements: Any) -> dict[str, float]:
     """Epochs of the turning points that are confirmed of the whole training; NaN of the others."""
-    from tfstiff.analysis.overfitting import overfitting_onset
+    from tfstiff.analysis.turns_of_training import turning_points
 
-    found = overfitting_onset(measurements, "cosine_within_train_val").rules
+    found = turning_points(measurements, "cosine_within_train_val").rules
     return {
-        f"{rule}_{what}": float(getattr(onset, what)) if onset.status == "confirmed" else np.nan
-        for rule, onset in found.items()
+        f"{rule}_{what}": float(getattr(turn, what)) if turn.status == "confirmed" else np.nan
+        for rule, turn in found.items()
         for what in ("time", "confirmed_time")
     }
 

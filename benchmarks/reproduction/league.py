@@ -48,7 +48,7 @@ def trained(network: Any, design: dict[str, Any], data_dir: str | None) -> tuple
     """What each epoch was, and for each curve the first turn that was confirmed while it grew."""
     from benchmarks.reproduction.trainings import Part, parts, quantities, with_wrong_labels
     from tfstiff.analysis.readings import loss_influence, reading
-    from tfstiff.analysis.turning_points import OnsetWatch
+    from tfstiff.analysis.turning_points import TurnWatch
     from tfstiff.stiffness.per_parameter import evidence_stopping_score
 
     seed, noise, size = design["seed"], design["noise"], design["n"]
@@ -59,7 +59,7 @@ def trained(network: Any, design: dict[str, Any], data_dir: str | None) -> tuple
     test = Part(test.x[:TEST], test.y[:TEST])
     network.begin(seed, LEARNING_RATE)
     steps = size // BATCH  # an epoch, to the step
-    watches = {name: OnsetWatch() for name in ("validation_loss", *MONITORS)}
+    watches = {name: TurnWatch() for name in ("validation_loss", *MONITORS)}
     rows = []
     for step in network.train(train, BATCH, seed, [steps * epoch for epoch in range(1, EPOCHS[size] + 1)]):
         epoch = step // steps
@@ -82,8 +82,8 @@ def trained(network: Any, design: dict[str, Any], data_dir: str | None) -> tuple
     turns = [
         {
             "curve": name,
-            "turned": watch.onset.time if watch.onset.status == "confirmed" else float("nan"),
-            "sure": watch.onset.confirmed_time,
+            "turned": watch.turn.time if watch.turn.status == "confirmed" else float("nan"),
+            "sure": watch.turn.confirmed_time,
         }
         for name, watch in watches.items()
     ]

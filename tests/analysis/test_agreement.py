@@ -230,7 +230,7 @@ def test_nobody_multiplies_standard_errors_by_a_number_of_his_own():
 
 
 def test_the_same_turning_points_by_the_run_s_own_monitor(tmp_path):
-    from tfstiff.callbacks.turning_points import OnsetEvents
+    from tfstiff.callbacks.turning_points import TurnEvents
 
     monitor = "stiffness_sign_between_val_val"
     values, _, _ = planted(3.0, noise=1e-3, seed=0)
@@ -243,16 +243,16 @@ def test_the_same_turning_points_by_the_run_s_own_monitor(tmp_path):
         measured.append(replace(one, train=train, step=step, epoch=float(TIMES[step]), pair_sets=pair_sets))
     write_run(tmp_path / "run", measured, {**SPEC, "stiffness_monitor": monitor})
     run = load_run(tmp_path / "run")
-    onsets = json.loads(tfstiff("show", run.folder, "--json"))["onsets"]
-    assert onsets["monitor"] == monitor
-    drop = onsets["rules"]["stiffness_drop"]
+    turns = json.loads(tfstiff("show", run.folder, "--json"))["turns"]
+    assert turns["monitor"] == monitor
+    drop = turns["rules"]["stiffness_drop"]
     assert drop["status"] == "confirmed"
-    assert drop["onset_epoch"] == pytest.approx(3.0, abs=1)
+    assert drop["turn_epoch"] == pytest.approx(3.0, abs=1)
     tfstiff("report", run.folder)
-    assert page_data(run.folder / "report.html")["runs"][0]["turn"] == pytest.approx(drop["onset_epoch"], rel=1e-4)
-    assert f"at epoch {drop['onset_epoch']:.3g}, and has fallen" in (run.folder / "report.html").read_text("utf-8")
+    assert page_data(run.folder / "report.html")["runs"][0]["turn"] == pytest.approx(drop["turn_epoch"], rel=1e-4)
+    assert f"at epoch {drop['turn_epoch']:.3g}, and has fallen" in (run.folder / "report.html").read_text("utf-8")
     (mark,) = {line.get_xdata()[0] for line in curves(run).axes[0].lines if line.get_label() == "_stiffness_drop"}
-    assert mark == drop["onset_epoch"]
+    assert mark == drop["turn_epoch"]
     noted = {}
     stiffness = SimpleNamespace(
         history=run.measurements,
@@ -260,8 +260,8 @@ def test_the_same_turning_points_by_the_run_s_own_monitor(tmp_path):
         scalars=tuple(run.measurements[0].scalars()),
         note=lambda event, **details: noted.update({event: details}),
     )
-    OnsetEvents(stiffness, monitor).on_train_end()
-    assert noted["overfitting_onsets"]["rules"] == onsets["rules"]
+    TurnEvents(stiffness, monitor).on_train_end()
+    assert noted["turning_points"]["rules"] == turns["rules"]
 
 
 def test_where_training_was_stopped_is_the_turning_point_for_all(tmp_path):
@@ -269,8 +269,8 @@ def test_where_training_was_stopped_is_the_turning_point_for_all(tmp_path):
     peak, last = run.measurements[3], run.measurements[7]
     RunWriter(run.folder).add_event({"event": "stiffness_dropped", "step": last.step, "peak_step": peak.step})
     run = load_run(run.folder)
-    drop = json.loads(tfstiff("show", run.folder, "--json"))["onsets"]["rules"]["stiffness_drop"]
-    assert (drop["onset_step"], drop["confirmed_step"]) == (peak.step, last.step)
+    drop = json.loads(tfstiff("show", run.folder, "--json"))["turns"]["rules"]["stiffness_drop"]
+    assert (drop["turn_step"], drop["confirmed_step"]) == (peak.step, last.step)
     tfstiff("report", run.folder)
     assert page_data(run.folder / "report.html")["runs"][0]["turn"] == pytest.approx(peak.epoch, rel=1e-4)
     (mark,) = {line.get_xdata()[0] for line in curves(run).axes[0].lines if line.get_label() == "_stiffness_drop"}

@@ -2,13 +2,13 @@ import math
 
 import numpy as np
 import pytest
-from oracles import onsets
+from oracles import turns
 from planted_curves import TIMES, planted
 
 from tfstiff.analysis.curve import Curve, Point
 from tfstiff.analysis.growing_curve import GrowingCurve
-from tfstiff.analysis.onset_rules import Onset
-from tfstiff.analysis.turning_points import OnsetWatch, departure, generalization_loss, log_lag, turning_point
+from tfstiff.analysis.turn_rules import Turn
+from tfstiff.analysis.turning_points import TurnWatch, departure, generalization_loss, log_lag, turning_point
 from tfstiff.errors import InvalidInput
 
 NAN = math.nan
@@ -83,7 +83,7 @@ def test_a_later_higher_maximum_takes_the_place_of_the_first():
     values = np.interp(np.arange(21), [0, 3, 8, 15, 20], [0.0, 1, 0, 2, 1])
     times = 10.0 ** np.arange(21)  # a decade apart: nothing is smoothed
     assert turning_point(Curve(times, values)).index == 15
-    watch = OnsetWatch()
+    watch = TurnWatch()
     for time, value in zip(times, values, strict=True):
         found = watch.add(time, value)
     assert (found.index, found.confirmed_index) == (3, 6)
@@ -111,9 +111,9 @@ def test_few_measurements(rule):
     for values in ([], [NAN], [NAN, NAN], [0.5], [0.5, NAN], [0.5, 0.4]):
         found = rule(Curve(np.arange(len(values)), values))
         assert found.status in ("none", "unconfirmed") or (rule is generalization_loss and len(values) == 2)
-    assert turning_point(Curve([0], [0.5])) == Onset("turning_point", "unconfirmed", 0, 0.0)
+    assert turning_point(Curve([0], [0.5])) == Turn("turning_point", "unconfirmed", 0, 0.0)
     assert turning_point(Curve([0, 1], [0.5, 0.4]), patience=1).confirmed_index == 1
-    assert turning_point(Curve([0, 1], [NAN, NAN])) == Onset("turning_point")
+    assert turning_point(Curve([0, 1], [NAN, NAN])) == Turn("turning_point")
 
 
 def test_infinite_values_count_as_none():
@@ -129,7 +129,7 @@ def test_errors_that_are_not_known_confirm_nothing():
 
 
 def test_a_gap_that_opens():
-    """Level at first, so that its extreme is anywhere in the beginning: the onset is where it leaves that level."""
+    """Level at first, so that its extreme is anywhere in the beginning: the turn is where it leaves that level."""
     rng = np.random.default_rng(0)
     gap = np.where(TIMES > 5, 0.3 * np.log(np.maximum(TIMES, 1) / 5), 0) + 0.005 * rng.normal(size=len(TIMES))
     found = departure(-Curve(TIMES, gap, np.full(len(TIMES), 0.005)), "gap")
@@ -149,11 +149,11 @@ def test_the_generalization_loss_is_prechelts():
 
 
 def test_the_lag_is_in_decades():
-    first, second = (Onset("a", "confirmed", 3, time, 5, 2 * time) for time in (2.0, 20.0))
+    first, second = (Turn("a", "confirmed", 3, time, 5, 2 * time) for time in (2.0, 20.0))
     assert log_lag(second, first) == pytest.approx(1)
     assert log_lag(first, second) == pytest.approx(-1)
-    assert math.isnan(log_lag(first, Onset("b", "unconfirmed", 3, 20.0)))
-    assert math.isnan(log_lag(first, Onset("b", "confirmed", 0, 0.0, 3, 1.0)))
+    assert math.isnan(log_lag(first, Turn("b", "unconfirmed", 3, 20.0)))
+    assert math.isnan(log_lag(first, Turn("b", "confirmed", 0, 0.0, 3, 1.0)))
 
 
 RULES = [turning_point, departure, generalization_loss]
@@ -181,21 +181,21 @@ def history(seed):
 
 def whole(times, values, se, rows):
     has_rows = all(row is not None for row in rows)
-    return onsets.WholeCurve(times, values, se if np.isfinite(se).any() else None, np.array(rows) if has_rows else None)
+    return turns.WholeCurve(times, values, se if np.isfinite(se).any() else None, np.array(rows) if has_rows else None)
 
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("seed", range(12))
 def test_watching_is_applying_the_rule_to_what_there_is(rule, seed):
-    """At each step, whatever is known of the errors and however that changes, until an onset is confirmed."""
+    """At each step, whatever is known of the errors and however that changes, until a turn is confirmed."""
     times, values, se, rows = history(seed)
-    watch = OnsetWatch(rule, name="it")
-    assert watch.onset.status == "none"
+    watch = TurnWatch(rule, name="it")
+    assert watch.turn.status == "none"
     for count in range(1, len(times) + 1):
         place = count - 1
-        was_confirmed = watch.onset.status == "confirmed"
-        before, found = watch.onset, watch.add(times[place], values[place], se[place], rows[place])
-        expected = getattr(onsets, rule.__name__)(
+        was_confirmed = watch.turn.status == "confirmed"
+        before, found = watch.turn, watch.add(times[place], values[place], se[place], rows[place])
+        expected = getattr(turns, rule.__name__)(
             whole(times[:count], values[:count], se[:count], rows[:count]), name="it"
         )
         assert str(found) == str(before if was_confirmed else expected)
@@ -208,7 +208,7 @@ def test_a_curve_as_a_whole_is_one_that_has_grown(rule, seed):
     times, values, se, rows = history(seed)
     known = whole(times, values, se, rows)
     found = rule(Curve(times, values, known.se, known.influence))
-    assert str(found) == str(getattr(onsets, rule.__name__)(known))
+    assert str(found) == str(getattr(turns, rule.__name__)(known))
 
 
 def test_histories_of_all_kinds_are_looked_at():
@@ -216,10 +216,10 @@ def test_histories_of_all_kinds_are_looked_at():
     assert {"confirmed", "unconfirmed"} <= set(kinds)
     watched = []
     for seed in range(12):
-        watch = OnsetWatch()
+        watch = TurnWatch()
         for point in zip(*history(seed), strict=True):
             watch.add(*point)
-        watched.append(watch.onset.status)
+        watched.append(watch.turn.status)
     assert 2 <= watched.count("confirmed") <= 10
 
 
@@ -228,7 +228,7 @@ def test_smoothed_values_are_those_of_the_whole_curve():
     curve = GrowingCurve("nothing")
     for count, (time, value) in enumerate(zip(times, values, strict=True), 1):
         curve.add(Point(time, value))
-        smoothed = onsets.WholeCurve(times[:count], values[:count]).smoothed()
+        smoothed = turns.WholeCurve(times[:count], values[:count]).smoothed()
         if count > 1 and np.isfinite(values[:count]).any():
             assert curve.peak() == np.nanargmax(smoothed)
     for index in np.flatnonzero(np.isfinite(values)):
@@ -256,13 +256,13 @@ def test_the_time_of_smoothing_is_logarithmic():
 
 
 def test_a_watched_time_must_increase():
-    watch = OnsetWatch()
+    watch = TurnWatch()
     watch.add(1.0, 0.5)
     for time in (1.0, 0.5, NAN):
         with pytest.raises(InvalidInput, match="increase"):
             watch.add(time, 0.5)
     with pytest.raises(InvalidInput, match="increase"):
-        OnsetWatch().add(-1.0, 0.5)
+        TurnWatch().add(-1.0, 0.5)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 import tfstiff
 from tfstiff import Probe, StiffnessCallback, StopWhenStiffnessDrops, load_run
-from tfstiff.analysis.overfitting import overfitting_onset
+from tfstiff.analysis.turns_of_training import turning_points
 from tfstiff.errors import InvalidInput
 from tfstiff.records import HalfSummary, Measurement
 
@@ -68,9 +68,9 @@ def test_training_stops_when_the_drop_is_confirmed(monkeypatch):
     stop = StopWhenStiffnessDrops(stiffness)
     history = fit(stiffness, stop)
     assert len(history["loss"]) == 5  # epochs: the maximum after 2, then three below it
-    assert (stop.onset.rule, stop.onset.status) == ("stiffness_drop", "confirmed")
-    assert (stop.onset.index, stop.onset.time) == (2, 2 * STEPS)
-    assert (stop.onset.confirmed_index, stop.onset.confirmed_time) == (5, 5 * STEPS)
+    assert (stop.turn.rule, stop.turn.status) == ("stiffness_drop", "confirmed")
+    assert (stop.turn.index, stop.turn.time) == (2, 2 * STEPS)
+    assert (stop.turn.confirmed_index, stop.turn.confirmed_time) == (5, 5 * STEPS)
     assert stiffness.events == [
         {
             "event": "stiffness_dropped",
@@ -92,7 +92,7 @@ def test_it_stops_in_the_middle_of_an_epoch(monkeypatch):
     stop = StopWhenStiffnessDrops(stiffness)
     model = small()
     fit(stiffness, stop, model=model)
-    assert stop.onset.confirmed_time == 4
+    assert stop.turn.confirmed_time == 4
     assert stiffness.events[0]["step"] == 4
     assert len(stiffness.events) == 1
     assert model.optimizer.iterations.numpy() == 4
@@ -104,7 +104,7 @@ def test_it_does_not_stop_without_a_drop(monkeypatch, values):
     stiffness = StiffnessCallback(PROBE)
     stop = StopWhenStiffnessDrops(stiffness)
     assert len(fit(stiffness, stop)["loss"]) == 12
-    assert stop.onset.status != "confirmed"
+    assert stop.turn.status != "confirmed"
     assert stiffness.events == []
 
 
@@ -133,7 +133,7 @@ def test_another_fit_begins_anew(monkeypatch):
     model = small()
     assert len(fit(stiffness, stop, model=model)["loss"]) == 4
     assert len(fit(stiffness, stop, model=model, epochs=4)["loss"]) == 4, "what has been learnt before does not count"
-    assert stop.onset.status == "none"
+    assert stop.turn.status == "none"
     made.clear()
     assert len(fit(stiffness, stop, model=model)["loss"]) == 5  # a fit that goes on measures nothing before it
 
@@ -194,21 +194,21 @@ def test_a_drop_before_anything_is_learnt_is_none(monkeypatch, values, loss, epo
     stiffness = StiffnessCallback(PROBE)
     stop = StopWhenStiffnessDrops(stiffness)
     assert len(fit(stiffness, stop)["loss"]) == epochs
-    found = overfitting_onset(stiffness.history).stiffness_drop
-    assert (found.status, found.index) == (stop.onset.status, stop.onset.index)
+    found = turning_points(stiffness.history).stiffness_drop
+    assert (found.status, found.index) == (stop.turn.status, stop.turn.index)
     assert found.status == ("none" if epochs == 12 else "confirmed")
 
 
 def test_what_is_measured_for_real_is_read_and_the_event_recorded(tmp_path, monkeypatch):
-    monkeypatch.setattr("tfstiff.analysis.overfitting.LEARNT_SHARE", 0.0)
+    monkeypatch.setattr("tfstiff.analysis.turns_of_training.LEARNT_SHARE", 0.0)
     stiffness = StiffnessCallback(PROBE, schedule=1, log_dir=tmp_path / "run")
     stop = StopWhenStiffnessDrops(stiffness, patience=2, z=0.0)
     fit(stiffness, stop)
-    assert stop.onset.status == "confirmed"
+    assert stop.turn.status == "confirmed"
     run = load_run(tmp_path / "run")
     assert run.events == stiffness.events
     assert run.events[0]["step"] == run.measurements[-1].step
-    found = overfitting_onset(run, patience=2, z=0.0)
+    found = turning_points(run, patience=2, z=0.0)
     assert found.unit == "epoch"
     assert found.stiffness_drop.status == "confirmed"
     assert run.measurements[found.stiffness_drop.index].step == run.events[0]["peak_step"]

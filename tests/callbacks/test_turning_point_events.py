@@ -1,4 +1,4 @@
-"""Onsets of overfitting in the events of a training, as they are found and in the end."""
+"""Turning points in the events of a training, as they are found and in the end."""
 
 import math
 
@@ -8,8 +8,8 @@ import pytest
 from test_stopping import PROBE, planted, small
 
 from tfstiff import StiffnessCallback, load_run
-from tfstiff.analysis.overfitting import overfitting_onset
-from tfstiff.callbacks.turning_points import OnsetEvents
+from tfstiff.analysis.turns_of_training import turning_points
+from tfstiff.callbacks.turning_points import TurnEvents
 from tfstiff.errors import InvalidInput
 
 STEPS = 5
@@ -22,31 +22,31 @@ def trained(monkeypatch, *others, values=VALUES, **options):
     x, y = PROBE.train.x, PROBE.train.y
     small().fit(
         np.tile(x, (3, 1))[:20], np.tile(y, 3)[:20], batch_size=4, epochs=9, verbose=0,
-        callbacks=[stiffness, OnsetEvents(stiffness), *others],
+        callbacks=[stiffness, TurnEvents(stiffness), *others],
     )  # fmt: skip
     return stiffness
 
 
-def test_an_onset_is_noted_when_it_is_found_and_as_the_end_shows_it(monkeypatch):
+def test_a_turn_is_noted_when_it_is_found_and_as_the_end_shows_it(monkeypatch):
     stiffness = trained(monkeypatch)
     found, last = stiffness.events
-    assert (found["event"], found["rule"], found["status"]) == ("onset_confirmed", "stiffness_drop", "confirmed")
-    assert (found["step"], found["onset_step"], found["confirmed_step"]) == (5 * STEPS, 2 * STEPS, 5 * STEPS)
-    assert (found["epoch"], found["onset_epoch"]) == (5.0, 2.0)
-    assert (last["event"], last["step"]) == ("overfitting_onsets", 9 * STEPS)
+    assert (found["event"], found["rule"], found["status"]) == ("turn_confirmed", "stiffness_drop", "confirmed")
+    assert (found["step"], found["turn_step"], found["confirmed_step"]) == (5 * STEPS, 2 * STEPS, 5 * STEPS)
+    assert (found["epoch"], found["turn_epoch"]) == (5.0, 2.0)
+    assert (last["event"], last["step"]) == ("turning_points", 9 * STEPS)
     assert last["rules"]["stiffness_drop"] == {
         "status": "confirmed",
-        "onset_step": 6 * STEPS,
-        "onset_epoch": 6.0,
+        "turn_step": 6 * STEPS,
+        "turn_epoch": 6.0,
         "confirmed_step": 9 * STEPS,
         "confirmed_epoch": 9.0,
     }
-    whole = overfitting_onset(stiffness.history)
+    whole = turning_points(stiffness.history)
     assert set(last["rules"]) == set(whole.rules)
     assert {rule: one["status"] for rule, one in last["rules"].items()} == {
-        rule: onset.status for rule, onset in whole.rules.items()
+        rule: turn.status for rule, turn in whole.rules.items()
     }
-    assert last["rules"]["gap_growth"]["onset_step"] is None
+    assert last["rules"]["gap_growth"]["turn_step"] is None
     assert math.isnan(last["lag"])
     assert len(stiffness.history) == 10, "nothing was measured for the events"
 
@@ -54,13 +54,13 @@ def test_an_onset_is_noted_when_it_is_found_and_as_the_end_shows_it(monkeypatch)
 def test_events_are_in_the_log_folder(tmp_path):
     keras.utils.set_random_seed(0)
     stiffness = StiffnessCallback(PROBE, log_dir=tmp_path / "run")
-    events = OnsetEvents(stiffness, "sign_between_val_val")
+    events = TurnEvents(stiffness, "sign_between_val_val")
     small().fit(PROBE.train.x, PROBE.train.y, epochs=2, verbose=0, callbacks=[stiffness, events])
     (last,) = load_run(tmp_path / "run").events
-    assert (last["event"], last["monitor"]) == ("overfitting_onsets", "stiffness_sign_between_val_val")
+    assert (last["event"], last["monitor"]) == ("turning_points", "stiffness_sign_between_val_val")
     assert last["lag"] is None
     with pytest.raises(InvalidInput, match="Unknown scalar to monitor"):
-        OnsetEvents(stiffness, "val_loss")
+        TurnEvents(stiffness, "val_loss")
 
 
 def test_nothing_is_noted_without_a_measurement(monkeypatch):

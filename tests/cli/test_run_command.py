@@ -447,7 +447,7 @@ def test_architectures_that_cannot_be_used(own_module, name, code):
     assert not os.path.exists("out")
 
 
-def test_groups_of_classes_and_onsets_are_shown_and_recorded(no_figures):
+def test_groups_of_classes_and_turns_are_shown_and_recorded(no_figures):
     result = run("--out", "out", "--schedule", "epoch", "--groups", "even=0,2;odd=1", "--stop-when-stiffness-drops")
     assert result.exit_code == 0, result.stderr
     found = load_run("out")
@@ -469,9 +469,9 @@ def test_groups_of_classes_and_onsets_are_shown_and_recorded(no_figures):
     document = json.loads(tfstiff("show", "out", "--json").stdout)
     assert document["groups"] == found.spec["groups"]
     assert document["measurements"][-1]["block_p_value_sign_train_val"] == blocks.p_value
-    assert document["onsets"]["rules"].keys() == found.events[-1]["rules"].keys()
+    assert document["turns"]["rules"].keys() == found.events[-1]["rules"].keys()
     assert "stiffness_sign_block_contrast_train_val" in Path("out/history.csv").read_text()
-    assert found.events[-1]["event"] == "overfitting_onsets"
+    assert found.events[-1]["event"] == "turning_points"
 
 
 def test_a_drop_of_stiffness_stops_training(no_figures):

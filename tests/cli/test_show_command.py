@@ -127,7 +127,7 @@ def test_no_color_is_honoured_on_a_terminal(monkeypatch, run):
 def test_json_holds_what_the_records_hold(run):
     result = show(run.folder, "--json")
     document = json.loads(result.stdout)
-    expected = {"folder", "status", "config", "groups", "measurements", "onsets", "events", "problems", "reservations"}
+    expected = {"folder", "status", "config", "groups", "measurements", "turns", "events", "problems", "reservations"}
     assert set(document) == expected
     assert document["config"] == run.spec
     last = document["measurements"][-1]

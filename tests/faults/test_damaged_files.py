@@ -113,7 +113,7 @@ def test_lines_that_are_whole_are_read(run):
     ]
 
 
-@pytest.mark.parametrize("event", ["training_loss_reached", "stiffness_dropped", "onset_confirmed", 7, [1]])
+@pytest.mark.parametrize("event", ["training_loss_reached", "stiffness_dropped", "turn_confirmed", 7, [1]])
 def test_events_of_another_making_are_named(run, event):
     (run / "events.jsonl").write_text(json.dumps({"event": event, "rule": ["x"], "threshold": "x", "step": {}}) + "\n")
     assert invoked("show", run).exit_code == 0

@@ -4,8 +4,8 @@ from dataclasses import replace
 from synthetic_runs import series, write_run
 
 from tfstiff import load_run
-from tfstiff.analysis.onset_rules import Onset
-from tfstiff.analysis.overfitting import OverfittingOnset
+from tfstiff.analysis.turn_rules import Turn
+from tfstiff.analysis.turns_of_training import TurningPoints
 from tfstiff.figures import curves, log_curves
 from tfstiff.records import RunWriter
 
@@ -21,9 +21,9 @@ def legend(figure):
 
 
 def found(monkeypatch, status, index=-1, time=math.nan):
-    nothing = Onset("other")
-    onset = OverfittingOnset(Onset("stiffness_drop", status, index, time), nothing, nothing, nothing, "epoch", "")
-    monkeypatch.setattr("tfstiff.analysis.overfitting.overfitting_onset", lambda *_: onset)
+    nothing = Turn("other")
+    turn = TurningPoints(Turn("stiffness_drop", status, index, time), nothing, nothing, nothing, "epoch", "")
+    monkeypatch.setattr("tfstiff.analysis.turns_of_training.turning_points", lambda *_: turn)
 
 
 def test_a_confirmed_turning_point_is_marked_in_every_panel(monkeypatch):
@@ -55,12 +55,12 @@ def test_where_training_was_stopped_that_is_the_mark(tmp_path, monkeypatch):
     assert marks(curves(load_run(tmp_path / "run"))) == [[measured[3].epoch]] * 6
 
 
-def test_each_rule_that_finds_an_onset_has_a_line_of_its_own_where_it_belongs(monkeypatch):
+def test_each_rule_that_finds_a_turn_has_a_line_of_its_own_where_it_belongs(monkeypatch):
     measured = series(8, 2)
     rules = {"stiffness_drop": 2, "validation_minimum": 4, "generalization_loss": 6, "gap_growth": 5}
-    onsets = [Onset(rule, "confirmed", index, measured[index].epoch) for rule, index in rules.items()]
-    onset = OverfittingOnset(*onsets, "epoch", "")
-    monkeypatch.setattr("tfstiff.analysis.overfitting.overfitting_onset", lambda *_: onset)
+    turns = [Turn(rule, "confirmed", index, measured[index].epoch) for rule, index in rules.items()]
+    turn = TurningPoints(*turns, "epoch", "")
+    monkeypatch.setattr("tfstiff.analysis.turns_of_training.turning_points", lambda *_: turn)
     figure = curves(measured)
     loss, *others = figure.axes
     at = {line.get_label()[1:]: line.get_xdata()[0] for line in loss.lines if line.get_label()[1:] in rules}

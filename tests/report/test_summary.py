@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from synthetic_runs import measurement, series
 
-from tfstiff.analysis.overfitting import OverfittingOnset
 from tfstiff.analysis.source import read_sources
-from tfstiff.analysis.turning_points import Onset
+from tfstiff.analysis.turning_points import Turn
+from tfstiff.analysis.turns_of_training import TurningPoints
 from tfstiff.report.summary import summary
 
-NONE = Onset("none")
+NONE = Turn("none")
 
 
 @pytest.fixture
@@ -19,8 +19,8 @@ def turned(monkeypatch):
     """Makes the rules find these turns."""
 
     def plant(validation=NONE, stiffness=NONE, unit="epoch"):
-        found = OverfittingOnset(stiffness, validation, NONE, NONE, unit, "stiffness_cosine_within_train_val")
-        monkeypatch.setattr("tfstiff.report.summary.onset_of", lambda _: found)
+        found = TurningPoints(stiffness, validation, NONE, NONE, unit, "stiffness_cosine_within_train_val")
+        monkeypatch.setattr("tfstiff.report.summary.turns_in", lambda _: found)
 
     return plant
 
@@ -117,8 +117,8 @@ def test_that_classes_agree_is_said_only_where_they_do(said, turned):
 
 
 def test_turning_points_of_both_curves(said, turned):
-    validation = Onset("validation_minimum", "confirmed", 1, 6.0, 2, 8.0)
-    stiffness = Onset("stiffness_drop", "confirmed", 0, 3.0, 0, 3.0)
+    validation = Turn("validation_minimum", "confirmed", 1, 6.0, 2, 8.0)
+    stiffness = Turn("stiffness_drop", "confirmed", 0, 3.0, 0, 3.0)
     turned(validation, stiffness)
     expected = "The validation loss turned at epoch 6, sure at epoch 8; "
     assert said(series(3, 2))[-1] == (
@@ -126,7 +126,7 @@ def test_turning_points_of_both_curves(said, turned):
     )
     turned(validation, unit="step")
     assert said(series(3, 2), name="two")[-1] == "The validation loss turned at step 6, sure at step 8."
-    turned(Onset("validation_minimum", "unconfirmed", 1, 6.0), stiffness)
+    turned(Turn("validation_minimum", "unconfirmed", 1, 6.0), stiffness)
     assert said(series(3, 2), name="three")[-1].startswith("The validation loss did not turn; stiffness (")
     turned()
     assert said(series(3, 2), name="four")[-1] == "The validation loss did not turn."
@@ -138,7 +138,7 @@ def test_one_measurement_has_no_turn(said):
 
 def test_what_to_do_next(make_run, turned):
     harm = [*series(2, 3), with_signs(measurement(50_000, 26.0, 1, 3), [[1, -0.5, 0], [0, 1, 0], [0, 0, 1]])]
-    turned(Onset("validation_minimum", "confirmed", 1, 6.0, 2, 8.0))
+    turned(Turn("validation_minimum", "confirmed", 1, 6.0, 2, 8.0))
     keep, look, examples = steps(make_run, harm, has_examples=True)
     assert "epoch 6" in keep
     assert "“class 0” and “class 1”" in look
@@ -147,13 +147,13 @@ def test_what_to_do_next(make_run, turned):
 
 def test_what_is_not_to_be_done(make_run, turned):
     calm = [*series(2, 3), with_signs(measurement(50_000, 26.0, 1, 3), np.eye(3))]
-    turned(Onset("validation_minimum", "unconfirmed", 1, 6.0))
+    turned(Turn("validation_minimum", "unconfirmed", 1, 6.0))
     assert steps(make_run, calm) == [], "it is past the lowest loss, and not for sure"
 
 
 def test_more_epochs_where_the_validation_loss_was_lowest_at_the_end(make_run, turned):
     calm = [*series(2, 3), with_signs(measurement(50_000, 26.0, 1, 3), np.eye(3))]
-    turned(Onset("validation_minimum", "unconfirmed", 2, 26.0))
+    turned(Turn("validation_minimum", "unconfirmed", 2, 26.0))
     (more,) = steps(make_run, calm)
     assert "more epochs" in more
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tfstiff.analysis.onset_rules import Onset
-from tfstiff.analysis.overfitting import DROPPED as EVENT
-from tfstiff.analysis.overfitting import StiffnessTurnsLate, chosen_monitor
 from tfstiff.analysis.readings import reading
-from tfstiff.analysis.turning_points import OnsetWatch, turning_point
+from tfstiff.analysis.turn_rules import Turn
+from tfstiff.analysis.turning_points import TurnWatch, turning_point
+from tfstiff.analysis.turns_of_training import DROPPED as EVENT
+from tfstiff.analysis.turns_of_training import StiffnessTurnsLate, chosen_monitor
 from tfstiff.callbacks.resumable import Resumable
 from tfstiff.callbacks.stiffness import StiffnessCallback
 from tfstiff.errors import InvalidInput
@@ -31,7 +31,7 @@ class StopWhenStiffnessDrops(Resumable):
     What counts is a maximum that comes after the training loss has fallen by a quarter: the within-class cosine of
     small networks on Fashion-MNIST is highest in the first fraction of an epoch, and such a training is not stopped. A
     drop that is sure need not be large, nor come when the validation loss turns up. Look at complete runs first, with
-    `tfstiff.analysis.overfitting.overfitting_onset`, to choose `monitor` and `min_drop`.
+    `tfstiff.analysis.turns_of_training.turning_points`, to choose `monitor` and `min_drop`.
 
     When the drop is confirmed, an event "stiffness_dropped" is kept in `stiffness.events` and, where there is a
     `log_dir`, in events.jsonl: the `step` and `epoch` of the confirmation, and those of the maximum as `peak_step` and
@@ -75,9 +75,9 @@ class StopWhenStiffnessDrops(Resumable):
         self._begin()
 
     @property
-    def onset(self) -> Onset:
+    def turn(self) -> Turn:
         """The turning point as it is known so far: times are steps, indices those of this fit's measurements."""
-        return self._watch.onset
+        return self._watch.turn
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Begins anew."""
@@ -109,7 +109,7 @@ class StopWhenStiffnessDrops(Resumable):
         super().restore(state)
 
     def _begin(self) -> None:
-        self._watch = OnsetWatch(turning_point, name="stiffness_drop", **self._options)
+        self._watch = TurnWatch(turning_point, name="stiffness_drop", **self._options)
         self._measurements: list[Measurement] = []
         self._is_late = StiffnessTurnsLate()
         self._has_stopped = False
@@ -124,9 +124,9 @@ class StopWhenStiffnessDrops(Resumable):
             value = found.value if self._is_late.add(found.value, measurement.train.loss) else math.nan
             # Steps are always known, and increase; in logarithms they are epochs but for a constant.
             self._watch.add(measurement.step, value, found.se, found.influence)
-        if not self._has_stopped and self.onset.status == "confirmed":
+        if not self._has_stopped and self.turn.status == "confirmed":
             self._has_stopped = True
-            peak = self._measurements[self.onset.index]
+            peak = self._measurements[self.turn.index]
             self._stiffness.note(
                 EVENT,
                 monitor=self.monitor,

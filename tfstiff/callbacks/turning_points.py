@@ -1,4 +1,4 @@
-"""`OnsetEvents`: notes turning points, as they are found while training and as the whole training shows them."""
+"""`TurnEvents`: notes turning points, as they are found while training and as the whole training shows them."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import Any
 
 import keras
 
-from tfstiff.analysis.overfitting import OverfittingOnset, chosen_monitor, onset_details, onsets_of
+from tfstiff.analysis.turns_of_training import TurningPoints, chosen_monitor, turn_details, turns_of
 from tfstiff.callbacks.stiffness import StiffnessCallback
 
-FOUND, SUMMARY = "onset_confirmed", "overfitting_onsets"
+FOUND, SUMMARY = "turn_confirmed", "turning_points"
 
 
-class OnsetEvents(keras.callbacks.Callback):
-    """Notes the turning points, by each rule of `overfitting_onset`, in the events of a `StiffnessCallback`.
+class TurnEvents(keras.callbacks.Callback):
+    """Notes the turning points, by each rule of `turning_points`, in the events of a `StiffnessCallback`.
 
-    At the end of an epoch an event "onset_confirmed" is noted for each `rule` that the measurements so far confirm for
-    the first time: `step` and `epoch` say when that was, `onset_step` and `onset_epoch` when the curve turned. A
+    At the end of an epoch an event "turn_confirmed" is noted for each `rule` that the measurements so far confirm for
+    the first time: `step` and `epoch` say when that was, `turn_step` and `turn_epoch` when the curve turned. A
     later, higher maximum may take the place of that turning point; so at the end of training one event
-    "overfitting_onsets" tells what each rule finds in the whole of it, and the lag.
+    "turning_points" tells what each rule finds in the whole of it, and the lag.
 
     Args:
         stiffness: Measures, and comes before this callback in the list.
@@ -36,21 +36,21 @@ class OnsetEvents(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes the rules that are newly confirmed."""
-        found = self._onsets()
+        found = self._turns()
         if found is None:
             return
         told = {event["rule"] for event in self._stiffness.events if event["event"] == FOUND}
-        for rule, onset in found.rules.items():
-            if onset.status == "confirmed" and rule not in told:
-                details = onset_details(onset, self._stiffness.history)
+        for rule, turn in found.rules.items():
+            if turn.status == "confirmed" and rule not in told:
+                details = turn_details(turn, self._stiffness.history)
                 self._stiffness.note(FOUND, rule=rule, monitor=self.monitor, **details)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Notes what each rule finds in the end."""
-        found = self._onsets()
+        found = self._turns()
         if found is not None:
-            rules = {rule: onset_details(onset, self._stiffness.history) for rule, onset in found.rules.items()}
+            rules = {rule: turn_details(turn, self._stiffness.history) for rule, turn in found.rules.items()}
             self._stiffness.note(SUMMARY, monitor=self.monitor, rules=rules, lag=found.lag)
 
-    def _onsets(self) -> OverfittingOnset | None:
-        return onsets_of(self._stiffness.history, {"stiffness_monitor": self.monitor}, self._stiffness.events)
+    def _turns(self) -> TurningPoints | None:
+        return turns_of(self._stiffness.history, {"stiffness_monitor": self.monitor}, self._stiffness.events)

@@ -12,7 +12,6 @@ from matplotlib.lines import Line2D
 
 from tfstiff.analysis.readings import reading, times_of
 from tfstiff.figures.kinds import register_figure
-from tfstiff.figures.onset_marks import draw_onsets, onset_marks
 from tfstiff.figures.stages import set_time_axis
 from tfstiff.figures.style import (
     HALF_LINES,
@@ -28,6 +27,7 @@ from tfstiff.figures.style import (
     pair_sets_of,
     write_title,
 )
+from tfstiff.figures.turn_marks import draw_turns, turn_marks
 from tfstiff.records import Measurement, scalar_row
 from tfstiff.records.words import HALF_NAMES, PAIR_SET_NAMES
 
@@ -44,7 +44,7 @@ def curves(source: Drawn) -> Figure:
     The upper row holds the loss and the sign, the lower the accuracy and the cosine. Targets without classes have one
     row: loss, mean sign and mean cosine over all pairs. Where the settings name one metric, its panels stand below each
     other. Vertical lines mark the turning points that the rules of
-    `tfstiff.analysis.overfitting` find: where stiffness turns down and where the validation loss is lowest in
+    `tfstiff.analysis.turns_of_training` find: where stiffness turns down and where the validation loss is lowest in
     every panel, what else concerns losses in that of the loss.
 
     Args:
@@ -73,11 +73,11 @@ def curves(source: Drawn) -> Figure:
             axes[0, column].set_title(f"Mean {metric} over all pairs")
             _draw_pair_sets(axes[0, column], measurements, pair_sets, f"{metric}_mean")
     when, unit = times_of(measurements)
-    marks = onset_marks(source, measurements)
+    marks = turn_marks(source, measurements)
     for panel in axes.flat:
         set_time_axis(panel, when, unit, logarithmic=False)
-        draw_onsets(panel, marks, rules=("stiffness_drop", "validation_minimum"))
-    draw_onsets(axes[0, 0], marks, rules=("gap_growth", "generalization_loss"))
+        draw_turns(panel, marks, rules=("stiffness_drop", "validation_minimum"))
+    draw_turns(axes[0, 0], marks, rules=("gap_growth", "generalization_loss"))
     handles = [_handle(PAIR_SET_LINES[name], PAIR_SET_NAMES[name]) for name in pair_sets]
     figure.legend(handles=handles, loc="outside lower right", ncols=3, title="pairs of examples", alignment="left")
     axes[0, 0].legend(handles=[_handle(HALF_LINES[half], HALF_NAMES[half]) for half in HALF_LINES], loc="best")
@@ -123,7 +123,7 @@ def log_curves(source: Drawn) -> Figure:
     figure = new_figure(max(4.4, 1.0 + 2.5 * len(pair_sets)), 1.1 + 1.9 * len(metrics))
     axes = figure.subplots(len(metrics), len(pair_sets), squeeze=False, sharex=True, sharey="row")
     when, unit = times_of(measurements)
-    marks = [mark for mark in onset_marks(source, measurements) if mark.rule == "stiffness_drop"]
+    marks = [mark for mark in turn_marks(source, measurements) if mark.rule == "stiffness_drop"]
     for row, metric in zip(axes, metrics, strict=True):
         for panel, pair_set in zip(row, pair_sets, strict=True):
             draw_zero(panel)
@@ -131,7 +131,7 @@ def log_curves(source: Drawn) -> Figure:
                 name = f"stiffness_{metric}_{kind}_{pair_set}"
                 draw_line(panel, measurements, name, KIND_LINES[kind], kind)
             set_time_axis(panel, when, unit, logarithmic=True)
-            draw_onsets(panel, marks)
+            draw_turns(panel, marks)
             panel.label_outer()
         row[0].set_ylabel(f"mean {metric}")
     for panel, pair_set in zip(axes[0], pair_sets, strict=True):

@@ -31,7 +31,7 @@ from tfstiff.records.words import (
     readings_of_length,
     shown_length,
 )
-from tfstiff.report.overfitting import onset_of
+from tfstiff.report.turning_points import turns_in
 from tfstiff.stiffness.intervals import quantile
 
 _FINE_CELLS = 1_000_000
@@ -272,10 +272,10 @@ def _means(found: Comparison, quantity: str, milestone: Milestone) -> list[dict[
 
 def _turn(source: Source, unit: str) -> float | None:
     """The time at which stiffness has turned down for certain; None where it has not."""
-    onset = onset_of(source)
-    if onset is None or onset.unit != unit or onset.stiffness_drop.status != "confirmed":
+    turn = turns_in(source)
+    if turn is None or turn.unit != unit or turn.stiffness_drop.status != "confirmed":
         return None
-    return _number(onset.stiffness_drop.time)
+    return _number(turn.stiffness_drop.time)
 
 
 def _halves(measurements: Sequence[Measurement], name: str) -> dict[str, list[float | None]]:

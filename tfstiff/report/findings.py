@@ -27,7 +27,7 @@ from tfstiff.records.words import (
     with_interval,
 )
 from tfstiff.report.cells import cells_of, lowest_and_highest
-from tfstiff.report.overfitting import overfitting_findings
+from tfstiff.report.turning_points import turning_point_findings
 from tfstiff.stiffness.intervals import interval
 
 _KINDS = {"within": "examples of one class", "between": "examples of different classes"}
@@ -54,7 +54,7 @@ def findings(source: Source) -> list[tuple[str, list[str]]]:
     else:
         sections.append(("Stiffness", list(_overall(source, measured))))
     sections.append(("Critical length", list(_length(source, measured))))
-    sections.append(("Turning points", list(overfitting_findings(source))))
+    sections.append(("Turning points", list(turning_point_findings(source))))
     sections.append(("Reservations", list(_reservations(source))))
     return [(heading, sentences) for heading, sentences in sections if sentences]
 

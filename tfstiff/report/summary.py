@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tfstiff.analysis.overfitting import OverfittingOnset
 from tfstiff.analysis.source import Source
+from tfstiff.analysis.turns_of_training import TurningPoints
 from tfstiff.records import Measurement
 from tfstiff.records.words import METRICS_IN_WORDS, moment, number, turn_in_words
 from tfstiff.report.cells import Cell, cells_of, lowest_and_highest
-from tfstiff.report.overfitting import onset_of
+from tfstiff.report.turning_points import turns_in
 
 _ALWAYS = 0.9995  # a mean sign that tables show as 1.000
 
@@ -35,7 +35,7 @@ def summary(source: Source, *, has_examples: bool) -> Summary:
         source: With at least one measurement.
         has_examples: Whether the report shows single examples.
     """
-    turned = onset_of(source)
+    turned = turns_in(source)
     last = source.having(source.main_pair_set)[-1]
     ends, classes = None, ""
     if source.has_classes:
@@ -47,7 +47,7 @@ def summary(source: Source, *, has_examples: bool) -> Summary:
     return Summary(sentences, [*steps, *(["Look at the examples below, and at their labels."] if has_examples else [])])
 
 
-def _next_steps(source: Source, turned: OverfittingOnset | None, worst: Cell | None) -> Iterator[str]:
+def _next_steps(source: Source, turned: TurningPoints | None, worst: Cell | None) -> Iterator[str]:
     if turned is not None:
         minimum = turned.validation_minimum
         if minimum.status == "confirmed":
@@ -89,13 +89,13 @@ def _classes(source: Source, last: Measurement, ends: tuple[Cell, Cell] | None) 
     return " ".join(parts)
 
 
-def _turned(found: OverfittingOnset | None) -> str:
+def _turned(found: TurningPoints | None) -> str:
     if found is None:
         return ""
     minimum, stiffness = found.validation_minimum, found.stiffness_drop
     told = ["the validation loss did not turn"] if minimum.status != "confirmed" else []
-    for onset in (minimum, stiffness):
-        if onset.status == "confirmed":
-            told.append(turn_in_words(onset.rule, found.monitor, onset.time, onset.confirmed_time, found.unit))
+    for turn in (minimum, stiffness):
+        if turn.status == "confirmed":
+            told.append(turn_in_words(turn.rule, found.monitor, turn.time, turn.confirmed_time, found.unit))
     text = "; ".join(told)
     return f"{text[0].upper()}{text[1:]}."

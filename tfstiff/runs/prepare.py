@@ -38,7 +38,7 @@ class PreparedRun:
     model: keras.Model
     stiffness: StiffnessCallback
     stop: StopAtTrainingLoss | None
-    watchers: list[keras.callbacks.Callback]  # of the stiffness: for its drop, for the onset of overfitting
+    watchers: list[keras.callbacks.Callback]  # of the stiffness: for its drop, for turning points
     steps_per_epoch: int
     measured_steps: list[int]
 
@@ -111,7 +111,7 @@ def prepare_run(
     from tfstiff.callbacks.stiffness import StiffnessCallback
     from tfstiff.callbacks.stop_at_loss import StopAtTrainingLoss
     from tfstiff.callbacks.stopping import StopWhenStiffnessDrops
-    from tfstiff.callbacks.turning_points import OnsetEvents
+    from tfstiff.callbacks.turning_points import TurnEvents
     from tfstiff.measuring.measure import MeasurementTask
     from tfstiff.runs.strategies import strategy_scope
 
@@ -154,7 +154,7 @@ def prepare_run(
             size=spec.stop_examples,
             seed=spec.seed,
         )
-    watchers: list[keras.callbacks.Callback] = [OnsetEvents(stiffness, spec.stiffness_monitor)]
+    watchers: list[keras.callbacks.Callback] = [TurnEvents(stiffness, spec.stiffness_monitor)]
     if spec.stop_when_stiffness_drops:
         drop = StopWhenStiffnessDrops(
             stiffness,

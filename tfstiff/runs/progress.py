@@ -113,6 +113,6 @@ def _event_in_words(event: Mapping[str, Any]) -> str:
             f"{event['monitor']} has fallen from {event['peak_value']:.3f} at step {event['peak_step']} "
             f"to {event['value']:.3f}, so training was stopped"
         )
-    if kind == "onset_confirmed":
-        return turn_in_words(event["rule"], event["monitor"], event["onset_epoch"], event["confirmed_epoch"])
+    if kind == "turn_confirmed":
+        return turn_in_words(event["rule"], event["monitor"], event["turn_epoch"], event["confirmed_epoch"])
     return ""

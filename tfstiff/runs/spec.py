@@ -13,7 +13,7 @@ from typing import Any
 from tfstiff import models
 from tfstiff._options import DATA, MODEL, RUNNING, STOPPING, option, option_class, option_fields, part_of
 from tfstiff.analysis.loss_level import checked_levels
-from tfstiff.analysis.overfitting import chosen_monitor
+from tfstiff.analysis.turns_of_training import chosen_monitor
 from tfstiff.callbacks.schedules import Schedule, as_schedule, log_fractions
 from tfstiff.datasets import CENTERINGS, DEFAULT
 from tfstiff.datasets.catalog import check_name as check_data_set

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from tfstiff.analysis.curve import Curve
-from tfstiff.analysis.onset_rules import Onset
 from tfstiff.analysis.readings import PREFIX, Reading, loss_influence, reading, times_of
+from tfstiff.analysis.turn_rules import Turn
 from tfstiff.analysis.turning_points import departure, generalization_loss, log_lag, turning_point
 from tfstiff.errors import InvalidInput
 from tfstiff.records import PAIR_SETS, Measurement, RunFolder
@@ -23,8 +23,10 @@ DROPPED = "stiffness_dropped"  # the event of StopWhenStiffnessDrops, whose modu
 
 
 @dataclass(frozen=True)
-class OverfittingOnset:
-    """The onset of overfitting by several rules, and how they compare.
+class TurningPoints:
+    """When a training turned, by several rules, and how they compare.
+
+    Those of the losses tell overfitting; that of stiffness does not (see docs/reproduction.md).
 
     Attributes:
         stiffness_drop: Turning point of the stiffness, confirmed by a drop; of the measurements that count by
@@ -37,18 +39,18 @@ class OverfittingOnset:
         monitor: The scalar that the stiffness is.
     """
 
-    stiffness_drop: Onset
-    validation_minimum: Onset
-    generalization_loss: Onset
-    gap_growth: Onset
+    stiffness_drop: Turn
+    validation_minimum: Turn
+    generalization_loss: Turn
+    gap_growth: Turn
     unit: str
     monitor: str
 
     @property
-    def rules(self) -> dict[str, Onset]:
-        """The onsets by the names of their rules: those of the losses, which tell overfitting, before stiffness."""
+    def rules(self) -> dict[str, Turn]:
+        """The turns by the names of their rules, those of the losses first."""
         found = (self.validation_minimum, self.generalization_loss, self.gap_growth, self.stiffness_drop)
-        return {onset.rule: onset for onset in found}
+        return {turn.rule: turn for turn in found}
 
     @property
     def lag(self) -> float:
@@ -56,10 +58,10 @@ class OverfittingOnset:
         return log_lag(self.stiffness_drop, self.validation_minimum)
 
 
-def onsets_of(
+def turns_of(
     measurements: Sequence[Measurement], spec: Mapping[str, Any], events: Sequence[Mapping[str, Any]] = ()
-) -> OverfittingOnset | None:
-    """The onsets of a run as everything shows them: by its own monitor.
+) -> TurningPoints | None:
+    """The turns of a run as everything shows them: by its own monitor.
 
     Where `StopWhenStiffnessDrops` ended the training, its turning point of stiffness is the one.
 
@@ -76,29 +78,29 @@ def onsets_of(
     named = spec.get("stiffness_monitor")
     monitor = named if isinstance(named, str) else None
     try:
-        found = overfitting_onset(measurements, monitor)
+        found = turning_points(measurements, monitor)
     except InvalidInput:  # records of other settings than these
-        found = overfitting_onset(measurements)
+        found = turning_points(measurements)
     steps = [measurement.step for measurement in measurements]
     for event in events:
         is_of_these = event.get("peak_step") in steps and event.get("step") in steps
         if event.get("event") == DROPPED and is_of_these and event.get("monitor", found.monitor) == found.monitor:
             peak, last = steps.index(event["peak_step"]), steps.index(event["step"])
             times = times_of(measurements)[0]
-            drop = Onset("stiffness_drop", "confirmed", peak, times[peak], last, times[last])
+            drop = Turn("stiffness_drop", "confirmed", peak, times[peak], last, times[last])
             found = replace(found, stiffness_drop=drop)
     return found
 
 
-def overfitting_onset(
+def turning_points(
     source: RunFolder | Sequence[Measurement],
     monitor: str | None = None,
     *,
     patience: int = 3,
     z: float = 3.0,
     alpha: float = 5.0,
-) -> OverfittingOnset:
-    """Applies all rules for the onset of overfitting to a run.
+) -> TurningPoints:
+    """Applies all rules for turning points to a run.
 
     Errors are those of differences between measurements of the same examples (see `tfstiff.analysis.curve`). Losses
     and stiffness are those of the probe.
@@ -115,7 +117,7 @@ def overfitting_onset(
     """
     measurements = list(source.measurements if isinstance(source, RunFolder) else source)
     if not measurements:
-        raise InvalidInput("There is no measurement to find an onset in.", expected="at least one")
+        raise InvalidInput("There is no measurement to find a turn in.", expected="at least one")
     monitor = chosen_monitor(monitor, tuple(dict.fromkeys(name for m in measurements for name in m.scalars())))
     when, unit = times_of(measurements)
     nothing = Reading(math.nan)
@@ -127,11 +129,11 @@ def overfitting_onset(
     influence = _stacked([loss_influence(m.validation) for m in measurements])
     validation = Curve(when, losses[:, 1], influence=influence)
     gap_influence = _stacked([_gap_influence(m) for m in measurements])
-    gap_growth = Onset("gap_growth", "unavailable")
+    gap_growth = Turn("gap_growth", "unavailable")
     if gap_influence is not None:
         gap = Curve(when, losses[:, 1] - losses[:, 0], influence=gap_influence)
         gap_growth = departure(-gap, "gap_growth", patience=patience, z=z)
-    return OverfittingOnset(
+    return TurningPoints(
         stiffness_drop=turning_point(stiffness, "stiffness_drop", patience=patience, z=z),
         validation_minimum=turning_point(-validation, "validation_minimum", patience=patience, z=z),
         generalization_loss=generalization_loss(validation, alpha=alpha),
@@ -171,15 +173,15 @@ class StiffnessTurnsLate:
         return self._counts
 
 
-def onset_details(onset: Onset, measurements: Sequence[Measurement]) -> dict[str, Any]:
-    """An onset in steps and epochs, as JSON can hold it: None where there is none.
+def turn_details(turn: Turn, measurements: Sequence[Measurement]) -> dict[str, Any]:
+    """A turn in steps and epochs, as JSON can hold it: None where there is none.
 
     Args:
-        onset: Found in these measurements.
+        turn: Found in these measurements.
         measurements: In order of time.
     """
-    when = {"onset": onset.index, "confirmed": onset.confirmed_index}
-    return {"status": onset.status} | {
+    when = {"turn": turn.index, "confirmed": turn.confirmed_index}
+    return {"status": turn.status} | {
         f"{name}_{unit}": getattr(measurements[index], unit) if index >= 0 else None
         for name, index in when.items()
         for unit in ("step", "epoch")
@@ -187,7 +189,7 @@ def onset_details(onset: Onset, measurements: Sequence[Measurement]) -> dict[str
 
 
 def chosen_monitor(monitor: str | None, scalars: Sequence[str]) -> str:
-    """The whole name of the scalar in which the onset is looked for.
+    """The whole name of the scalar in which the turn is looked for.
 
     Args:
         monitor: Its name, with or without `stiffness_` before it; None means the cosine of the default pair set, within

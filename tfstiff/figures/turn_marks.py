@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 
-from tfstiff.analysis.overfitting import onsets_of
+from tfstiff.analysis.turns_of_training import turns_of
 from tfstiff.figures.style import Drawn
 from tfstiff.records import Measurement, RunFolder
 from tfstiff.records.words import TURNS_IN_WORDS, moment
@@ -23,11 +23,11 @@ _LINES = {
 }
 
 
-class OnsetMark(NamedTuple):
+class TurnMark(NamedTuple):
     """One vertical line.
 
     Attributes:
-        rule: Name of the rule, as in `OverfittingOnset`.
+        rule: Name of the rule, as in `TurningPoints`.
         time: In the units of the axis.
         line: How it is drawn.
         label: What it says, and when that was.
@@ -39,7 +39,7 @@ class OnsetMark(NamedTuple):
     label: str
 
 
-def onset_marks(source: Drawn, measurements: Sequence[Measurement]) -> list[OnsetMark]:
+def turn_marks(source: Drawn, measurements: Sequence[Measurement]) -> list[TurnMark]:
     """The turning points that are confirmed, in order of the rules.
 
     Args:
@@ -47,16 +47,16 @@ def onset_marks(source: Drawn, measurements: Sequence[Measurement]) -> list[Onse
         measurements: All of them.
     """
     spec, events = (source.spec, source.events) if isinstance(source, RunFolder) else ({}, [])
-    found = onsets_of(measurements, spec, events)
+    found = turns_of(measurements, spec, events)
     rules = {} if found is None else found.rules
     return [
-        OnsetMark(rule, onset.time, line, f"{TURNS_IN_WORDS[rule]}: {moment(measurements[onset.index])}")
+        TurnMark(rule, turn.time, line, f"{TURNS_IN_WORDS[rule]}: {moment(measurements[turn.index])}")
         for rule, line in _LINES.items()
-        if (onset := rules.get(rule)) is not None and onset.status == "confirmed"
+        if (turn := rules.get(rule)) is not None and turn.status == "confirmed"
     ]
 
 
-def draw_onsets(axes: Axes, marks: Sequence[OnsetMark], *, rules: Sequence[str] = tuple(_LINES)) -> None:
+def draw_turns(axes: Axes, marks: Sequence[TurnMark], *, rules: Sequence[str] = tuple(_LINES)) -> None:
     """Draws the marks of some rules across a panel."""
     for mark in marks:
         if mark.rule in rules:

@@ -1,11 +1,11 @@
-"""Rules for an onset over a whole curve, with arrays of all pairs of measurements: what rules must find as it grows."""
+"""Rules for a turn over a whole curve, with arrays of all pairs of measurements: what rules must find as it grows."""
 
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
-from tfstiff.analysis.onset_rules import Onset
+from tfstiff.analysis.turn_rules import Turn
 
 WIDTH, ROUNDING, REACH = 0.05, 1e-6, 4.0
 
@@ -52,9 +52,9 @@ class WholeCurve:
 
 def turning_point(curve, name="turning_point", *, patience=3, z=3.0, min_change=0.0):
     if not curve.finite.any():
-        return Onset(name)
+        return Turn(name)
     peak = int(np.nanargmax(curve.smoothed()))
-    found = Onset(name, "unconfirmed", peak, float(curve.times[peak]))
+    found = Turn(name, "unconfirmed", peak, float(curve.times[peak]))
     level = curve.weights(peak)
     in_a_row = 0
     for index in (peak + 1 + np.flatnonzero(curve.finite[peak + 1 :])).tolist():
@@ -72,8 +72,8 @@ def departure(curve, name="departure", *, patience=3, z=3.0, min_change=0.0):
         peak = int(np.nanargmax(smoothed[:, before]))
         run = [*run, index] if curve.is_below(index, curve.weights(peak, before + 1), z, min_change) else []
         if len(run) == patience:
-            return Onset(name, "confirmed", run[0], float(curve.times[run[0]]), index, float(curve.times[index]))
-    return Onset(name)
+            return Turn(name, "confirmed", run[0], float(curve.times[run[0]]), index, float(curve.times[index]))
+    return Turn(name)
 
 
 def generalization_loss(curve, name="generalization_loss", *, alpha=5.0):
@@ -81,6 +81,6 @@ def generalization_loss(curve, name="generalization_loss", *, alpha=5.0):
     lowest = np.fmin.accumulate(losses) if len(losses) else losses
     above = np.flatnonzero(100 * (losses / lowest - 1) > alpha)
     if not len(above):
-        return Onset(name)
+        return Turn(name)
     index, time = int(above[0]), float(curve.times[above[0]])
-    return Onset(name, "confirmed", index, time, index, time)
+    return Turn(name, "confirmed", index, time, index, time)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from typing import IO, Any
 
-from tfstiff.analysis.overfitting import OverfittingOnset, onset_details, onsets_of
 from tfstiff.analysis.source import Source
+from tfstiff.analysis.turns_of_training import TurningPoints, turn_details, turns_of
 from tfstiff.records import RunFolder
 from tfstiff.records.words import ABSENT, TURNS_IN_WORDS, quantity_in_words
 
 from .tables import plain_table, print_whole
 
 
-def print_onsets(run: RunFolder | Source, file: IO[str] | None = None) -> None:
+def print_turns(run: RunFolder | Source, file: IO[str] | None = None) -> None:
     """Prints what each rule finds, and the lag; nothing for fewer than two measurements.
 
     Args:
@@ -24,9 +24,9 @@ def print_onsets(run: RunFolder | Source, file: IO[str] | None = None) -> None:
     if found is None:
         return
     table = plain_table("", "epoch", "step", "", "sure at\nepoch")
-    for rule, onset in found.rules.items():
-        details = onset_details(onset, run.measurements)
-        cells = (details["onset_epoch"], details["onset_step"], onset.status, details["confirmed_epoch"])
+    for rule, turn in found.rules.items():
+        details = turn_details(turn, run.measurements)
+        cells = (details["turn_epoch"], details["turn_step"], turn.status, details["confirmed_epoch"])
         table.add_row(TURNS_IN_WORDS[rule], *(ABSENT if cell is None else _text(cell) for cell in cells))
     notes = [f"Stiffness: {quantity_in_words(found.monitor)}."]
     if math.isfinite(found.lag):
@@ -35,17 +35,17 @@ def print_onsets(run: RunFolder | Source, file: IO[str] | None = None) -> None:
     print_whole(table, notes, file, title="Turning points")
 
 
-def onsets_document(run: RunFolder | Source) -> dict[str, Any]:
+def turns_document(run: RunFolder | Source) -> dict[str, Any]:
     """The same as JSON can hold it; empty for fewer than two measurements."""
     found = _found(run)
     if found is None:
         return {}
-    rules = {rule: onset_details(onset, run.measurements) for rule, onset in found.rules.items()}
+    rules = {rule: turn_details(turn, run.measurements) for rule, turn in found.rules.items()}
     return {"monitor": found.monitor, "rules": rules, "lag": found.lag}
 
 
-def _found(run: RunFolder | Source) -> OverfittingOnset | None:
-    return onsets_of(run.measurements, run.spec, run.events)
+def _found(run: RunFolder | Source) -> TurningPoints | None:
+    return turns_of(run.measurements, run.spec, run.events)
 
 
 def _text(value: float | str) -> str:

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from planted_curves import TIMES, planted
 
-from tfstiff.analysis.overfitting import overfitting_onset
 from tfstiff.analysis.readings import reading, times_of
+from tfstiff.analysis.turns_of_training import turning_points
 from tfstiff.errors import InvalidInput
 from tfstiff.records import HalfSummary, Measurement
 from tfstiff.records.scores import ExampleScores
@@ -54,8 +54,8 @@ def run(stiffness_peak, loss_minimum, keep_scores=True, noise=0.02, seed=0):
 
 
 @pytest.mark.parametrize(("stiffness_peak", "loss_minimum"), [(3.0, 3.0), (2.0, 8.0), (8.0, 2.0)])
-def test_planted_onsets_are_found(stiffness_peak, loss_minimum):
-    found = overfitting_onset(run(stiffness_peak, loss_minimum))
+def test_planted_turns_are_found(stiffness_peak, loss_minimum):
+    found = turning_points(run(stiffness_peak, loss_minimum))
     assert found.unit == "epoch"
     assert found.stiffness_drop.status == found.validation_minimum.status == "confirmed"
     assert found.stiffness_drop.time == pytest.approx(stiffness_peak, abs=1)
@@ -72,31 +72,31 @@ def test_a_turn_of_stiffness_before_anything_is_learnt_is_none():
     for measurement in measurements[:-1]:
         object.__setattr__(measurement.train, "loss", 1.0)
     object.__setattr__(measurements[-1].train, "loss", 0.7)
-    found = overfitting_onset(measurements)
+    found = turning_points(measurements)
     assert found.stiffness_drop.status == "none", "it is past its maximum when the network has learnt"
     assert found.validation_minimum.status == "confirmed"
     for measurement in measurements[5:]:
         object.__setattr__(measurement.train, "loss", 0.7)
-    assert overfitting_onset(measurements).stiffness_drop.time == pytest.approx(3.0, abs=1)
+    assert turning_points(measurements).stiffness_drop.time == pytest.approx(3.0, abs=1)
     for measurement in measurements[10:]:  # what was learnt once, and forgotten, was learnt
         object.__setattr__(measurement.train, "loss", 2.0)
-    assert overfitting_onset(measurements).stiffness_drop.time == pytest.approx(3.0, abs=1)
+    assert turning_points(measurements).stiffness_drop.time == pytest.approx(3.0, abs=1)
 
 
 def test_without_the_losses_of_examples_the_gap_cannot_be_tested():
-    found = overfitting_onset(run(3.0, 3.0, keep_scores=False))
+    found = turning_points(run(3.0, 3.0, keep_scores=False))
     assert found.gap_growth.status == "unavailable"
     assert found.validation_minimum.status == "confirmed"
 
 
 def test_one_measurement():
-    found = overfitting_onset(run(3.0, 3.0)[:1])
+    found = turning_points(run(3.0, 3.0)[:1])
     assert found.validation_minimum.status == "unconfirmed"
     assert found.stiffness_drop.status == "none", "nothing has been learnt"
     assert found.gap_growth.status == found.generalization_loss.status == "none"
     assert math.isnan(found.lag)
     with pytest.raises(InvalidInput, match="no measurement"):
-        overfitting_onset([])
+        turning_points([])
 
 
 def test_a_reading_is_a_scalar_with_its_errors():

@@ -1,4 +1,4 @@
-"""Rules for an onset on curves that grow: what each measurement adds to what is known costs the same however many."""
+"""Rules for a turn on curves that grow: what each measurement adds to what is known costs the same however many."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from tfstiff.analysis.curve import NOTHING, Point
 from tfstiff.analysis.growing_curve import GrowingCurve, Level
 from tfstiff.errors import InvalidInput
 
-# Whether there is an onset. `confirmed`: yes. `unconfirmed`: the curve has a turning point, but what follows is not
+# Whether there is a turn. `confirmed`: yes. `unconfirmed`: the curve has a turning point, but what follows is not
 # (yet) clearly away from it. `none`: nothing of the kind. `unavailable`: the records lack what the rule needs.
-ONSET_STATUSES = ("confirmed", "unconfirmed", "none", "unavailable")
+TURN_STATUSES = ("confirmed", "unconfirmed", "none", "unavailable")
 
 
 @dataclass(frozen=True)
-class Onset:
+class Turn:
     """When something began.
 
     Attributes:
         rule: Name of the rule.
-        status: One of `ONSET_STATUSES`.
+        status: One of `TURN_STATUSES`.
         index: Which measurement it is, from 0; -1 where there is none.
         time: Its time, as given; NaN where there is none.
         confirmed_index: The measurement with which it was sure; -1 where it is not.
@@ -41,10 +41,10 @@ class Rule(ABC):
     """A rule on a curve that grows.
 
     Attributes:
-        onset: As the measurements so far show it.
+        turn: As the measurements so far show it.
     """
 
-    onset: Onset
+    turn: Turn
 
     @abstractmethod
     def add(self, point: Point) -> None:
@@ -68,7 +68,7 @@ class Drop(Rule):
 
     def __init__(self, known: str, *, name: str, patience: int, z: float, min_change: float) -> None:
         _check(patience, z, min_change)
-        self.onset = Onset(name)
+        self.turn = Turn(name)
         self._curve = GrowingCurve(known)
         self._patience, self._limits = patience, (z, min_change)
 
@@ -92,8 +92,8 @@ class TurningPoint(Drop):
         level = curve.level(peak)
         if level is not self._level:
             self._level, self._in_a_row, self._next = level, 0, peak + 1
-            self.onset = Onset(self.onset.rule, "unconfirmed", peak, curve.time(peak))
-        while self.onset.status != "confirmed" and self._next < len(curve):
+            self.turn = Turn(self.turn.rule, "unconfirmed", peak, curve.time(peak))
+        while self.turn.status != "confirmed" and self._next < len(curve):
             index = self._next
             self._next += 1
             if not curve.is_measured(index):
@@ -101,7 +101,7 @@ class TurningPoint(Drop):
             self._in_a_row = self._in_a_row + 1 if curve.is_below(index, level, *self._limits) else 0
             if self._in_a_row == self._patience:
                 time = curve.time(index)
-                self.onset = replace(self.onset, status="confirmed", confirmed_index=index, confirmed_time=time)
+                self.turn = replace(self.turn, status="confirmed", confirmed_index=index, confirmed_time=time)
 
 
 class Departure(Drop):
@@ -117,12 +117,12 @@ class Departure(Drop):
         peak = curve.peak()
         level = None if peak is None else curve.level(peak)  # before this measurement is a part of it
         curve.add(point)
-        if level is None or self.onset.status == "confirmed" or not curve.is_measured(index):
+        if level is None or self.turn.status == "confirmed" or not curve.is_measured(index):
             return
         self._run = [*self._run, index] if curve.is_below(index, level, *self._limits) else []
         if len(self._run) == self._patience:
             first = self._run[0]
-            self.onset = Onset(self.onset.rule, "confirmed", first, curve.time(first), index, point.time)
+            self.turn = Turn(self.turn.rule, "confirmed", first, curve.time(first), index, point.time)
 
 
 class GeneralizationLoss(Rule):
@@ -140,7 +140,7 @@ class GeneralizationLoss(Rule):
     def __init__(self, known: str = NOTHING, *, name: str, alpha: float) -> None:
         if not alpha > 0:
             raise InvalidInput("The generalization loss must be above 0 %.", expected="5.0", received=alpha)
-        self.onset = Onset(name)
+        self.turn = Turn(name)
         self._alpha = alpha
         self._lowest = math.inf
         self._count = 0
@@ -152,8 +152,8 @@ class GeneralizationLoss(Rule):
         if not (math.isfinite(point.value) and point.value > 0):
             return
         self._lowest = min(self._lowest, point.value)
-        if self.onset.status != "confirmed" and 100 * (point.value / self._lowest - 1) > self._alpha:
-            self.onset = Onset(self.onset.rule, "confirmed", index, point.time, index, point.time)
+        if self.turn.status != "confirmed" and 100 * (point.value / self._lowest - 1) > self._alpha:
+            self.turn = Turn(self.turn.rule, "confirmed", index, point.time, index, point.time)
 
 
 def _check(patience: int, z: float, min_change: float) -> None:
