@@ -10,7 +10,7 @@ import click
 
 from tfstiff.datasets.groupings import read_grouping
 from tfstiff.errors import TfstiffError
-from tfstiff.figures import DEFAULT_FORMATS, FIGURES, FORMATS, ChosenRun, draw
+from tfstiff.figures import DEFAULT_FORMATS, DEFAULT_WIDTH, FIGURES, FORMATS, WIDTHS, ChosenRun, draw
 from tfstiff.records import METRICS, PAIR_SETS, RunFolder
 
 from .completion import complete_runs
@@ -54,7 +54,18 @@ def _losses(ctx: click.Context, parameter: click.Parameter, value: str | None) -
     "--format", "formats", multiple=True, type=click.Choice(FORMATS), help="Repeatable.  [default: png and svg]"
 )
 @click.option(
-    "--pair-set", "pair_sets", multiple=True, type=click.Choice(PAIR_SETS), help="Repeatable.  [default: all measured]"
+    "--width",
+    type=click.Choice(list(WIDTHS)),
+    default=DEFAULT_WIDTH,
+    show_default=True,
+    help="For a column (3.5 inches) or a page (7.2 inches) of a paper; no text is below 6 points there.",
+)
+@click.option(
+    "--pair-set",
+    "pair_sets",
+    multiple=True,
+    type=click.Choice(PAIR_SETS),
+    help="Repeatable.  [default: all measured; of class_matrices, and in a column, train_val]",
 )
 @click.option(
     "--metric",
@@ -102,6 +113,7 @@ def command(  # noqa: PLR0913  # one for each option
     names: tuple[str, ...],
     out: Path | None,
     formats: tuple[str, ...],
+    width: str,
     pair_sets: tuple[str, ...],
     metrics: tuple[str, ...],
     stages: tuple[float, ...] | None,
@@ -120,7 +132,7 @@ def command(  # noqa: PLR0913  # one for each option
     \b
     Examples:
       tfstiff plot runs/mine
-      tfstiff plot runs/mine --figure curves --format svg --out paper/
+      tfstiff plot runs/mine --figure curves --width column --format pdf --out paper/
       tfstiff plot runs/mine --figure class_matrices --metric sign --pair-set train_val --stage 0,1,20
       tfstiff plot runs/true runs/permuted --figure overlay --quantity sign_within
       tfstiff plot runs/lr* --figure critical_length
@@ -150,9 +162,8 @@ def command(  # noqa: PLR0913  # one for each option
         options["grouping"] = read_grouping(groups)
 
     def draw_all(source: RunFolder | Sequence[RunFolder] | None, kind: str, folder: Path | None) -> int:
-        return _draw(
-            lambda say: draw(source, wanted[kind], folder, formats=formats or DEFAULT_FORMATS, say=say, options=options)
-        )
+        chosen: dict[str, Any] = {"formats": formats or DEFAULT_FORMATS, "width": width, "options": options}
+        return _draw(lambda say: draw(source, wanted[kind], folder, say=say, **chosen))
 
     codes = []
     for run in opened if "run" in wanted else ():

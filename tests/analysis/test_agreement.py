@@ -22,7 +22,7 @@ from synthetic_runs import SPEC, series, write_run
 from tfstiff_cli import main
 
 from tfstiff import RunSpec, load_run
-from tfstiff.analysis.comparison.words import observation_in_words, summary_in_words
+from tfstiff.analysis.comparison.words import HOLLOW_IN_WORDS, observation_in_words, summary_in_words
 from tfstiff.figures import critical_length, curves, learning_rate
 from tfstiff.records import RunWriter, words
 from tfstiff.stiffness.intervals import interval
@@ -167,7 +167,7 @@ def test_a_critical_length_beyond_the_distances_is_the_same_bound_everywhere(fou
                 if f"{at:.3g}" == point["title"].split()[-1]
                 and (rate, seed) == (run.spec["learning_rate"], run.spec["seed"])
             ]
-            assert value["note"] == ("" if one["status"] == "ok" else one["status"])
+            assert value["note"] == ("" if one["status"] == "ok" else HOLLOW_IN_WORDS[one["status"]])
             assert value["words"].startswith(words.bounds_in_words(number(one["low"]), number(one["high"])))
     marks = {line.get_label() for panel in critical_length(four.runs).axes for line in panel.lines}
     assert "_lower bound" in marks

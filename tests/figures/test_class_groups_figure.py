@@ -47,13 +47,15 @@ def test_classes_of_a_group_stand_side_by_side():
 
 def test_titles_say_what_the_blocks_hold():
     title = matrix_panels(class_groups([of_matrix(MATRIX)], grouping=GROUPS))[0].get_title()
-    assert "same group .65, different groups −.25" in title  # means of .5 .7 .6 .8, and of the eight others
+    assert "same group 0.650\ndifferent −0.250" in title  # means of .5 .7 .6 .8, and of the eight others
 
 
 def test_blocks_of_the_record_have_their_interval():
     one = of_matrix(MATRIX, GROUPS, blocks())
-    title = matrix_panels(class_groups([one]))[0].get_title()
-    assert "same group .50, different groups −.25\ndifference .75 ± 0.2 (p = 0.03)" in title
+    figure = class_groups([one])
+    title = matrix_panels(figure)[0].get_title()
+    assert any("±: to the ends of the 95 % interval" in text.get_text() for text in figure.legends[0].get_texts())
+    assert "same group 0.500\ndifferent −0.250\nΔ 0.750 ± 0.196\np = 0.030" in title
     others = {"a": ("car", "cat"), "b": ("ship", "dog")}
     assert "±" not in matrix_panels(class_groups([one], grouping=others))[0].get_title()
 
@@ -88,7 +90,7 @@ def test_empty_cells_are_no_obstacle():
     matrix[0, 2] = matrix[2, 0] = NAN
     figure = class_groups([of_matrix(matrix)], grouping=GROUPS)
     figure.canvas.draw()
-    assert "same group .70" in matrix_panels(figure)[0].get_title()
+    assert "same group 0.700" in matrix_panels(figure)[0].get_title()
 
 
 def test_unknown_groups_are_left_out_with_the_option_that_names_them():

@@ -7,10 +7,10 @@ from synthetic_runs import by_class, measurement, series
 
 from tfstiff import load_run
 from tfstiff.errors import InvalidInput
-from tfstiff.figures import NothingToDraw, class_matrices
+from tfstiff.figures import ChosenRun, NothingToDraw, class_matrices
 from tfstiff.figures.cells import two_digits, uncertain_cells
 from tfstiff.figures.class_stiffness import class_matrices_numbers
-from tfstiff.records import RunWriter
+from tfstiff.records import PAIR_SETS, RunWriter
 
 
 def panels(figure):
@@ -27,6 +27,12 @@ def values_of(axes):
 
 def pixel(image, row, column):
     return image.to_rgba(image.get_array())[row, column]
+
+
+def rings_of(axes):
+    """Columns and rows of the cells that have a ring."""
+    found = [collection.get_offsets() for collection in axes.collections if collection.get_gid() == "rings"]
+    return sorted((round(x), round(y)) for x, y in np.concatenate([*found, np.empty((0, 2))]).tolist())
 
 
 def with_matrix(matrix, pair_set="train_val", metric="sign", **options):
@@ -61,17 +67,31 @@ def test_rows_are_the_first_half_and_columns_the_second():
 
 
 def test_a_single_stage_names_the_classes_of_each_pair_set():
-    axes = panels(class_matrices(series(1, 2)))
+    axes = panels(class_matrices(series(1, 2), pair_sets=PAIR_SETS))
     assert [panel.get_title() for panel in axes[:3]] == ["train–train", "train–validation", "validation–validation"]
     assert [panel.get_ylabel() for panel in axes[:3]] == ["training class", "training class", "validation class"]
     assert [panel.get_xlabel() for panel in axes[:3]] == ["training class", "validation class", "validation class"]
 
 
-@pytest.mark.parametrize(("number", "columns"), [(1, 3), (2, 2), (3, 3), (80, 4)])
+@pytest.mark.parametrize(("number", "columns"), [(2, 2), (3, 3), (80, 4)])
 def test_a_column_a_stage(number, columns):
     axes = panels(class_matrices(series(number, 2)))
-    assert len(axes) == (6 if number == 1 else 6 * columns)
+    assert len(axes) == 2 * columns  # of one pair set, sign and cosine
+    assert [axes[row].get_ylabel() for row in (0, columns)] == ["training class"] * 2
     assert axes[0].get_subplotspec().get_gridspec().ncols == columns
+
+
+def test_one_stage_has_its_metrics_beside_each_other_and_pair_sets_are_drawn_where_asked_for(make_run):
+    assert [panel.get_title() for panel in panels(class_matrices(series(1, 2)))] == ["sign", "cosine"]
+    run = make_run(series(1, 2))
+    assert len(panels(class_matrices(ChosenRun(run.folder, pair_sets=("train_train", "val_val"))))) == 4
+
+
+def test_in_a_column_stages_are_the_rows():
+    axes = panels(class_matrices(series(3, 2), width="column"))
+    grid = axes[0].get_subplotspec().get_gridspec()
+    assert (grid.nrows, grid.ncols) == (3, 2)
+    np.testing.assert_array_equal(axes[3].images[0].get_array(), series(3, 2)[1]["train_val"].cosine.matrix)
 
 
 def test_cells_without_a_pair_show_the_hatched_ground():
@@ -110,13 +130,21 @@ def test_cells_whose_interval_holds_zero_are_told_apart():
     one = with_matrix([[0.09, 0.11], [-0.09, 0.9]])  # standard errors of 0.05 with 40 degrees: 0.10 is the limit
     assert uncertain_cells(one["train_val"].sign).tolist() == [[True, False], [True, False]]
     figure = class_matrices([one], pair_sets=["train_val"], metrics=["sign"])
-    upright, oblique = (values_of(panels(figure)[0])[0].get_paths()[i].vertices for i in (1, 0))
-    lean = [np.corrcoef(part[:, 0], part[:, 1])[0, 1] for part in (oblique, upright)]
-    assert lean[0] != pytest.approx(lean[1])
-    assert any("oblique" in note for note in notes(figure))
+    assert rings_of(panels(figure)[0]) == [(0, 0), (0, 1)]
+    assert any("holds 0" in note for note in notes(figure))
     assert "standard error of a cell: 0.05 (median), at most 0.05" in notes(figure)
     certain = class_matrices([with_matrix([[1, 0.5], [0.5, 1]])], pair_sets=["train_val"], metrics=["sign"])
-    assert not any("oblique" in note for note in notes(certain))
+    assert not any("holds 0" in note for note in notes(certain))
+    assert rings_of(panels(certain)[0]) == []
+
+
+def test_rings_are_there_where_values_are_not():
+    matrix = np.full((25, 25), 0.9)
+    matrix[3, 7] = 0.01
+    figure = class_matrices([with_matrix(matrix)], pair_sets=["train_val"], metrics=["sign"])
+    assert values_of(panels(figure)[0]) == []
+    assert rings_of(panels(figure)[0]) == [(7, 3)]
+    assert any("holds 0" in note for note in notes(figure))
 
 
 def test_a_hundred_names_give_way_to_numbers():
@@ -176,6 +204,8 @@ def test_regression_has_no_classes():
 def test_unknown_choices_are_refused(options):
     with pytest.raises(InvalidInput, match="some of"):
         class_matrices(series(1, 2), **options)
+    with pytest.raises(InvalidInput, match="column or page"):
+        class_matrices(series(1, 2), width="wide")
 
 
 def test_what_was_not_measured_or_is_not_shown_is_left_out(tmp_path):

@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -59,6 +60,19 @@ def test_runs_that_do_not_reach_a_loss_are_counted_and_leave_a_gap(tmp_path):
     axes = learning_rate([runs[0], short, runs[2]], levels=[0.5]).axes
     assert axes[0].get_title() == "training loss 0.5\n1 of 3 runs do not pass it"
     assert means(axes[0])[0].tolist() == [1e-4, 1e-2]
+
+
+def test_what_belongs_to_a_rate_stands_on_its_ground_and_none_is_cut_off(tmp_path):
+    runs = sweep(tmp_path, rates=(1e-4, 4e-4, 3e-3), seeds=(0, 1))
+    for figure in (learning_rate(runs, levels=[1.0]), domain_size(with_space(runs, [length(0.3)] * 5), levels=[1.0])):
+        panel = figure.axes[0]
+        grounds = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in panel.patches]
+        assert all(end < begin for (_, end), (begin, _) in pairwise(grounds))
+        assert panel.get_xlim()[0] < grounds[0][0]
+        assert grounds[-1][1] < panel.get_xlim()[1]
+        dots = {x for line in panel.lines if line.get_label() in ("_runs", "_filled") for x in line.get_xdata()}
+        assert len(dots) == (9 if figure.axes[0].get_ylabel() == "between-class sign" else 6)
+        assert all(sum(begin < x < end for begin, end in grounds) == 1 for x in dots)
 
 
 def test_regression_has_means(tmp_path):

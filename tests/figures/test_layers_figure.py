@@ -38,7 +38,21 @@ def test_a_line_is_a_space_through_the_bins_that_have_an_error():
     assert first.get_color() != second.get_color()
     crossings = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_label() == "_crossing"]
     assert crossings == pytest.approx([0.9, 0.8])
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["input", "dense", "critical length ξ"]
+    texts = [[text.get_text() for text in legend.get_texts()] for legend in figure.legends]
+    assert texts[0] == ["input", "dense"]
+    assert "critical length ξ, with its 95 % interval" in texts[1]
+
+
+def test_each_critical_length_has_its_interval_apart_from_the_others():
+    figure = layers([with_spaces(measurement(0, 0.0, 0, 2), ["input", "dense"])])
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    reaches = [line for line in axes.lines if line.get_label() == "_reach"]
+    ends = [line.get_xdata() for line in reaches]  # from 0.1 below to 0.2 above, among distances up to 0.9
+    np.testing.assert_allclose(ends, [[0.8, 0.9], [0.7, 0.9]])
+    heights = [line.get_transform().transform((0.8, 0))[1] for line in reaches]
+    assert heights[1] - heights[0] == pytest.approx(4 * figure.dpi / 72)
+    assert np.mean(heights) == pytest.approx(axes.transData.transform((0.8, 0))[1])
 
 
 def test_a_critical_length_that_was_not_observed_has_no_mark():

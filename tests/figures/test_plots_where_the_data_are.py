@@ -73,11 +73,11 @@ def test_every_figure_of_a_run_is_there_by_its_name(run, tmp_path):
 
 
 def test_called_it_draws_what_says_most(run):
-    assert len(run.measurements[0].plot().axes) == 7  # two metrics of three pair sets, and the colours
+    assert len(run.measurements[0].plot().axes) == 3  # two metrics, and the colours
     assert len(run.plot().axes) == 6
     assert len(tfstiff.plot(*run.measurements).curves("cosine_within").axes) == 1
     assert len(tfstiff.plot(run, run)().axes) == 1
-    assert len(series(1, 0)[0].plot().axes) == 3  # without classes
+    assert len(series(1, 0)[0].plot().axes) == 1  # without classes
 
 
 def test_a_figure_shows_itself_without_pyplot(run):

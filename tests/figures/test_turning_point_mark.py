@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 
+import pytest
 from synthetic_runs import series, write_run
 
 from tfstiff import load_run
@@ -41,7 +42,6 @@ def test_without_one_nothing_is_marked(monkeypatch):
         figure = curves(series(8, 2))
         assert marks(figure) == [[]] * 6
         assert not any("stiffness turns down" in text for text in legend(figure))
-    assert marks(curves(series(1, 2))) == [[]] * 6
     assert len(curves(series(3, 0)).axes) == 3
 
 
@@ -71,6 +71,18 @@ def test_each_rule_that_finds_a_turn_has_a_line_of_its_own_where_it_belongs(monk
     assert len(dashes) == 4
     assert any(text.startswith("validation loss is lowest: epoch") for text in legend(figure))
     assert marks(log_curves(measured)) == [[measured[2].epoch]] * 6
+
+
+def test_marks_of_one_time_stand_beside_each_other(monkeypatch):
+    measured = series(8, 2)
+    onsets = [Onset(rule, "confirmed", 4, measured[4].epoch) for rule in ("stiffness_drop", "validation_minimum")]
+    onset = OverfittingOnset(*onsets, *[Onset("other")] * 2, "epoch", "")
+    monkeypatch.setattr("tfstiff.analysis.overfitting.overfitting_onset", lambda *_: onset)
+    figure = curves(measured)
+    figure.canvas.draw()
+    lines = [one for one in figure.axes[0].lines if one.get_label() in ("_stiffness_drop", "_validation_minimum")]
+    first, second = (one.get_transform().transform((one.get_xdata()[0], 0))[0] for one in lines)
+    assert second - first == pytest.approx(2 * figure.dpi / 72)
 
 
 def test_the_rules_are_applied_to_the_records():

@@ -301,7 +301,10 @@ def test_runs_are_compared_by_learning_rate(browser, comparison):
     name = "stiffness_cosine_between_train_val"
     dots, means = browser.data("compare", name)
     values = [run.measurements[-1]["train_val"].cosine.between for run in runs]
-    assert dots["x"] == [1e-4, 1e-4, 1e-3, 1e-3]
+    rates = [1e-4, 1e-4, 1e-3, 1e-3]  # two runs each, beside each other
+    aside = 10 ** np.array([-0.15, 0.15, -0.15, 0.15])  # of the way to the next rate, which is ten times as large
+    np.testing.assert_allclose(dots["x"], rates * aside)
+    assert means["x"] == [1e-4, 1e-3]
     assert dots["y"] == pytest.approx(values, rel=1e-4)
     assert means["y"] == pytest.approx([np.mean(values[:2]), np.mean(values[2:])], rel=1e-3)
     browser.choose("compare", "point", 3)  # after three epochs

@@ -98,6 +98,12 @@ def test_a_static_page_has_no_script_and_a_stricter_policy(static):
         assert base64.b64decode(image["src"].removeprefix("data:image/png;base64,")).startswith(b"\x89PNG")
 
 
+def test_the_curves_follow_the_summary(static):
+    order = [attributes.get("id", tag) for tag, attributes in static.elements if "id" in attributes or tag == "img"]
+    assert order[:3] == ["summary", "img", "run"]
+    assert static.attributes("img")[0]["alt"].startswith("Loss, accuracy and stiffness")
+
+
 def test_both_kinds_of_page_say_the_same(static, lively):
     texts = [[text for text in one.texts["li"] if text.strip()] for one in (static, lively)]
     assert texts[0] == texts[1]
@@ -183,7 +189,7 @@ def test_settings_events_warnings_and_provenance_are_shown(tmp_path):
     (run.folder / "status.json").write_text("{")
     text = write_report(load_run(run.folder), interactive=True).read_text("utf-8")
     for part in (
-        "batch_size",
+        "batch size",
         "packages › keras",
         "3.15.1",
         "GPU:0",

@@ -36,7 +36,7 @@ def sources(tmp_path):
 
 def test_settings_without_a_bearing_have_no_column(sources):
     table = runs_table(sources([(1e-4, 0), (1e-4, 1), (1e-3, 0)]))
-    assert table.header[1:3] == ["learning_rate", "seed"]
+    assert table.header[1:3] == ["learning rate", "seed"]
     assert "data_dir" not in table.header
 
 

@@ -30,14 +30,17 @@ from tfstiff.errors import InvalidInput
 from tfstiff.figures.chosen import ChosenRun
 from tfstiff.figures.kinds import FIGURES, FigureKind
 from tfstiff.figures.saving import save_figure
+from tfstiff.figures.sizes import DEFAULT_WIDTH, WIDTHS, inches
 from tfstiff.figures.style import NothingToDraw, add_note, measurements_of
 from tfstiff.records import RunFolder
 
 __all__ = [
     "DEFAULT_FIGURES",
     "DEFAULT_FORMATS",
+    "DEFAULT_WIDTH",
     "FIGURES",
     "FORMATS",
+    "WIDTHS",
     "ChosenRun",
     "FigureKind",
     "NothingToDraw",
@@ -57,6 +60,7 @@ def draw(
     folder: str | Path | None = None,
     *,
     formats: Iterable[str] = DEFAULT_FORMATS,
+    width: str = DEFAULT_WIDTH,
     say: Callable[[str], None] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> list[Path]:
@@ -70,6 +74,7 @@ def draw(
         folder: Where to save; created where it does not exist. None for `figures/` in the run's folder; of several
             runs, in the folder that holds them all; without a run, in the current one.
         formats: Some of `FORMATS`. PNG has 150 dots per inch.
+        width: Of a `column` (3.5 inches) or a `page` (7.2 inches) of a paper, at which no text is below 6 points.
         say: Called with a sentence for each figure that does not apply. None warns.
         options: Keyword arguments for the figures that have them: `grouping`, `levels`, `extrapolate`, `quantity`, …
 
@@ -77,11 +82,12 @@ def draw(
         The files written. A figure that does not apply has none.
 
     Raises:
-        InvalidInput: There is no measurement, a name, format or option is unknown, a figure takes another number of
-            runs, or the folder cannot be written.
+        InvalidInput: There is no measurement, a name, format, width or option is unknown, a figure takes another
+            number of runs, or the folder cannot be written.
     """
     names = _known("figure", DEFAULT_FIGURES if names is None else names, FIGURES)
     formats = _known("format", formats, FORMATS)
+    inches(width)  # which says which there are
     options = dict(options or {})
     _known("option of a figure", options, {option for kind in FIGURES.values() for option in kind.options})
     runs = [source] if isinstance(source, RunFolder) else list(source or ())
@@ -93,7 +99,7 @@ def draw(
         kind = FIGURES[name]
         chosen = {option: options[option] for option in kind.options if option in options}
         try:
-            drawn = kind.draw(*arguments[name], **chosen), kind.numbers(*arguments[name], **chosen)
+            drawn = kind.draw(*arguments[name], **chosen, width=width), kind.numbers(*arguments[name], **chosen)
         except Exception as reason:  # of one figure, which is no failure of the others
             if not isinstance(reason, NothingToDraw):
                 failures.append(reason)

@@ -11,7 +11,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from tfstiff.figures.chosen import chosen_pair_sets
 from tfstiff.figures.kinds import register_figure
+from tfstiff.figures.sizes import DEFAULT_WIDTH, add_legends, inches, is_column
 from tfstiff.figures.stages import choose_stages, stage_title
 from tfstiff.figures.style import (
     PAIR_SET_LINES,
@@ -30,7 +32,8 @@ from tfstiff.records import CriticalLength, DistanceProfile, DistanceStiffness, 
 from tfstiff.records.words import PAIR_SET_NAMES, length_in_words, moment
 from tfstiff.stiffness.intervals import interval
 
-_LARGEST_AREA, _SMALLEST_AREA = 70.0, 3.0  # points²
+_LARGEST_AREA, _SMALLEST_AREA = 50.0, 3.0  # points²
+_TITLE_CHARACTERS = 18  # in an inch
 _FIT: dict[str, Any] = {"color": "black", "linewidth": 1.0}
 _EXTENDED: dict[str, Any] = _FIT | {"linestyle": (0, (2, 2)), "linewidth": 0.8}
 _CROSSING: dict[str, Any] = {
@@ -44,7 +47,7 @@ _REACH: dict[str, Any] = {"color": "black", "linewidth": 3, "alpha": 0.35, "soli
 
 
 @drawing_style()
-def distance(source: Drawn) -> Figure:
+def distance(source: Drawn, *, width: str = DEFAULT_WIDTH) -> Figure:
     """Draws same-class stiffness against the distance of the inputs: a column a stage, a row a pair set.
 
     Dots are the means of bins, their areas the number of pairs, their bars 95 % intervals; a bin of few pairs or
@@ -56,12 +59,16 @@ def distance(source: Drawn) -> Figure:
 
     Args:
         source: A run, or measurements in order of time.
+        width: `column` or `page`, of a paper; a column has room for one pair set, at up to four stages.
 
     Raises:
-        InvalidInput: There is no measurement.
+        InvalidInput: There is no measurement, or no such width.
     """
+    whole = inches(width)
     stages = choose_stages(measurements_of(source))
     pair_sets, kind = pair_sets_of(stages), distance_kind(source)
+    if is_column(width):
+        pair_sets = chosen_pair_sets(source, pair_sets)[:1]
     space = next(iter(stages[0][pair_sets[0]].spaces))
     drawn = [stage[pair_set].spaces[space] for stage in stages for pair_set in pair_sets]
     most_pairs = max(1, *(int(np.max(one.profile.count, initial=0)) for one in drawn))
@@ -69,14 +76,19 @@ def distance(source: Drawn) -> Figure:
 
     if len(stages) == 1:
         grid = [[(stages[0], pair_set) for pair_set in pair_sets]]
+    elif is_column(width):  # two beside each other
+        grid = [[(stage, pair_sets[0]) for stage in pair] for pair in _pairs(stages)]
     else:
         grid = [[(stage, pair_set) for stage in stages] for pair_set in pair_sets]
-    figure = new_figure(max(4.6, 1.2 + 2.25 * len(grid[0])), 1.4 + 1.95 * len(grid))
+    characters = int((whole - 0.6) / len(grid[0]) * _TITLE_CHARACTERS)
+    figure = new_figure(whole, 0.6 + 1.75 * len(grid))
     axes = figure.subplots(len(grid), len(grid[0]), sharex=True, sharey=True, squeeze=False)
     label = f"{kind.pairs} {drawn[0].critical_length.metric}"
     for i, row in enumerate(grid):
         words = [
-            textwrap.fill(length_in_words(stage[pair_set].critical_length, kind.name, digits=2, is_brief=True), 36)
+            textwrap.fill(
+                length_in_words(stage[pair_set].critical_length, kind.name, digits=2, is_brief=True), characters
+            )
             for stage, pair_set in row
         ]
         if any("\n" in text for text in words):  # titles of a row begin at one height
@@ -86,15 +98,19 @@ def distance(source: Drawn) -> Figure:
             _draw_bins(axes[i, j], stage[pair_set].spaces[space], color, most_pairs)
             _draw_fit(axes[i, j], stage[pair_set].spaces[space].critical_length, limits, kind)
             column = PAIR_SET_NAMES[pair_set] if len(stages) == 1 else stage_title(stage)
-            axes[i, j].set_title(f"{column}\n{words[j]}" if i == 0 else words[j])
+            axes[i, j].set_title(f"{column}\n{words[j]}" if i == 0 or is_column(width) else words[j])
         axes[i, 0].set_ylabel(label if len(stages) == 1 else f"{PAIR_SET_NAMES[row[0][1]]}\n{label}")
-    for panel in axes[-1]:
+    for panel in axes.flat[sum(map(len, grid)) :]:  # of an odd number of stages
+        panel.remove()
+    for place in range(len(grid[0])):
+        panel = axes[sum(len(row) > place for row in grid) - 1, place]
         panel.set_xlabel(f"{space} {kind.label}", parse_math=False)
+        panel.tick_params(labelbottom=True)
     axes[0, 0].set_xlim(limits[0] - 0.03 * (limits[1] - limits[0]), limits[1] + 0.04 * (limits[1] - limits[0]))
     low, high = axes[0, 0].get_ylim()
     axes[0, 0].set_ylim(max(low, -1.1), min(high, 1.1))
     present = {line.get_label() for panel in axes.flat for line in panel.lines}
-    figure.legend(handles=_handles(most_pairs, present), loc="outside lower center", ncols=6 if len(grid[0]) > 2 else 2)
+    add_legends(figure, ("", _handles(most_pairs, present)))
     subject = "Stiffness against distance"
     write_title(figure, subject if len(stages) > 1 else f"{subject}, {moment(stages[0])}", source)
     return figure
@@ -179,6 +195,10 @@ def _way_to_zero(fit: CriticalLength, limits: tuple[float, float], kind: Distanc
     if (fit.status == "all_nonpositive") == (kind.scale.direction > 0):
         return max(fit.value, limits[0]), fit.distance_min
     return fit.distance_max, min(fit.value, limits[1])
+
+
+def _pairs(stages: Sequence[Measurement]) -> list[Sequence[Measurement]]:
+    return [stages[index : index + 2] for index in range(0, len(stages), 2)]
 
 
 def _area(count: np.ndarray | int, most_pairs: int) -> np.ndarray | float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,29 +14,37 @@ from matplotlib.path import Path
 from matplotlib.textpath import TextPath
 from matplotlib.transforms import Affine2D
 
+from tfstiff.figures.sizes import SMALLEST_TEXT
 from tfstiff.figures.style import STIFFNESS_COLOURS, Figure
 from tfstiff.records import ClassStiffness
 from tfstiff.stiffness.intervals import quantile
 
 MISSING: dict[str, Any] = {"facecolor": "0.9", "edgecolor": "0.55", "hatch": "//////", "linewidth": 0}
-_LARGEST_VALUE, _SMALLEST_VALUE = 7.0, 5.0  # points; smaller text is left out
+_LARGEST_VALUE = 7.0  # points
 _DARK = 0.6  # white text is legible on colours from here on
-_Style = Literal["normal", "oblique"]
+_RING, _SMALLEST_RING = 0.22, 0.8  # diameter of the mark of an uncertain cell, of the cell's side; and in points
 
 
 def values_are_shown(cell: float) -> bool:
     """Whether a cell of this side, in points, has room for its value."""
-    return _text_size(cell) >= _SMALLEST_VALUE
+    return _text_size(cell) >= SMALLEST_TEXT
+
+
+def rings_are_shown(cell: float) -> bool:
+    """Whether a cell of this side, in points, has room for the ring that says that its interval holds 0."""
+    return _RING * cell >= _SMALLEST_RING
 
 
 def draw_cells(axes: Axes, matrix: np.ndarray, cell: float, uncertain: np.ndarray) -> AxesImage:
     """Draws a class stiffness matrix from −1 (blue) over 0 (white) to 1 (red), with values where there is room.
 
+    A cell whose 95 % interval holds 0 has a ring.
+
     Args:
         axes: The panel.
         matrix: (C, C) the values; NaN shows the hatched ground.
         cell: Side of a cell in points.
-        uncertain: (C, C) cells whose values are printed in oblique type.
+        uncertain: (C, C) cells that get a ring: in a corner, or in the middle where no value is printed.
     """
     axes.patch.set(**MISSING)
     image = axes.imshow(matrix, cmap=STIFFNESS_COLOURS, vmin=-1, vmax=1, interpolation="nearest")
@@ -44,12 +52,9 @@ def draw_cells(axes: Axes, matrix: np.ndarray, cell: float, uncertain: np.ndarra
     shown = np.argwhere(np.isfinite(matrix))
     if values_are_shown(cell) and len(shown) and isinstance(axes.figure, Figure):
         # One collection of outlines for all values: as texts they would take most of the time of the whole figure.
-        values, marks = matrix[tuple(shown.T)], uncertain[tuple(shown.T)]
+        values = matrix[tuple(shown.T)]
         texts = PathCollection(
-            [
-                _outline(two_digits(value), "oblique" if mark else "normal")
-                for value, mark in zip(values.tolist(), marks.tolist(), strict=True)
-            ],
+            [_outline(two_digits(value)) for value in values.tolist()],
             offsets=shown[:, ::-1],
             offset_transform=axes.transData,
             facecolors=np.where(np.abs(values) > _DARK, "white", "black"),
@@ -59,6 +64,13 @@ def draw_cells(axes: Axes, matrix: np.ndarray, cell: float, uncertain: np.ndarra
         texts.set_transform(Affine2D().scale(_text_size(cell) / 72) + axes.figure.dpi_scale_trans)
         texts.set_in_layout(False)
         axes.add_collection(texts, autolim=False)
+    ringed = np.argwhere(np.isfinite(matrix) & uncertain)
+    if rings_are_shown(cell) and len(ringed):
+        edges = np.where(np.abs(matrix[tuple(ringed.T)]) > _DARK, "white", "0.25")
+        aside = 0.36 if values_are_shown(cell) else 0.0  # below and to the right of a value
+        look: dict[str, Any] = {"facecolors": "none", "edgecolors": edges, "linewidths": max(0.3, 0.03 * cell)}
+        down, right = ringed.T + aside
+        axes.scatter(right, down, s=(_RING * cell) ** 2, gid="rings", **look)
     return image
 
 
@@ -80,9 +92,9 @@ def _text_size(cell: float) -> float:
 
 
 @cache
-def _outline(text: str, style: _Style) -> Path:
+def _outline(text: str) -> Path:
     """The outlines of a text of size 1, centred on the origin."""
-    path = TextPath((0, 0), text, size=100, prop=FontProperties(family="DejaVu Sans", style=style))
+    path = TextPath((0, 0), text, size=100, prop=FontProperties(family="DejaVu Sans"))
     box = path.get_extents()
     height = TextPath((0, 0), "0", size=100, prop=FontProperties(family="DejaVu Sans")).get_extents().height
     return path.transformed(Affine2D().translate(-(box.x0 + box.x1) / 2, -height / 2).scale(0.01))

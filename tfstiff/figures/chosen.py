@@ -11,6 +11,7 @@ from typing import Any
 
 from tfstiff.errors import InvalidInput
 from tfstiff.records import Measurement, RunFolder
+from tfstiff.records.words import default_pair_set
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,6 +50,13 @@ class ChosenRun(RunFolder):
     @cached_property
     def _whole(self) -> RunFolder:
         return RunFolder(Path(self.folder))
+
+
+def chosen_pair_sets(source: object, measured: Sequence[str]) -> list[str]:
+    """The pair sets of a figure that has room for one: those that were asked for, else the one that stands for all."""
+    if isinstance(source, ChosenRun) and source.pair_sets:
+        return [one for one in measured if one in source.pair_sets]
+    return [default_pair_set(measured)]
 
 
 def at_epochs(measurements: Sequence[Measurement], epochs: Sequence[float]) -> list[Measurement]:

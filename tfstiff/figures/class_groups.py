@@ -11,9 +11,18 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from tfstiff.datasets.groupings import Grouping, group_indices, known_grouping
-from tfstiff.figures.cells import draw_cells, two_digits, uncertain_cells, values_are_shown
-from tfstiff.figures.class_stiffness import add_colour_bar, add_notes, class_names, class_stages, matrices, name_row
+from tfstiff.figures.cells import draw_cells, uncertain_cells
+from tfstiff.figures.class_stiffness import (
+    add_colour_bar,
+    add_notes,
+    class_names,
+    class_stages,
+    matrices,
+    name_row,
+    side_of_matrices,
+)
 from tfstiff.figures.kinds import register_figure
+from tfstiff.figures.sizes import DEFAULT_WIDTH, SMALLEST_TEXT, inches, is_column
 from tfstiff.figures.stages import stage_title
 from tfstiff.figures.style import (
     Drawn,
@@ -29,17 +38,21 @@ from tfstiff.figures.style import (
     write_title,
 )
 from tfstiff.records import METRICS, BlockStiffness, ClassStiffness, Measurement
-from tfstiff.records.words import HALF_NAMES, PAIR_SET_NAMES, default_pair_set
+from tfstiff.records.words import HALF_NAMES, PAIR_SET_NAMES, default_pair_set, number
 from tfstiff.stiffness.blocks import group_order
 from tfstiff.stiffness.intervals import quantile
 
-_SIDE = 3.0  # inches
-_LARGEST_NAME, _SMALLEST_NAME = 7.0, 4.5  # points
+_LARGEST_NAME, _CHARACTER = 7.0, 0.55  # points; and how wide a character is, of its size
+_SYMBOLS = (
+    "Δ: same group less different",
+    "±: to the ends of the 95 % interval",
+    "p: by permutation of the classes",
+)
 _MOST_STAGES = 4
 
 
 @drawing_style()
-def class_groups(source: Drawn, *, grouping: Grouping | None = None) -> Figure:
+def class_groups(source: Drawn, *, grouping: Grouping | None = None, width: str = DEFAULT_WIDTH) -> Figure:
     """Draws class stiffness matrices ordered by groups of classes: a column a stage of the training, a row a metric.
 
     Lines are the boundaries of the groups; classes of no group come last. A panel's title says what cells of two
@@ -51,9 +64,10 @@ def class_groups(source: Drawn, *, grouping: Grouping | None = None) -> Figure:
         source: A run, or measurements in order of time.
         grouping: Names of the classes of each group. None for those that the measurements compared, else for a built-in
             one of these very classes, such as CIFAR-100's superclasses.
+        width: `column` or `page`, of a paper; in a column the stages are the rows.
 
     Raises:
-        InvalidInput: There is no measurement, or the grouping does not fit the classes.
+        InvalidInput: There is no measurement or no such width, or the grouping does not fit the classes.
         NothingToDraw: The targets have no classes, or no grouping of them is known.
     """
     stages, grouping = _stages(source), _grouping(source, grouping)
@@ -61,28 +75,34 @@ def class_groups(source: Drawn, *, grouping: Grouping | None = None) -> Figure:
     indices, groups = group_indices(grouping, names)
     order = group_order(indices)
     titles = _group_titles(indices[order], groups)
-    figure = new_figure(2.4 + len(stages) * (_SIDE + 0.2), 1.9 + len(metrics) * (_SIDE + 0.5), layout="compressed")
-    axes = figure.subplots(len(metrics), len(stages), squeeze=False)
-    cell = 72 * _SIDE / len(names)
+    rows, columns = (stages, metrics) if is_column(width) else (metrics, stages)
+    side = side_of_matrices(width, len(columns))
+    figure = new_figure(inches(width), 1.4 + len(rows) * (side + 0.65), layout="compressed")
+    panels = figure.subplots(len(rows), len(columns), squeeze=False)
+    axes = panels.T if is_column(width) else panels
+    cell = 72 * side / len(names)
     for i, metric in enumerate(metrics):
         for j, stage in enumerate(stages):
             stiffness = getattr(stage[pair_set], metric)
             ordered = np.ix_(order, order)
             image = draw_cells(axes[i, j], stiffness.matrix[ordered], cell, uncertain_cells(stiffness)[ordered])
             _draw_boundaries(axes[i, j], indices[order])
-            when = f"{stage_title(stage)}\n" if i == 0 else ""
+            is_top, is_left = (j == 0, i == 0) if is_column(width) else (i == 0, j == 0)
+            when = f"{metric if is_column(width) else stage_title(stage)}\n" if is_top else ""
             blocks = stiffness.blocks if _same_groups(stage.groups, grouping) else None
             axes[i, j].set_title(when + _contrast(stiffness, indices, blocks=blocks))
-            bottom = i == len(metrics) - 1
-            _name_axes(axes[i, j], titles, [names[index] for index in order], left=j == 0, bottom=bottom)
-        first, second = (HALF_NAMES[half] for half in pair_set.split("_"))
-        axes[i, 0].set_ylabel(f"{first} class")
-        name_row(axes[i, 0], metric)
-    for panel in axes[-1]:
+            is_lowest = axes[i, j] in panels[-1]
+            _name_axes(axes[i, j], titles, [names[index] for index in order], cell, left=is_left, bottom=is_lowest)
+    first, second = (HALF_NAMES[half] for half in pair_set.split("_"))
+    for panel, name in zip(panels[:, 0], map(stage_title, stages) if is_column(width) else metrics, strict=True):
+        panel.set_ylabel(f"{first} class")
+        name_row(panel, name)
+    for panel in panels[-1]:
         panel.set_xlabel(f"{second} class")
-    add_colour_bar(figure, image, axes, 0.7)
+    add_colour_bar(figure, image, panels, width)
     drawn = [getattr(stage[pair_set], metric) for stage in stages for metric in metrics]
-    add_notes(figure, drawn, oblique=values_are_shown(cell))
+    told = _SYMBOLS if any("±" in panel.get_title() for panel in panels.flat) else ()
+    add_notes(figure, drawn, cell=cell, others=told)
     write_title(figure, f"Class stiffness by group, {PAIR_SET_NAMES[pair_set]}", source)
     return figure
 
@@ -144,27 +164,31 @@ def _draw_boundaries(axes: Axes, indices: np.ndarray) -> None:
             axes.add_patch(Rectangle((begin - 0.5, begin - 0.5), side, side, fill=False, linewidth=0.9, clip_on=False))
 
 
-def _name_axes(axes: Axes, titles: dict[float, str], names: Sequence[str], *, left: bool, bottom: bool) -> None:
+def _name_axes(
+    axes: Axes, titles: dict[float, str], names: Sequence[str], cell: float, *, left: bool, bottom: bool
+) -> None:
     """Names the classes where there is room, with their groups above; else the groups only.
 
     Args:
         axes: The panel.
         titles: Names of the groups by the middle of their classes.
         names: Of the classes, in order.
+        cell: Side of a cell in points.
         left: Whether the panel is the first of its row.
         bottom: Whether it is in the last row.
     """
-    room = 72 * _SIDE / len(names)
-    if 0.85 * room < _SMALLEST_NAME:
-        places, labels, size = list(titles), list(titles.values()), 0.85 * 72 * _SIDE / len(titles)
+    size = 0.85 * cell
+    if size < SMALLEST_TEXT:
+        places, labels, size = list(titles), list(titles.values()), 0.85 * cell * len(names) / len(titles)
     else:
-        places, labels, size = list(range(len(names))), [short_name(name) for name in names], 0.85 * room
+        places, labels = list(range(len(names))), [short_name(name) for name in names]
         above = axes.secondary_xaxis(1.0)
-        above.set_xticks(list(titles), list(titles.values()), parse_math=False)
+        room = int(cell * len(names) / len(titles) / (_CHARACTER * _LARGEST_NAME))
+        above.set_xticks(list(titles), [short_name(name, max(room, 3)) for name in titles.values()], parse_math=False)
         above.tick_params(length=0, pad=1)
     for axis, shown, rotation in ((axes.xaxis, bottom, 90), (axes.yaxis, left, 0)):
         axis.set_ticks(places if shown else [], labels if shown else [], rotation=rotation, parse_math=False)
-        axis.set_tick_params(length=0, labelsize=min(_LARGEST_NAME, size), pad=2)
+        axis.set_tick_params(length=0, labelsize=min(_LARGEST_NAME, max(size, SMALLEST_TEXT)), pad=2)
 
 
 def _contrast(stiffness: ClassStiffness, indices: np.ndarray, *, blocks: BlockStiffness | None) -> str:
@@ -176,12 +200,12 @@ def _contrast(stiffness: ClassStiffness, indices: np.ndarray, *, blocks: BlockSt
         means = [float(part.mean()) if part.size else math.nan for part in cells]
     else:
         means = [blocks.same_group, blocks.different_group]
-    words = zip(("same group", "different groups"), means, strict=True)
-    text = ", ".join(f"{name} {two_digits(mean)}" for name, mean in words if math.isfinite(mean))
+    words = zip(("same group", "different"), means, strict=True)
+    text = "\n".join(f"{name} {number(mean)}" for name, mean in words if math.isfinite(mean))
     if blocks is not None and math.isfinite(blocks.contrast_se):
-        width = float(quantile(blocks.contrast_df)) * blocks.contrast_se
-        text += f"\ndifference {two_digits(blocks.contrast)} ± {width:.2g}"
-        text += f" (p = {blocks.p_value:.2g})" if math.isfinite(blocks.p_value) else ""
+        half = float(quantile(blocks.contrast_df)) * blocks.contrast_se
+        text += f"\nΔ {number(blocks.contrast)} ± {number(half)}"
+        text += f"\np = {number(blocks.p_value)}" if math.isfinite(blocks.p_value) else ""
     return text
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from tfstiff.errors import InvalidInput
-from tfstiff.figures.cells import MISSING, draw_cells, uncertain_cells, values_are_shown
+from tfstiff.figures.cells import MISSING, draw_cells, rings_are_shown, uncertain_cells
+from tfstiff.figures.chosen import chosen_pair_sets
 from tfstiff.figures.kinds import register_figure
+from tfstiff.figures.sizes import DEFAULT_WIDTH, SMALLEST_TEXT, add_legends, inches, is_column
 from tfstiff.figures.stages import choose_stages, stage_title
 from tfstiff.figures.style import (
     Drawn,
@@ -30,7 +35,8 @@ from tfstiff.records import METRICS, ClassStiffness, Measurement
 from tfstiff.records.words import HALF_NAMES, PAIR_SET_NAMES, moment
 
 _Panel = tuple[Measurement, str, str]  # measurement, pair set, metric
-_SMALLEST_LABEL = 4.5  # points; smaller text is left out
+_LARGEST_SIDE = 2.7  # inches
+_BESIDE = {"column": 1.05, "page": 1.7}  # inches that names and the scale of the colours take
 
 
 @drawing_style()
@@ -40,33 +46,38 @@ def class_matrices(
     pair_sets: Sequence[str] | None = None,
     metrics: Sequence[str] | None = None,
     num_stages: int = 4,
+    width: str = DEFAULT_WIDTH,
 ) -> Figure:
     """Draws class stiffness matrices: a column a stage of the training, a row a pair set and metric.
 
     Colours run from −1 (blue) over 0 (white) to 1 (red). Rows of a matrix are classes of the first half of the pair
-    set, columns of the second. Cells without a pair are hatched. A value in oblique type has a 95 % interval that holds
-    0; how large the standard errors of the cells are stands below. A single stage is laid out as metrics × pair sets.
+    set, columns of the second. Cells without a pair are hatched. A ring marks a cell whose 95 % interval holds 0; how
+    large the standard errors of the cells are stands below. Values are printed where there is room for them: of ten
+    classes in a page's width, beside each other, at two stages. A single stage has its metrics side by side. In a
+    column the stages are the rows.
 
     Args:
         source: A run, or measurements in order of time.
-        pair_sets: Which of `train_train`, `train_val`, `val_val`; None for all that were measured.
+        pair_sets: Which of `train_train`, `train_val`, `val_val`; None for those that were asked for, else train_val
+            where it was measured.
         metrics: Which of `sign`, `cosine`; None for those that the run's settings name, else both.
         num_stages: How many measurements at most, 1 to 4.
+        width: `column` or `page`, of a paper.
 
     Raises:
-        InvalidInput: There is no measurement, or a pair set or metric is unknown.
+        InvalidInput: There is no measurement, or a pair set, metric or width is unknown.
         NothingToDraw: The targets have no classes.
     """
     measurements = measurements_of(source)
     stages = class_stages(measurements, num_stages)
     measured = pair_sets_of(stages)
-    pair_sets = _known(measured if pair_sets is None else pair_sets, measured)
+    pair_sets = _known(chosen_pair_sets(source, measured) if pair_sets is None else pair_sets, measured)
     metrics = _known(metrics_of(source) if metrics is None else metrics, METRICS)
-    grid, row_names, column_names = _arrange(stages, pair_sets, metrics)
+    grid, row_names, column_names = _arrange(stages, pair_sets, metrics, transposed=is_column(width))
 
     num_classes = len(_stiffness(grid[0][0]).matrix)
-    side = 1.6 if num_classes <= 4 else 2.3  # inches
-    figure = new_figure(1.9 + len(grid[0]) * (side + 0.2), 1.3 + len(grid) * (side + 0.35), layout="compressed")
+    side = side_of_matrices(width, len(grid[0]))
+    figure = new_figure(inches(width), 1.1 + len(grid) * (side + 0.35), layout="compressed")
     axes = figure.subplots(len(grid), len(grid[0]), squeeze=False)
     for i, row in enumerate(grid):
         for j, panel in enumerate(row):
@@ -78,15 +89,17 @@ def class_matrices(
             if i == 0:
                 axes[i, j].set_title(column_names[j])
         name_row(axes[i, 0], row_names[i])
-    add_colour_bar(figure, image, axes, min(1.0, 2.2 / len(grid)))
+    add_colour_bar(figure, image, axes, width)
     drawn = [_stiffness(panel) for row in grid for panel in row]
-    add_notes(figure, drawn, oblique=values_are_shown(72 * side / num_classes))
+    add_notes(figure, drawn, cell=72 * side / num_classes)
     write_title(figure, "Class stiffness" if len(stages) > 1 else f"Class stiffness, {moment(stages[0])}", source)
     return figure
 
 
 def class_matrices_numbers(source: Drawn) -> Numbers:
-    """Header and rows of the matrices that `class_matrices` draws: a row a matrix row, a column a class.
+    """Header and rows of the matrices at the stages of `class_matrices`, of all pair sets and both metrics.
+
+    A row is a matrix row, a column a class.
 
     The column `quantity` says whether a row is of the values or of their standard errors.
     """
@@ -141,27 +154,44 @@ def name_row(axes: Axes, name: str) -> None:
     )
 
 
-def add_colour_bar(figure: Figure, image: AxesImage, axes: np.ndarray, shrink: float) -> None:
-    """Adds the scale of the colours, at the right of all panels."""
-    bar = figure.colorbar(image, ax=axes, shrink=shrink, aspect=25, pad=0.01, ticks=[-1, -0.5, 0, 0.5, 1])
+def side_of_matrices(width: str, columns: int) -> float:
+    """The side of each of some matrices beside each other, in inches."""
+    return min(_LARGEST_SIDE, (inches(width) - _BESIDE[width]) / columns - 0.08)
+
+
+def add_colour_bar(figure: Figure, image: AxesImage, axes: np.ndarray, width: str) -> None:
+    """Adds the scale of the colours: at the right of all panels, or below them in a column."""
+    place: dict[str, Any] = {"location": "bottom", "shrink": 0.8} if is_column(width) else {"location": "right"}
+    if not is_column(width):
+        place["shrink"] = min(1.0, 2.0 / len(axes))
+    bar = figure.colorbar(image, ax=axes, aspect=25, pad=0.01, ticks=[-1, -0.5, 0, 0.5, 1], **place)
     bar.set_label("stiffness")
     if isinstance(bar.outline, Patch):
         bar.outline.set_linewidth(0.6)
 
 
-def add_notes(figure: Figure, drawn: Sequence[ClassStiffness], *, oblique: bool) -> None:
-    """Says below the panels how sure the cells are, and what the hatched ones are."""
+def add_notes(figure: Figure, drawn: Sequence[ClassStiffness], *, cell: float, others: Sequence[str] = ()) -> None:
+    """Says below the panels how sure the cells are, and what the hatched ones are.
+
+    Args:
+        figure: The figure.
+        drawn: What it shows.
+        cell: Side of a cell in points.
+        others: What else is to be said.
+    """
     errors = np.concatenate([stiffness.matrix_se.ravel() for stiffness in drawn])
     errors = errors[np.isfinite(errors)]
-    handles = [Patch(label="no pair in the cell", **MISSING)] * any(stiffness.num_empty_cells for stiffness in drawn)
-    notes = []
+    handles: list[Artist] = []
+    if any(stiffness.num_empty_cells for stiffness in drawn):
+        handles.append(Patch(label="no pair in the cell", **MISSING))
+    if rings_are_shown(cell) and any(uncertain_cells(stiffness).any() for stiffness in drawn):
+        ring: dict[str, Any] = {"marker": "o", "markerfacecolor": "none", "color": "0.25", "linestyle": "none"}
+        handles.append(Line2D([], [], **ring, markeredgewidth=0.5, label="the 95 % interval holds 0"))
+    notes = list(others)
     if len(errors):
         notes.append(f"standard error of a cell: {np.median(errors):.2g} (median), at most {errors.max():.2g}")
-    if oblique and any(uncertain_cells(stiffness).any() for stiffness in drawn):
-        notes.append("oblique: the 95 % interval holds 0")
     handles += [Patch(label=note, visible=False) for note in notes]
-    if handles:
-        figure.legend(handles=handles, loc="outside lower right", ncols=len(handles), handlelength=1.5)
+    add_legends(figure, ("", handles), handle_length=1.5)
 
 
 def _known(wanted: Sequence[str], known: Sequence[str]) -> list[str]:
@@ -173,15 +203,24 @@ def _known(wanted: Sequence[str], known: Sequence[str]) -> list[str]:
 
 
 def _arrange(
-    stages: list[Measurement], pair_sets: list[str], metrics: list[str]
+    stages: list[Measurement], pair_sets: list[str], metrics: list[str], *, transposed: bool
 ) -> tuple[list[list[_Panel]], list[str], list[str]]:
     """The grid of panels, with the names of its rows and columns."""
+    if len(stages) == 1 and len(pair_sets) == 1:
+        return (
+            [[(stages[0], pair_sets[0], metric) for metric in metrics]],
+            [PAIR_SET_NAMES[pair_sets[0]]],
+            list(metrics),
+        )
     if len(stages) == 1:
         grid = [[(stages[0], pair_set, metric) for pair_set in pair_sets] for metric in metrics]
         return grid, list(metrics), [PAIR_SET_NAMES[name] for name in pair_sets]
     kinds = [(pair_set, metric) for pair_set in pair_sets for metric in metrics]
     names = [f"{PAIR_SET_NAMES[pair_set]}\n{metric}" for pair_set, metric in kinds]
-    return [[(stage, *kind) for stage in stages] for kind in kinds], names, [stage_title(stage) for stage in stages]
+    titles = [stage_title(stage) for stage in stages]
+    if transposed:
+        return [[(stage, *kind) for kind in kinds] for stage in stages], titles, names
+    return [[(stage, *kind) for stage in stages] for kind in kinds], names, titles
 
 
 def _stiffness(panel: _Panel) -> ClassStiffness:
@@ -195,12 +234,12 @@ def label_classes(axes: Axes, panel: _Panel, cell: float, *, left: bool = True, 
     names = class_names(measurement)
     first, second = (HALF_NAMES[half] for half in pair_set.split("_"))
     size = min(7.0, 0.85 * cell)
-    if size >= _SMALLEST_LABEL:
+    if size >= SMALLEST_TEXT:
         ticks, kind = list(range(len(names))), "class"
         labels = [short_name(name) for name in names]
     else:  # too many names to read: number some of the classes instead
         ticks, kind = list(range(0, len(names), max(1, round(len(names) / 50) * 10))), "class, by number"
-        labels, size = [str(tick) for tick in ticks], 7.0
+        labels, size = [str(tick) for tick in ticks], 6.5
     fits = kind != "class" or 0.65 * size * max(map(len, labels)) < cell
     axes.set_xticks(ticks if bottom else [], labels if bottom else [], rotation=0 if fits else 90, parse_math=False)
     axes.set_yticks(ticks if left else [], labels if left else [], parse_math=False)

@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from tfstiff.figures.kinds import register_figure
-from tfstiff.figures.style import STIFFNESS_COLOURS, Figure, Numbers, drawing_style, new_figure
+from tfstiff.figures.sizes import DEFAULT_WIDTH, inches, is_column
+from tfstiff.figures.style import STIFFNESS_COLOURS, Figure, Numbers, drawing_style, new_figure, write_title
 
 # What a step on the first example does to the second -> angle between their gradients, in degrees.
 _CASES = {"stiff": 40, "not stiff": 90, "anti-stiff": 140}
@@ -21,21 +22,28 @@ _TINTS = {"stiff": 0.72, "not stiff": 0.5, "anti-stiff": 0.28}  # of the colours
 
 
 @drawing_style()
-def concept() -> Figure:
+def concept(*, width: str = DEFAULT_WIDTH) -> Figure:
     """Draws the two equivalent views of stiffness, for pairs that are stiff, not stiff and anti-stiff.
 
     Above, losses: a small step against the gradient of the loss of the first example lowers that loss, and lowers,
     leaves or raises the loss of the second. Below, gradients: the angle between the two decides it.
+
+    Args:
+        width: `column` or `page`, of a paper; in a column the pairs stand below each other.
+
+    Raises:
+        InvalidInput: There is no such width.
     """
-    figure = new_figure(7.4, 4.9)
-    axes = figure.subplots(2, 3)
+    upright = is_column(width)
+    figure = new_figure(inches(width), 5.2 if upright else 4.6)
+    axes = figure.subplots(3, 2).T if upright else figure.subplots(2, 3)
     for above, below, (name, angle) in zip(axes[0], axes[1], _CASES.items(), strict=True):
         _draw_losses(above, angle)
         _draw_gradients(below, name, angle)
-        above.set_title(name, fontsize=10, weight="bold")
-    axes[0, 0].set_ylabel("a)  change of the losses", fontsize=8.5)
-    axes[1, 0].set_ylabel("b)  alignment of the gradients", fontsize=8.5)
-    figure.suptitle("Stiffness: does a gradient step on one example help another?")
+        above.set_title(name, fontsize=7.5 if upright else 10, weight="bold")
+    for panel, words in zip(axes[:, 0], ("a)  change of the losses", "b)  alignment of the gradients"), strict=True):
+        panel.annotate(words, (0.5, 1.2), xycoords="axes fraction", ha="center") if upright else panel.set_ylabel(words)
+    write_title(figure, "Stiffness: does a gradient step on one example help another?", {})
     return figure
 
 
@@ -65,10 +73,10 @@ def _draw_losses(axes: Axes, angle: float) -> None:
         if slope:
             axes.annotate("", (_STEP, after), (_STEP, level), arrowprops=_ARROW | {"color": color, "linewidth": 1.2})
         change = f"ΔL$_{name}$ {'<' if slope > 0 else '>' if slope < 0 else '='} 0"
-        axes.text(1.27, (after + level) / 2, change, color=color, va="center", fontsize=8.5)
-        axes.text(-0.07, level, f"L$_{name}$", color=color, va="center", ha="right", fontsize=9)
+        axes.text(1.27, (after + level) / 2, change, color=color, va="center", fontsize=7)
+        axes.text(-0.07, level, f"L$_{name}$", color=color, va="center", ha="right", fontsize=7.5)
     axes.set(xlim=(-0.3, 1.95), ylim=(0.1, 2.6), yticks=[])
-    axes.set_xticks([0, _STEP], ["W", "W − ε g$_1$"], fontsize=8)
+    axes.set_xticks([0, _STEP], ["W", "W − ε g$_1$"], fontsize=6.5)
     axes.spines["left"].set_visible(False)
 
 
@@ -81,11 +89,11 @@ def _draw_gradients(axes: Axes, name: str, angle: float) -> None:
         tip = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
         look = {"color": color, "linestyle": dash, "linewidth": 1.5, "mutation_scale": 11}
         axes.annotate("", tip, (0, 0), arrowprops=_ARROW | look)
-        axes.text(1.16 * tip[0], 1.16 * tip[1], label, color=color, ha="center", va="center", fontsize=10)
+        axes.text(1.16 * tip[0], 1.16 * tip[1], label, color=color, ha="center", va="center", fontsize=8)
     cosine = _cosine(angle)
     product = f"g$_1$ · g$_2$ {'>' if cosine > 0 else '<' if cosine < 0 else '='} 0"
     numbers = f"sign {np.sign(cosine):.0f},  cos {cosine:.2f}".replace("-", "−")
-    axes.text(0.1, -0.34, f"{product}\n{numbers}", ha="center", va="center", fontsize=8.5)
+    axes.text(0.1, -0.34, f"{product}\n{numbers}", ha="center", va="center", fontsize=7)
     axes.set(xlim=(-1.15, 1.45), ylim=(-0.6, 1.3), aspect="equal", xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
 

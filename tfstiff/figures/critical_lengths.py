@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from tfstiff.analysis.comparison import ComparedRun, observe_measurement
 from tfstiff.analysis.readings import times_of
+from tfstiff.figures.chosen import chosen_pair_sets
 from tfstiff.figures.kinds import register_figure
 from tfstiff.figures.learning_rates import RateGroup, by_learning_rate, shared_pair_sets, shared_settings
 from tfstiff.figures.reaches import (
@@ -25,13 +26,14 @@ from tfstiff.figures.reaches import (
     set_reach_axis,
     shade_beyond,
 )
+from tfstiff.figures.sizes import DEFAULT_WIDTH, add_legends, inches, is_column
 from tfstiff.figures.stages import set_time_axis
 from tfstiff.figures.style import DistanceKind, Figure, Numbers, distance_kind, drawing_style, new_figure, write_title
 from tfstiff.records.words import PAIR_SET_NAMES
 
 
 @drawing_style()
-def critical_length(runs: Sequence[ComparedRun], *, extrapolate: bool = False) -> Figure:
+def critical_length(runs: Sequence[ComparedRun], *, extrapolate: bool = False, width: str = DEFAULT_WIDTH) -> Figure:
     """Draws the critical length ξ against time and training loss: a line a learning rate, a column a pair set.
 
     Runs of one learning rate, which differ in their seeds, are drawn as `tfstiff compare` sums them up, at the times
@@ -43,20 +45,23 @@ def critical_length(runs: Sequence[ComparedRun], *, extrapolate: bool = False) -
         runs: One run or several, which differ in learning rate and seed.
         extrapolate: Whether the zero of a straight line is taken as ξ also where it lies beyond the distances observed;
             else it is known by a bound.
+        width: `column` or `page`, of a paper; a column has room for one pair set.
 
     Raises:
-        InvalidInput: No run has a measurement.
+        InvalidInput: No run has a measurement, or there is no such width.
         NothingToDraw: The runs differ in more than learning rate and seed.
     """
-    groups = by_learning_rate(runs)
+    groups, whole = by_learning_rate(runs), inches(width)
     pair_sets, kind = shared_pair_sets(groups), distance_kind(groups[0].runs[0])
+    if is_column(width):
+        pair_sets = chosen_pair_sets(runs[0], pair_sets)[:1]
     furthest = {
         pair_set: furthest_distance(
             [m[pair_set].critical_length for group in groups for run in group.runs for m in run.measurements], kind
         )
         for pair_set in pair_sets
     }
-    figure = new_figure(max(4.6, 1.0 + 2.6 * len(pair_sets)), 5.4)
+    figure = new_figure(whole, 4.0)
     axes = figure.subplots(2, len(pair_sets), squeeze=False, sharey=True, sharex="row")
     tracks = {pair_set: [_track(group, pair_set, kind, extrapolate) for group in groups] for pair_set in pair_sets}
     drawn = {pair_set: [reach for track in each for reach in track.reaches] for pair_set, each in tracks.items()}
@@ -77,12 +82,9 @@ def critical_length(runs: Sequence[ComparedRun], *, extrapolate: bool = False) -
     for row in axes:
         row[0].set_ylabel(reach_label(kind))
     handles = [Line2D([], [], **(group.look | {"linestyle": "-"}), label=group.label) for group in groups]
-    figure.legend(
-        handles=handles, loc="outside lower left", ncols=1 + len(handles) // 5, title="learning rate", alignment="left"
-    )
     several = any(len(group.runs) > 1 for group in groups)
     marks = reach_handles([(axes[0, i], drawn[pair_set]) for i, pair_set in enumerate(pair_sets)], several=several)
-    figure.legend(handles=marks, loc="outside lower right", ncols=1 + (len(pair_sets) > 1), title="ξ", alignment="left")
+    add_legends(figure, ("learning rate", handles), ("ξ", marks))
     write_title(figure, "Critical length by learning rate", shared_settings(runs))
     return figure
 

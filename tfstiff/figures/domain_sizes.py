@@ -6,12 +6,12 @@ As in figure 10 of the first version.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from matplotlib.lines import Line2D
 
 from tfstiff.analysis.comparison import ComparedRun, length_in_space
 from tfstiff.figures.by_layer import MOST_SPACES, spaces_of, spread
+from tfstiff.figures.chosen import chosen_pair_sets
 from tfstiff.figures.kinds import register_figure
 from tfstiff.figures.learning_rates import (
     RateGroup,
@@ -31,6 +31,7 @@ from tfstiff.figures.reaches import (
     reach_of,
     set_reach_axis,
 )
+from tfstiff.figures.sizes import DEFAULT_WIDTH, add_legends, grid_of_panels, inches, is_column, name_grid
 from tfstiff.figures.style import (
     Figure,
     Numbers,
@@ -47,7 +48,11 @@ from tfstiff.records.words import PAIR_SET_NAMES
 
 @drawing_style()
 def domain_size(
-    runs: Sequence[ComparedRun], *, levels: Sequence[float] | None = None, extrapolate: bool = False
+    runs: Sequence[ComparedRun],
+    *,
+    levels: Sequence[float] | None = None,
+    extrapolate: bool = False,
+    width: str = DEFAULT_WIDTH,
 ) -> Figure:
     """Draws how far stiffness reaches against the learning rate: a column a training loss, a row a pair set.
 
@@ -61,22 +66,25 @@ def domain_size(
         levels: Training losses; None for those at which the runs were told to stop, else three that all runs pass.
         extrapolate: Whether the zero of a straight line is taken as ξ also where it lies beyond the distances observed;
             else it is known by a bound.
+        width: `column` or `page`, of a paper; a column has room for one pair set, and losses are its rows.
 
     Raises:
-        InvalidInput: No run has a measurement, or a level is not a finite number.
+        InvalidInput: No run has a measurement, a level is not a finite number, or there is no such width.
         NothingToDraw: There is one learning rate only, the runs differ in more than that and seed, or there is no loss
             that all come down to.
     """
-    groups = by_learning_rate(runs)
+    groups, whole, upright = by_learning_rate(runs), inches(width), is_column(width)
     pair_sets, kind = shared_pair_sets(groups), distance_kind(groups[0].runs[0])
+    if upright:
+        pair_sets = chosen_pair_sets(runs[0], pair_sets)[:1]
     measured = _measurements(groups)
     names = spaces_of(measured)
     drawn = spread(names, MOST_SPACES)
     looks = dict(zip(drawn, ordered_lines(len(drawn)), strict=True))
     places = {(pair_set, space): length_in_space(pair_set, space) for pair_set in pair_sets for space in drawn}
     found = at_equal_loss(groups, list(places.values()), levels, extrapolate)
-    figure = new_figure(max(4.6, 1.0 + 2.6 * len(found.milestones)), 1.8 + 2.1 * len(pair_sets))
-    axes = figure.subplots(len(pair_sets), len(found.milestones), squeeze=False, sharex=True, sharey=True)
+    figure = new_figure(whole, 0.6 + (1.45 * len(found.milestones) if upright else 1.6 * len(pair_sets)))
+    axes = grid_of_panels(figure, len(pair_sets), len(found.milestones), transposed=upright)
     sizes = {
         (*place, milestone): [
             reach_of(list(found.observations[name, milestone, index].values()), kind) for index in range(len(groups))
@@ -86,27 +94,24 @@ def domain_size(
     }
     everything = [reach for each in sizes.values() for reach in each]
     lengths = [m[pair_set].spaces[space].critical_length for m in measured for pair_set, space in places]
-    set_reach_axis(axes[0, 0], everything, furthest_distance(lengths, kind))
+    for panel in axes.flat:
+        set_reach_axis(panel, everything, furthest_distance(lengths, kind))
     for i, pair_set in enumerate(pair_sets):
         for j, milestone in enumerate(found.milestones):
             for place, space in enumerate(drawn):
-                shift = side_by_side(groups, (place - (len(drawn) - 1) / 2) / 2)
+                shift = side_by_side(groups, place / max(1, len(drawn) - 1) * 2 - 1)
                 rates = [group.rate * shift for group in groups]
                 draw_reaches(axes[i, j], rates, sizes[pair_set, space, milestone], looks[space])
             set_rate_axis(axes[i, j], [group.rate for group in groups])
-            axes[i, j].label_outer()
-        axes[i, 0].set_ylabel(f"{PAIR_SET_NAMES[pair_set]}\n{reach_label(kind)}")
-    for panel, milestone in zip(axes[0], found.milestones, strict=True):
-        panel.set_title(milestone_title(found, milestone))
+    names_of_rows = [f"{PAIR_SET_NAMES[pair_set]}\n{reach_label(kind)}" for pair_set in pair_sets]
+    name_grid(axes, names_of_rows, [milestone_title(found, one) for one in found.milestones], transposed=upright)
     handles = [
         Line2D([], [], **(look | {"linestyle": "-"}), label=short_name(name.rsplit("/", 1)[-1], 24))
         for name, look in looks.items()
     ]
-    look: dict[str, Any] = {"ncols": 1 + len(handles) // 5, "alignment": "left"}
-    figure.legend(handles=handles, loc="outside lower left", title="distances in", **look)
     several = any(len(group.runs) > 1 for group in groups)
     marks = reach_handles([(axes[0, 0], everything)], several=several)
-    figure.legend(handles=marks, loc="outside lower right", title="ξ", alignment="left")
+    add_legends(figure, ("distances in", handles), ("ξ", marks))
     some = f", {len(drawn)} of {len(names)} spaces" if len(drawn) < len(names) else ""
     write_title(figure, f"Domain size at equal training loss{some}", shared_settings(runs))
     return figure

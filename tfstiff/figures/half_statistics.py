@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from tfstiff.analysis.readings import times_of
 from tfstiff.figures.kinds import register_figure
+from tfstiff.figures.sizes import DEFAULT_WIDTH, add_legends, inches, is_column
 from tfstiff.figures.stages import set_time_axis
 from tfstiff.figures.style import (
     PAIR_SET_LINES,
@@ -27,27 +29,31 @@ from tfstiff.records.words import PAIR_SET_NAMES
 from tfstiff.stiffness.intervals import interval
 from tfstiff.stiffness.statistics import STATISTICS, Statistic
 
-_COLUMNS = 4
+_COLUMNS = {"column": 2, "page": 4}
 
 
 @drawing_style()
-def statistics(source: Drawn) -> Figure:
+def statistics(source: Drawn, *, width: str = DEFAULT_WIDTH) -> Figure:
     """Draws all statistics of the probe's halves over time; bands are 95 % intervals, where there are any.
 
     Args:
         source: A run, or measurements in order of time.
+        width: `column` or `page`, of a paper.
 
     Raises:
-        InvalidInput: There is no measurement.
-        NothingToDraw: No statistic was recorded.
+        InvalidInput: There is no measurement, or no such width.
+        NothingToDraw: No statistic was recorded, or there is a single measurement.
     """
-    measurements = measurements_of(source)
+    measurements, whole = measurements_of(source), inches(width)
     drawn = [one for one in STATISTICS if any(np.isfinite(_values(measurements, one.name)[p]).any() for p in _halves())]
     if not drawn:
         raise NothingToDraw("No statistics of the probe's halves were recorded.")
-    rows = math.ceil(len(drawn) / _COLUMNS)
-    figure = new_figure(2.6 * _COLUMNS, 0.9 + 1.9 * rows)
-    axes = figure.subplots(rows, _COLUMNS, squeeze=False).flatten()
+    if len(measurements) == 1:
+        raise NothingToDraw("A single measurement has no course over time.", remedy="See its numbers: `tfstiff show`.")
+    columns = _COLUMNS[width]
+    rows = math.ceil(len(drawn) / columns)
+    figure = new_figure(whole, 0.5 + (1.3 if is_column(width) else 1.5) * rows)
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
     when, unit = times_of(measurements)
     for panel, statistic in zip(axes, drawn, strict=False):
         panel.set_title(statistic.name.replace("_", " "))
@@ -57,11 +63,11 @@ def statistics(source: Drawn) -> Figure:
             panel.fill_between(when, low, high, color=PAIR_SET_LINES[pair_set]["color"], alpha=0.18, linewidth=0)
             values = _values(measurements, statistic.name)[pair_set]
             panel.plot(when, np.where(np.isfinite(values), values, np.nan), **PAIR_SET_LINES[pair_set])
-        set_time_axis(panel, when, unit, logarithmic=False)
+        set_time_axis(panel, when, unit)
     for panel in axes[len(drawn) :]:
         panel.remove()
     handles = [Line2D([], [], **PAIR_SET_LINES[name], label=PAIR_SET_NAMES[name]) for name in _halves()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    add_legends(figure, ("", [*handles, Patch(facecolor="0.35", alpha=0.25, label="95 % interval")]))
     write_title(figure, "Statistics of the probe's halves", source)
     return figure
 

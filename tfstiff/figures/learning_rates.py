@@ -27,6 +27,7 @@ from tfstiff.figures.style import NothingToDraw, ordered_lines, pair_sets_of
 from tfstiff.records.words import setting_in_words
 
 _TITLE = ("dataset", "arch")
+_LINES, _GROUND = 0.16, 0.25  # of the way to the next learning rate, on each side: lines, and the ground they stand on
 
 
 @dataclass(frozen=True)
@@ -134,14 +135,30 @@ def milestone_title(found: Comparison, milestone: Milestone) -> str:
 
 
 def side_by_side(groups: Sequence[RateGroup], place: float) -> float:
-    """A factor for learning rates that sets lines beside one another: 8 % of the way to the next rate a place."""
-    return min(later.rate / earlier.rate for earlier, later in pairwise(groups)) ** (0.08 * place)
+    """A factor for learning rates that sets lines beside one another on the ground of their rate.
+
+    Args:
+        groups: By learning rate.
+        place: −1 for the leftmost line, 1 for the rightmost.
+    """
+    return _smallest_step([group.rate for group in groups]) ** (_LINES * place)
+
+
+def _smallest_step(rates: Sequence[float]) -> float:
+    """The smallest ratio of a learning rate to the one before it."""
+    return min(later / earlier for earlier, later in pairwise(rates))
 
 
 def set_rate_axis(axes: Axes, rates: Sequence[float]) -> None:
-    """A logarithmic axis with a tick for each learning rate, or for some where there are many."""
+    """A logarithmic axis with a tick for each learning rate, or for some where there are many.
+
+    What belongs to one rate stands on one grey ground, so that lines beside each other are not taken for other rates.
+    """
     axes.set_xscale("log")
-    margin = max(rates[-1] / rates[0], 2.0) ** 0.08
+    ground = _smallest_step(rates) ** _GROUND
+    for rate in rates:
+        axes.axvspan(rate / ground, rate * ground, color="0.95", linewidth=0, zorder=-1, label="_one learning rate")
+    margin = max(ground * 1.02, max(rates[-1] / rates[0], 2.0) ** 0.04)
     axes.set_xlim(rates[0] / margin, rates[-1] * margin)
     ticks = rates if len(rates) <= 6 else [rates[i] for i in np.linspace(0, len(rates) - 1, 5).round().astype(int)]
     axes.xaxis.set_major_locator(FixedLocator(ticks))

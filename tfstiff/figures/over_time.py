@@ -7,11 +7,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from tfstiff.analysis.readings import reading, times_of
 from tfstiff.figures.kinds import register_figure
+from tfstiff.figures.single_moment import draw_moment
+from tfstiff.figures.sizes import (
+    DEFAULT_WIDTH,
+    SMALLEST_TEXT,
+    add_legends,
+    grid_of_panels,
+    inches,
+    is_column,
+    name_grid,
+)
 from tfstiff.figures.stages import set_time_axis
 from tfstiff.figures.style import (
     HALF_LINES,
@@ -19,6 +31,7 @@ from tfstiff.figures.style import (
     PAIR_SET_LINES,
     Drawn,
     Figure,
+    NothingToDraw,
     Numbers,
     drawing_style,
     measurements_of,
@@ -33,13 +46,15 @@ from tfstiff.records.words import HALF_NAMES, PAIR_SET_NAMES
 
 _FEW = 12  # points that all have a marker
 _BETWEEN_MARKERS = 0.06  # of the panel's diagonal
+_BAND = Patch(facecolor="0.35", alpha=0.25, label="95 % interval over the probe's examples")
 
 
 @drawing_style()
-def curves(source: Drawn) -> Figure:
+def curves(source: Drawn, *, width: str = DEFAULT_WIDTH) -> Figure:
     """Draws loss, within-class and between-class stiffness against time, the pair sets overlaid.
 
-    Bands are 95 % intervals over the draw of the probe's examples.
+    Bands are 95 % intervals over the draw of the probe's examples. Time is logarithmic where it spans two decades. A
+    single measurement, which has no course, is one panel of its values with their intervals.
 
     The upper row holds the loss and the sign, the lower the accuracy and the cosine. Targets without classes have one
     row: loss, mean sign and mean cosine over all pairs. Where the settings name one metric, its panels stand below each
@@ -49,43 +64,46 @@ def curves(source: Drawn) -> Figure:
 
     Args:
         source: A run, or measurements in order of time.
+        width: `column` or `page`, of a paper.
 
     Raises:
-        InvalidInput: There is no measurement.
+        InvalidInput: There is no measurement, or no such width.
     """
     measurements = measurements_of(source)
-    pair_sets = pair_sets_of(measurements)
-    has_classes = have_classes(measurements)
-    metrics = metrics_of(source)
-    has_one = has_classes and len(metrics) == 1
-    figure = new_figure(5.8 if has_one else 8.4, 5.2 if has_classes else 3.1)
-    axes = figure.subplots(2 if has_classes else 1, 2 if has_one else 3, squeeze=False)
+    pair_sets, metrics, has_classes = pair_sets_of(measurements), metrics_of(source), have_classes(measurements)
+    if len(measurements) == 1:
+        figure = draw_moment(measurements[0], pair_sets, metrics, inches(width))
+        write_title(figure, "Training and stiffness", source)
+        return figure
+    rows, columns = 2 if has_classes else 1, 2 if has_classes and len(metrics) == 1 else 3
+    upright = is_column(width) and columns == 3
+    figure = new_figure(inches(width), 0.5 + (1.35 if is_column(width) else 1.75) * (columns if upright else rows))
+    axes = figure.subplots(columns, rows, squeeze=False).T if upright else figure.subplots(rows, columns, squeeze=False)
 
     draw_halves(axes[0, 0], measurements, "loss")
     if has_classes:
         draw_halves(axes[1, 0], measurements, "accuracy")
         kinds = [(metric, kind) for metric in metrics for kind in ("within", "between")]
         for panel, (metric, kind) in zip(axes[:, 1:].flat, kinds, strict=True):
-            panel.set_title(f"{kind.capitalize()}-class stiffness, {metric}")
+            panel.set_title(f"{kind.capitalize()}-class stiffness")
+            panel.set_ylabel(f"mean {metric}")
             _draw_pair_sets(panel, measurements, pair_sets, f"{metric}_{kind}")
     else:
         for column, metric in enumerate(("sign", "cosine"), start=1):
-            axes[0, column].set_title(f"Mean {metric} over all pairs")
+            axes[0, column].set_title("Stiffness of all pairs")
+            axes[0, column].set_ylabel(f"mean {metric}")
             _draw_pair_sets(axes[0, column], measurements, pair_sets, f"{metric}_mean")
     when, unit = times_of(measurements)
     marks = turn_marks(source, measurements)
     for panel in axes.flat:
-        set_time_axis(panel, when, unit, logarithmic=False)
+        set_time_axis(panel, when, unit)
         draw_turns(panel, marks, rules=("stiffness_drop", "validation_minimum"))
     draw_turns(axes[0, 0], marks, rules=("gap_growth", "generalization_loss"))
-    handles = [_handle(PAIR_SET_LINES[name], PAIR_SET_NAMES[name]) for name in pair_sets]
-    figure.legend(handles=handles, loc="outside lower right", ncols=3, title="pairs of examples", alignment="left")
-    axes[0, 0].legend(handles=[_handle(HALF_LINES[half], HALF_NAMES[half]) for half in HALF_LINES], loc="best")
-    if marks:
-        handles = [Line2D([], [], **mark.line, label=mark.label) for mark in marks]
-        figure.legend(
-            handles=handles, loc="outside lower left", handlelength=3, title="turning points", alignment="left"
-        )
+    halves = [_handle(HALF_LINES[half], HALF_NAMES[half]) for half in HALF_LINES]
+    axes[0, 0].legend(handles=halves, loc="best", handlelength=1.5, fontsize=SMALLEST_TEXT)
+    pairs: list[Artist] = [_handle(PAIR_SET_LINES[name], PAIR_SET_NAMES[name]) for name in pair_sets]
+    turns = [Line2D([], [], **mark.line, label=mark.label) for mark in marks]
+    add_legends(figure, ("turning points", turns), ("pairs of examples", [*pairs, _BAND]))
     write_title(figure, "Training and stiffness", source)
     return figure
 
@@ -105,7 +123,7 @@ def curves_numbers(source: Drawn) -> Numbers:
 
 
 @drawing_style()
-def log_curves(source: Drawn) -> Figure:
+def log_curves(source: Drawn, *, width: str = DEFAULT_WIDTH) -> Figure:
     """Draws within- and between-class stiffness against the logarithm of time: a column a pair set, a row a metric.
 
     Bands are 95 % intervals over the draw of the probe's examples. The initialisation stands apart at the left. Where
@@ -113,15 +131,22 @@ def log_curves(source: Drawn) -> Figure:
 
     Args:
         source: A run, or measurements in order of time.
+        width: `column` or `page`, of a paper; in a column pair sets are the rows.
 
     Raises:
-        InvalidInput: There is no measurement.
+        InvalidInput: There is no measurement, or no such width.
+        NothingToDraw: There is a single measurement.
     """
     measurements = measurements_of(source)
-    pair_sets, metrics = pair_sets_of(measurements), metrics_of(source)
+    if len(measurements) == 1:
+        raise NothingToDraw(
+            "A single measurement has no course over time.",
+            remedy="See its values in the figure curves, or measure more often: `tfstiff run --schedule log`.",
+        )
+    pair_sets, metrics, upright = pair_sets_of(measurements), metrics_of(source), is_column(width)
     kinds = ("within", "between") if have_classes(measurements) else ("mean",)
-    figure = new_figure(max(4.4, 1.0 + 2.5 * len(pair_sets)), 1.1 + 1.9 * len(metrics))
-    axes = figure.subplots(len(metrics), len(pair_sets), squeeze=False, sharex=True, sharey="row")
+    figure = new_figure(inches(width), 0.6 + (1.25 * len(pair_sets) if upright else 1.6 * len(metrics)))
+    axes = grid_of_panels(figure, len(metrics), len(pair_sets), transposed=upright)
     when, unit = times_of(measurements)
     marks = [mark for mark in turn_marks(source, measurements) if mark.rule == "stiffness_drop"]
     for row, metric in zip(axes, metrics, strict=True):
@@ -132,14 +157,11 @@ def log_curves(source: Drawn) -> Figure:
                 draw_line(panel, measurements, name, KIND_LINES[kind], kind)
             set_time_axis(panel, when, unit, logarithmic=True)
             draw_turns(panel, marks)
-            panel.label_outer()
-        row[0].set_ylabel(f"mean {metric}")
-    for panel, pair_set in zip(axes[0], pair_sets, strict=True):
-        panel.set_title(PAIR_SET_NAMES[pair_set])
+    name_grid(axes, [f"mean {one}" for one in metrics], [PAIR_SET_NAMES[one] for one in pair_sets], transposed=upright)
     names = {"within": "within a class", "between": "between classes", "mean": "over all pairs"}
-    handles = [_handle(KIND_LINES[kind], names[kind]) for kind in kinds]
-    handles += [Line2D([], [], **mark.line, label=mark.label) for mark in marks]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, handlelength=3)
+    handles: list[Artist] = [_handle(KIND_LINES[kind], names[kind]) for kind in kinds]
+    handles += [_BAND, *(Line2D([], [], **mark.line, label=mark.label) for mark in marks)]
+    add_legends(figure, ("", handles))
     write_title(figure, "Stiffness over time", source)
     return figure
 
@@ -149,7 +171,8 @@ def have_classes(measurements: Sequence[Measurement]) -> bool:
 
 
 def draw_halves(axes: Axes, measurements: list[Measurement], what: str) -> None:
-    axes.set_title(what.capitalize())
+    axes.set_title(f"{what.capitalize()} on the probe")
+    axes.set_ylabel(what)
     for half, name in (("train", "train"), ("val", "validation")):
         draw_line(axes, measurements, f"{name}_{what}", HALF_LINES[half], f"{HALF_NAMES[half]} {what}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.patches import Patch
 
 from tfstiff.analysis.comparison import ComparedRun, separating_settings, settings_of
 from tfstiff.analysis.readings import reading, times_of
@@ -12,6 +13,7 @@ from tfstiff.errors import InvalidInput
 from tfstiff.figures.kinds import register_figure
 from tfstiff.figures.over_time import draw_line, draw_zero
 from tfstiff.figures.panels import figure_of, panel_of
+from tfstiff.figures.sizes import DEFAULT_WIDTH, add_legends, inches, is_column
 from tfstiff.figures.stages import set_time_axis
 from tfstiff.figures.style import Figure, Numbers, drawing_style, measurements_of, ordered_lines, short_name
 from tfstiff.records import Measurement, scalar_row
@@ -19,6 +21,7 @@ from tfstiff.records.settings import SEED
 from tfstiff.records.words import PAIR_SET_NAMES, default_pair_set, quantity_in_words, settings_in_words
 
 DEFAULT_QUANTITY = "cosine_within"
+_WIDTH = 5.2  # inches, that one panel needs
 
 
 @drawing_style()
@@ -28,6 +31,7 @@ def overlay(
     quantity: str = DEFAULT_QUANTITY,
     pair_set: str | None = None,
     ax: Axes | None = None,
+    width: str = DEFAULT_WIDTH,
 ) -> Figure:
     """Draws one quantity of several runs against time, a line a run, named by the settings in which they differ.
 
@@ -39,13 +43,14 @@ def overlay(
             `validation_loss`, …
         pair_set: `train_train`, `train_val` or `val_val`; None for train_val where it was measured.
         ax: A panel to draw into; None makes a figure.
+        width: `column` or `page`, of a paper, of the figure that is made.
 
     Raises:
-        InvalidInput: A run has no measurement, or none of the runs has this quantity.
+        InvalidInput: A run has no measurement, none of the runs has this quantity, or there is no such width.
     """
     found = [measurements_of(run) for run in runs]
     name = quantity_name(quantity, pair_set, [one for measurements in found for one in measurements])
-    axes = panel_of(ax, 5.2, 3.4)
+    axes = panel_of(ax, min(inches(width), _WIDTH), 2.4 if is_column(width) else 2.8)
     units = {times_of(measurements)[1] for measurements in found}
     every_time: list[float] = []
     draw_zero(axes)
@@ -59,8 +64,13 @@ def overlay(
     axes.set_ylabel(quantity_in_words(name, with_pairs=False))
     pairs = next((words for one, words in PAIR_SET_NAMES.items() if name.endswith(f"_{one}")), "")
     axes.set_title(f"{pairs} pairs" if pairs else "")
-    axes.legend(loc="best")
-    return figure_of(axes)
+    if ax is not None:
+        axes.legend(loc="best")
+        return figure_of(axes)
+    figure = figure_of(axes)
+    band = Patch(facecolor="0.35", alpha=0.25, label="95 % interval over the probe's examples")
+    add_legends(figure, ("", [*(line for line in axes.lines if line.get_label() in labels), band]))
+    return figure
 
 
 def overlay_numbers(

@@ -25,6 +25,8 @@ from tfstiff.records import CriticalLength
 
 _FAR = 10.0  # times the largest distance observed: a ξ farther away is drawn at the edge
 _DECADE = 10.0
+_NEAR, _MARGIN = 0.35, 0.15  # an axis begins at 0 where what it shows begins below this share of its top
+_TALL = 1.3  # times the largest shown: an interval that ends farther away is cut off
 _LARGEST_COSINE_DISTANCE = 2.0
 _BEYOND_OBSERVED: dict[str, Any] = {"facecolor": "0.955", "label": "_beyond the largest distance observed"}
 _BEYOND_POSSIBLE: dict[str, Any] = {"facecolor": "0.91", "label": "_beyond 2, the largest distance there is"}
@@ -122,6 +124,8 @@ def draw_reaches(
 def set_reach_axis(axes: Axes, reaches: Sequence[Reach], furthest: float) -> None:
     """Scales the y axis for these critical lengths: logarithmic where they span a decade.
 
+    A linear axis begins at 0 where there is little between 0 and them, else just below what is shown.
+
     Args:
         axes: The panel.
         reaches: All that will be drawn.
@@ -137,7 +141,13 @@ def set_reach_axis(axes: Axes, reaches: Sequence[Reach], furthest: float) -> Non
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
     else:
-        axes.set_ylim(0, high * 1.15)
+        least = min(
+            [low, furthest, *(one.interval_low for one in reaches if one.low in shown and one.interval_low > 0)]
+        )
+        tops = [one.interval_high for one in reaches if one.low in shown and one.interval_high < _TALL * high]
+        high = max([high, *tops])
+        begin = 0.0 if least < _NEAR * high or least == high else least - _MARGIN * (high - least)
+        axes.set_ylim(begin, high + _MARGIN * (high - begin))
 
 
 def shade_beyond(axes: Axes, furthest: float, kind: DistanceKind) -> None:

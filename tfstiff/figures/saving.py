@@ -48,7 +48,7 @@ def save_figure(figure: Figure, numbers: Numbers, path: Path, formats: Iterable[
 
 def _save(figure: Figure, path: Path) -> None:
     form = path.suffix[1:]
-    options: dict[str, Any] = {"dpi": _DOTS_PER_INCH, "bbox_inches": "tight", "pad_inches": 0.06}
+    options: dict[str, Any] = {"dpi": _DOTS_PER_INCH, "bbox_inches": "tight", "pad_inches": 0.02}
     metadata = _NO_TIME.get(form, {})
     with drawing_style():
         write_atomically(path, lambda file: figure.savefig(file, format=form, metadata=metadata, **options))

@@ -22,9 +22,12 @@ from tfstiff.stiffness.critical_length import SCALES, Scale
 
 # Okabe and Ito's colours, which stay apart for colour-blind readers; the dashes stay apart in greyscale. What concerns
 # the training half only looks alike everywhere, and so does what concerns the validation half only.
-_BLUE: dict[str, Any] = {"color": "#0072B2", "linestyle": "-", "marker": "o"}
+# They get thinner and their marks smaller in the order in which they are drawn: those below are seen around the others.
+_BLUE: dict[str, Any] = {"color": "#0072B2", "linestyle": "-", "marker": "o", "linewidth": 1.8, "markersize": 4.2}
 _VERMILION: dict[str, Any] = {"color": "#D55E00", "linestyle": (0, (4, 1.5)), "marker": "s"}
+_VERMILION |= {"linewidth": 1.3, "markersize": 3.2}
 _GREEN: dict[str, Any] = {"color": "#009E73", "linestyle": (0, (5, 1.5, 1, 1.5)), "marker": "^"}
+_GREEN |= {"linewidth": 0.8, "markersize": 2.2}
 PAIR_SET_LINES = {"train_train": _BLUE, "train_val": _VERMILION, "val_val": _GREEN}
 HALF_LINES = {"train": _BLUE, "val": _GREEN}
 KIND_LINES = {"within": _BLUE, "between": _VERMILION, "mean": _BLUE}
@@ -32,8 +35,9 @@ KIND_LINES = {"within": _BLUE, "between": _VERMILION, "mean": _BLUE}
 Numbers = tuple[list[str], list[list[object]]]  # header and rows
 Drawn = ComparedRun | Sequence[Measurement]  # a run, or its measurements
 
-# Colours that get lighter in order, also in greyscale: for learning rates, layers and whatever else has an order.
-_ORDERED = matplotlib.colormaps["viridis"]
+# Colours that get lighter in order, also in greyscale, from blue over pink to yellow: for learning rates, layers and
+# whatever else has an order.
+_ORDERED, _LIGHTEST = matplotlib.colormaps["plasma"], 0.88
 _MARKERS = ("o", "s", "D", ">", "<", "p", "d", "h")  # hollow ones are legible too; up and down mean something else
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1.5, 1)))
 
@@ -51,28 +55,30 @@ STIFFNESS_COLOURS = LinearSegmentedColormap.from_list(
 
 _SETTINGS = {
     "font.family": "DejaVu Sans",  # matplotlib brings it along, so figures look alike on every machine
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.labelsize": 8,
+    "font.size": 7,
+    "axes.titlesize": 7,
+    "axes.labelsize": 7,
     "axes.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
     "xtick.minor.width": 0.4,
-    "legend.fontsize": 7.5,
+    "legend.fontsize": 6.5,
+    "legend.title_fontsize": 7,
     "legend.frameon": False,
-    "figure.titlesize": 10,
+    "figure.titlesize": 8,
     "hatch.linewidth": 0.4,
-    "lines.linewidth": 1.3,
-    "lines.markersize": 3.5,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.2,
     "svg.hashsalt": "tfstiff",
 }
 
 
 _NOTE_SIZE, _NOTE_CHARACTERS = 6, 20  # points; characters in an inch
+_TITLE_CHARACTERS = 15  # in an inch
 _PAIRS = {"within": "same-class", "between": "different-class", "all": "mean"}
 
 
@@ -180,7 +186,7 @@ def ordered_lines(number: int) -> list[dict[str, Any]]:
     """Looks of `number` lines that have an order: colour, marker and dash."""
     return [
         {
-            "color": _ORDERED(0.78 * index / max(1, number - 1)),
+            "color": _ORDERED(_LIGHTEST * index / max(1, number - 1)),
             "marker": _MARKERS[index % len(_MARKERS)],
             "linestyle": _DASHES[index % len(_DASHES)],
         }
@@ -206,7 +212,7 @@ def write_title(figure: Figure, subject: str, source: Drawn | Mapping[str, Any])
     if not parts and isinstance(source, RunFolder):  # of a callback
         parts.append(short_name(source.folder.resolve().name, 40))
     text = f"{subject}: {', '.join(parts)}" if parts else subject
-    figure.suptitle(text, parse_math=False)
+    figure.suptitle(textwrap.fill(text, int(figure.get_figwidth() * _TITLE_CHARACTERS)), parse_math=False)
 
 
 def short_name(name: object, limit: int = 16) -> str:

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
+from matplotlib.transforms import ScaledTranslation
 
 from tfstiff.analysis.turns_of_training import turns_of
+from tfstiff.figures.panels import figure_of
 from tfstiff.figures.style import Drawn
 from tfstiff.records import Measurement, RunFolder
 from tfstiff.records.words import TURNS_IN_WORDS, moment
 
 _STIFFNESS: dict[str, Any] = {"color": "#E69F00", "linestyle": (0, (1, 1.2)), "linewidth": 1.6, "zorder": 0.5}
 _LOSS: dict[str, Any] = {"color": "0.45", "linewidth": 0.9, "zorder": 0.4}
+_APART = 2.0  # points between lines of one time, or one would hide the other
 # Rule -> its line. That of stiffness has the colour of the paper's figure 2.
 _LINES = {
     "stiffness_drop": _STIFFNESS,
@@ -57,7 +60,11 @@ def turn_marks(source: Drawn, measurements: Sequence[Measurement]) -> list[TurnM
 
 
 def draw_turns(axes: Axes, marks: Sequence[TurnMark], *, rules: Sequence[str] = tuple(_LINES)) -> None:
-    """Draws the marks of some rules across a panel."""
-    for mark in marks:
+    """Draws the marks of some rules across a panel, those of one time beside each other."""
+    for index, mark in enumerate(marks):
         if mark.rule in rules:
-            axes.axvline(mark.time, **mark.line, label=f"_{mark.rule}")
+            line = axes.axvline(mark.time, **mark.line, label=f"_{mark.rule}")
+            same = sum(other.time == mark.time for other in marks[:index])
+            if same:
+                aside = ScaledTranslation(same * _APART / 72, 0, figure_of(axes).dpi_scale_trans)
+                line.set_transform(line.get_transform() + aside)

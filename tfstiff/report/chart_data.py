@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfstiff.analysis.comparison import Comparison, Milestone, Observation, settings_of
-from tfstiff.analysis.comparison.words import observation_in_words, summary_in_words
+from tfstiff.analysis.comparison.words import HOLLOW_IN_WORDS, observation_in_words, summary_in_words
 from tfstiff.analysis.readings import Reading, reading_of_pairs, times_of
 from tfstiff.analysis.source import Source
 from tfstiff.records import METRICS, DistanceStiffness, Measurement, PairSetStiffness
@@ -242,7 +242,7 @@ def _comparison(sources: Sequence[Source], found: Comparison) -> dict[str, Any]:
 
 
 def _values(sources: Sequence[Source], found: Comparison, quantity: str, milestone: Milestone) -> list[dict[str, Any]]:
-    """What each run says: a value with its interval, or a bound with a note."""
+    """What each run says: a value with its interval, or a bound with a note of how to read its mark."""
     by_folder = {
         run.folder: found.observations[quantity, milestone, index][seed]
         for index, group in enumerate(found.groups)
@@ -252,7 +252,7 @@ def _values(sources: Sequence[Source], found: Comparison, quantity: str, milesto
     for source in sources:
         one = by_folder.get(source.folder, Observation(math.nan, math.nan, status="left out"))
         shown = one.low if math.isfinite(one.low) else one.high
-        note = "" if one.status == "ok" else one.status.replace("_", " ")
+        note = HOLLOW_IN_WORDS.get(one.status, "") if math.isfinite(shown) else ""
         limits = {"low": _number(one.interval_low), "high": _number(one.interval_high)}
         rows.append({"value": _number(shown), **limits, "note": note, "words": observation_in_words(one)})
     return rows

@@ -99,7 +99,7 @@ def event_table(events: Sequence[Mapping[str, Any]]) -> ReportTable | None:
     rows = []
     for event in events:
         rest = {name: value for name, value in event.items() if name not in ("event", "step", "epoch")}
-        what = "; ".join(f"{name.replace('_', ' ')} {setting_in_words(value)}" for name, value in rest.items())
+        what = "; ".join(f"{name} {text}" for name, text in _flat(rest))
         rows.append(
             [
                 str(event.get("event", "")).replace("_", " "),
@@ -112,7 +112,7 @@ def event_table(events: Sequence[Mapping[str, Any]]) -> ReportTable | None:
 
 
 def named_values(values: Mapping[str, Any], caption: str) -> ReportTable | None:
-    """A row a value, nested ones by their path; None where there are none."""
+    """A row a value, nested ones by their path, named in words; None where there are none."""
     rows = [[name, text] for name, text in _flat(values)]
     return ReportTable(caption, ["name", "value"], rows) if rows else None
 
@@ -128,7 +128,8 @@ def runs_table(sources: Sequence[Source]) -> ReportTable:
         row += [str(len(source.measurements))]
         row += [number(last.train.loss, 4), number(last.validation.loss, 4)] if last else [ABSENT, ABSENT]
         rows.append(row)
-    header = ["run", *settings, "status", "measurements", "last training loss", "last validation loss"]
+    names = [name.replace("_", " ") for name in settings]
+    header = ["run", *names, "status", "measurements", "last training loss", "last validation loss"]
     return ReportTable("The runs, and the settings in which they differ", header, rows)
 
 
@@ -184,6 +185,7 @@ def _four_digits(value: float) -> str:
 def _flat(values: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for name, value in values.items():
-        path = f"{above} › {name}" if above else str(name)
+        name = str(name).replace("_", " ")
+        path = f"{above} › {name}" if above else name
         found += _flat(value, path) if isinstance(value, Mapping) else [(path, setting_in_words(value))]
     return found

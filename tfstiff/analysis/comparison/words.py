@@ -10,6 +10,12 @@ from tfstiff.analysis.comparison.over_seeds import OverSeeds
 from tfstiff.analysis.comparison.trend import Trend
 from tfstiff.records.words import ABSENT, bounds_in_words, has_interval, in_brackets, number
 
+# What is drawn of a run whose value is not observed, by its status.
+HOLLOW_IN_WORDS = {
+    "censored": "the value lies beyond the distances observed, and the mark is the bound that is known",
+    "extrapolated": "a straight line was extended past the distances observed",
+}
+
 
 def observation_in_words(found: Observation, *, minus: str = "−") -> str:
     """`0.512 [0.498, 0.530]`, `>0.900 (censored)`, `– (not reached)`: a run's value, its interval, its status."""

@@ -1,3 +1,15 @@
+// The runs of a group side by side, or the bars of one would hide those of another.
+const SPREAD = 0.3; // of the way to the next group, from the first run to the last
+const beside = (centre) => {
+  const sorted = union(data.comparison.rates ?? []).sort((a, b) => a - b);
+  const step = Math.min(...sorted.slice(1).map((rate, i) => rate / sorted[i]));
+  return centre.map((place, i) => {
+    const members = runs.flatMap((run, j) => (run.group === runs[i].group ? [j] : []));
+    if (members.length < 2) return place;
+    const aside = SPREAD * (members.indexOf(i) / (members.length - 1) - 0.5);
+    return data.comparison.rates ? place * step ** aside : place + aside;
+  });
+};
 const compare = section("compare", (made) => {
   const { points, names, rates, shown } = data.comparison;
   made.select("point", "Compared", Object.fromEntries(points.map((point, i) => [i, point.title])), String(shown));
@@ -6,9 +18,10 @@ const compare = section("compare", (made) => {
     const order = groups;
     for (const [id, title] of Object.entries(names)) {
       const values = point.values[id];
-      const x = rates ?? runs.map((run) => order.indexOf(run.group));
+      const centre = rates ?? runs.map((run) => order.indexOf(run.group));
+      const x = beside(centre);
       const traces = () => {
-        const means = point.means[id].map((one) => ({ ...one, x: x[runs.findIndex((run) => run.group === one.group)] }));
+        const means = point.means[id].map((one) => ({ ...one, x: centre[runs.findIndex((run) => run.group === one.group)] }));
         return [{
           type: "scatter", mode: "markers", x, y: values.map((one) => one.value),
           marker: { color: runs.map((_, i) => runLine(i).colour), size: 9, symbol: values.map((one) => (one.note ? "circle-open" : "circle")) },
@@ -29,7 +42,7 @@ const compare = section("compare", (made) => {
       const axis = rates
         ? { type: "log", title: { text: "learning rate (logarithmic)" }, tickvals: union(rates), ticktext: union(rates).map((rate) => String(rate)) }
         : { tickvals: order.map((_, i) => i), ticktext: order.map((group) => plain(short(group, 28))), range: [-0.5, order.length - 0.5] };
-      plot(made.panels, id, `At ${point.title}: ${title}`, traces, () => ({ xaxis: axis }), notes.length ? `Hollow marks: ${notes.join(", ")}.` : "");
+      plot(made.panels, id, `At ${point.title}: ${title}`, traces, () => ({ xaxis: axis }), notes.length ? `At hollow marks ${notes.join("; or ")}.` : "");
     }
   };
 });
