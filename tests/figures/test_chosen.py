@@ -35,7 +35,12 @@ def test_pair_sets_metrics_and_stages(make_run, tmp_path):
 def test_one_metric_has_two_rows_of_panels(make_run):
     axes = ChosenRun(make_run(series(2, 3)).folder, metrics=("cosine",)).plot.curves().axes
     titles = [panel.get_title() for panel in axes]
-    assert titles == ["Loss", "Within-class stiffness, cosine", "Accuracy", "Between-class stiffness, cosine"]
+    assert titles == [
+        "Loss on the probe",
+        "Within-class stiffness",
+        "Accuracy on the probe",
+        "Between-class stiffness",
+    ]
 
 
 def test_a_stage_is_the_nearest_measurement_and_counts_once():
@@ -54,7 +59,7 @@ def test_pairs_that_were_not_measured(make_run):
 
 
 def test_a_figure_that_cannot_be_drawn_is_no_failure_of_the_others(make_run, monkeypatch):
-    def broken(source):
+    def broken(source, width="page"):
         raise ZeroDivisionError("no")
 
     run, said = make_run(series(2, 2)), []

@@ -15,7 +15,8 @@ class FigureKind(NamedTuple):
     """How to make a figure.
 
     Attributes:
-        draw: Draws what `takes` says. Raises `NothingToDraw` where the figure does not apply.
+        draw: Draws what `takes` says, for a `width` of `tfstiff.figures.sizes`. Raises `NothingToDraw` where the figure
+            does not apply.
         numbers: Header and rows of the numbers that `draw` shows, of the same.
         description: One line.
         redraws: Figures of the papers that it redraws: `v1` is the first version, `ICLR` the submission of 2020.
