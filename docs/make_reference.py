@@ -50,6 +50,7 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...] | None], ...] = (
     ("Auditing a model", "tfstiff", ("audit",)),
     ("What an audit finds", "tfstiff.measuring.audit.audit", ("Audit",)),
     ("A check of an audit", "tfstiff.measuring.audit.checks", ("Check",)),
+    ("Gradients, in parts", "tfstiff.gradients", ("gradient_chunks", "gradients_by_variable")),
     ("How gradients are computed", "tfstiff.gradients", ("explain", "WeightPlan")),
     ("Rules for operations", "tfstiff.gradients.operations", ("register", "Use")),
     ("Runs", "tfstiff", ("RunSpec", "run", "load_run", "at_training_loss")),

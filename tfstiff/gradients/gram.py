@@ -96,32 +96,6 @@ def gradient_gram(
     }
 
 
-@takes(GradientOptions)
-def per_example_gradients(
-    model: keras.Model, x: Any, y: Any, *, loss: Any = None, objective: ObjectiveFunction | None = None, **options: Any
-) -> np.ndarray:
-    """Computes the gradient of each example's loss with respect to the trainable weights, flattened side by side.
-
-    Args:
-        model: A Keras model with P trainable parameters, in all or in those weights that `weights` chooses.
-        x: Inputs as the model takes them; first axis the n examples.
-        y: Targets as the loss takes them, (n, ...).
-        loss: As `compile(loss=…)` takes it; None means the compiled one.
-        objective: In place of a loss, as for `gradient_gram`.
-        **options: Those of `GradientOptions`.
-
-    Returns:
-        (n, P) array, in the order of `model.trainable_weights`; n·P numbers must fit in memory.
-
-    Raises:
-        InvalidInput: An option is unknown, both a loss and an objective are given, the numbers of inputs and targets
-            differ, or no trainable weight is chosen.
-        UnsupportedModel: No loss, no trainable weights, quantised layers, or examples that interact.
-    """
-    plan, x, y = proved_plan(model, x, y, GradientOptions(**options), loss, objective)
-    return np.concatenate([plan.gradients(*chunk).numpy() for chunk in chunks_of(plan, x, y)])
-
-
 def gram_of(
     multiply: Callable[..., tf.Tensor],
     chunks: Sequence[GradientFactors],
@@ -186,9 +160,17 @@ def _factor_chunks(plan: GradientPlan, x: Any, y: Any) -> list[GradientFactors]:
     return [plan.factors(*chunk) for chunk in chunks_of(plan, x, y)]
 
 
-def chunks_of(plan: GradientPlan, x: Any, y: Any) -> list[Any]:
-    """The examples in chunks of nearly equal size. The traced functions take any number of examples."""
+def chunks_of(plan: GradientPlan, x: Any, y: Any, most: int | None = None) -> list[Any]:
+    """The examples in chunks of nearly equal size. The traced functions take any number of examples.
+
+    Args:
+        plan: What computes their gradients.
+        x: The inputs.
+        y: The targets.
+        most: Examples in a chunk at most; None for what the plan takes at once.
+    """
     count, size = len(tf.nest.flatten(x)[0]), min(default_chunk_size(plan.method), plan.most_together)
+    size = size if most is None else min(size, most)
     bounds = np.linspace(0, count, -(-count // size) + 1).astype(int)
     return [
         tf.nest.map_structure(lambda array, start=start, stop=stop: tf.constant(array[start:stop]), (x, y))
