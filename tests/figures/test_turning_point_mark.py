@@ -75,9 +75,9 @@ def test_each_rule_that_finds_a_turn_has_a_line_of_its_own_where_it_belongs(monk
 
 def test_marks_of_one_time_stand_beside_each_other(monkeypatch):
     measured = series(8, 2)
-    onsets = [Onset(rule, "confirmed", 4, measured[4].epoch) for rule in ("stiffness_drop", "validation_minimum")]
-    onset = OverfittingOnset(*onsets, *[Onset("other")] * 2, "epoch", "")
-    monkeypatch.setattr("tfstiff.analysis.overfitting.overfitting_onset", lambda *_: onset)
+    turns = [Turn(rule, "confirmed", 4, measured[4].epoch) for rule in ("stiffness_drop", "validation_minimum")]
+    turn = TurningPoints(*turns, *[Turn("other")] * 2, "epoch", "")
+    monkeypatch.setattr("tfstiff.analysis.turns_of_training.turning_points", lambda *_: turn)
     figure = curves(measured)
     figure.canvas.draw()
     lines = [one for one in figure.axes[0].lines if one.get_label() in ("_stiffness_drop", "_validation_minimum")]
