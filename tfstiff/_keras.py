@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -127,7 +128,7 @@ def made_global_random_state() -> keras.Variable:
 
 @contextmanager
 def loops_over_time(wrap: Callable[[str, Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
-    """Within it, Keras' loops over time are what `wrap(name, loop)` returns.
+    """Within it, and in this thread, Keras' loops over time are what `wrap(name, loop)` returns.
 
     Args:
         wrap: Takes "rnn" and the function that all recurrent layers call, or "scan" and that of `keras.ops.scan`.
@@ -136,11 +137,21 @@ def loops_over_time(wrap: Callable[[str, Callable[..., Any]], Callable[..., Any]
     originals = {name: getattr(place, name) for name, place in places}
     try:
         for name, place in places:
-            setattr(place, name, wrap(name, originals[name]))
+            setattr(place, name, _in_this_thread(wrap(name, originals[name]), originals[name]))
         yield
     finally:
         for name, place in places:
             setattr(place, name, originals[name])
+
+
+def _in_this_thread(function: Callable[..., Any], elsewhere: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` in the thread that is running, `elsewhere` in others, which may train or trace a model meanwhile."""
+    here = threading.get_ident()
+
+    def chosen(*arguments: Any, **options: Any) -> Any:
+        return (function if threading.get_ident() == here else elsewhere)(*arguments, **options)
+
+    return chosen
 
 
 def uses_cudnn(layer: keras.Layer) -> bool:

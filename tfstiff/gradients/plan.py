@@ -18,6 +18,7 @@ from tfstiff.gradients.gradient_plan import GradientPlan
 from tfstiff.gradients.objective import Objective, ObjectiveFunction, check_model, check_separable, resolve_objective
 from tfstiff.gradients.options import GradientOptions
 from tfstiff.gradients.taken_in import taken_in
+from tfstiff.gradients.tracing import one_at_a_time
 from tfstiff.gradients.unmeasured import left_out
 from tfstiff.records.measurement import ALL_WEIGHTS
 
@@ -98,7 +99,8 @@ def plan_for(
             stacklevel=2,
         )
     loss_state = taken_in(keras.tree.flatten(identifier))
-    plan = new_plan(model, x, y, options, resolved, num_examples)
+    with one_at_a_time:  # before any function is traced, each of which has a lock of its own
+        plan = new_plan(model, x, y, options, resolved, num_examples)
     plans.append(_Kept(key, identifier, loss_state, layers_state, plan))
     del plans[:-_MAX_PLANS]
     return plan

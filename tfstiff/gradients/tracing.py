@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -13,6 +14,9 @@ import tensorflow as tf
 from tfstiff._keras import all_layers, quietly_traced, uses_cudnn
 from tfstiff.errors import UnsupportedModel
 from tfstiff.gradients.loops import loops_by_rows
+
+# Whether functions run eagerly is one setting for all threads: who changes it holds this, and leaves it as it was.
+one_at_a_time = threading.RLock()
 
 
 class _ComputeIn(keras.DTypePolicy):
@@ -75,6 +79,7 @@ def traceable(model: keras.Model, precision: str = "float32") -> Iterator[keras.
         UnsupportedModel: Convolutions in groups, on a processor for which TensorFlow has them in compiled code alone.
     """
     changed: list[tuple[Any, str, Any]] = []
+    one_at_a_time.acquire()
     were_eager = tf.config.functions_run_eagerly()
     try:
         for layer in all_layers(model):
@@ -90,17 +95,19 @@ def traceable(model: keras.Model, precision: str = "float32") -> Iterator[keras.
         tf.config.run_functions_eagerly(were_eager)
         for layer, name, value in reversed(changed):
             setattr(layer, name, value)
+        one_at_a_time.release()
 
 
 @contextmanager
 def compiled() -> Iterator[None]:
     """Within it (or a function decorated with it) traced functions run as graphs, also for one who debugs eagerly."""
-    were_eager = tf.config.functions_run_eagerly()
-    try:
-        tf.config.run_functions_eagerly(False)
-        yield
-    finally:
-        tf.config.run_functions_eagerly(were_eager)
+    with one_at_a_time:
+        were_eager = tf.config.functions_run_eagerly()
+        try:
+            tf.config.run_functions_eagerly(False)
+            yield
+        finally:
+            tf.config.run_functions_eagerly(were_eager)
 
 
 def _check_groups(operations: Iterable[tf.Operation]) -> None:
