@@ -23,6 +23,7 @@ import numpy as np
 from tfstiff.stiffness.critical_length import CriticalLengthRule
 from tfstiff.stiffness.estimate import pair_set_stiffness
 from tfstiff.stiffness.intervals import interval
+from tfstiff.stiffness.pair_sample import dealt
 from tfstiff.stiffness.sums import PairSetSums
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -92,15 +93,23 @@ def vectors(spread: float, num_classes: int, size: int = 12) -> Population:
     return Population(draw, pairs)
 
 
-def probe(population: Population, rng: np.random.Generator, counts: list[int], columns: list[int] | None):
-    """Sums of one probe: symmetric where `columns` is None."""
+def probe(
+    population: Population,
+    rng: np.random.Generator,
+    counts: list[int],
+    columns: list[int] | None,
+    num_subsets: int = 1,
+):
+    """Sums of one probe: symmetric where `columns` is None; of the pairs within `num_subsets` subsets."""
     halves = [
         population.draw(rng, np.repeat(np.arange(len(part)), part)) for part in (counts, columns) if part is not None
     ]
     value, distance = population.pairs(rng, halves[0], halves[1] if columns else None)
     other = halves[1]["class"] if columns else None
     space = Space(distance, edges=np.linspace(0, 2, 21))
-    return sums_of(value, halves[0]["class"], other, num_classes=len(counts), spaces={"input": space})
+    sides = (halves[0]["class"], halves[-1]["class"])
+    subsets = None if num_subsets == 1 else tuple(dealt(classes, num_subsets) for classes in sides)
+    return sums_of(value, sides[0], other, num_classes=len(counts), spaces={"input": space}, subsets=subsets)
 
 
 def estimates(sums: PairSetSums, metric: str) -> dict[str, list[tuple[float, float, float, str]]]:
@@ -145,23 +154,54 @@ def truth(population: Population, counts: list[int], columns: list[int] | None, 
 
 
 def coverage(
-    population: Population, counts: list[int], columns: list[int] | None, metric: str, replicates: int
+    population: Population,
+    counts: list[int],
+    columns: list[int] | None,
+    metric: str,
+    num_subsets: int,
+    replicates: int,
 ) -> dict[str, tuple[float, float, float]]:
     """By column: share of intervals that hold the truth, share that counts, and width over that of the true spread."""
     true, rng = truth(population, counts, columns, metric), np.random.default_rng(2)
     hits: dict[str, list[tuple[bool, float, float]]] = defaultdict(list)
     for _ in range(replicates):
-        for name, found in estimates(probe(population, rng, counts, columns), metric).items():
+        for name, found in estimates(probe(population, rng, counts, columns, num_subsets), metric).items():
             hits[name] += [(low <= true[name] <= high, value, high - low) for value, low, high, s in found if s == "ok"]
     table = {}
     for name, ok in hits.items():
+        if not ok:  # too few pairs for a bin, say
+            continue
         held, values, widths = zip(*ok, strict=True)
         table[name] = (float(np.mean(held)), len(ok) / replicates, float(np.median(widths) / (3.92 * np.std(values))))
     return table
 
 
-def scenarios() -> dict[str, tuple[Population, list[int], list[int] | None, str]]:
-    """By name: population, examples of each class among rows and columns (None: a symmetric pair set), metric."""
+Scenario = tuple[Population, list[int], list[int] | None, str, int]
+
+
+def scenarios() -> dict[str, Scenario]:
+    """By name: what `coverage` takes but for the replicates."""
+    found: dict[str, Scenario] = {name: (*scenario, 1) for name, scenario in _whole().items()}
+    for share in (0.1, 0.5, 0.9):
+        few = (latent(share, 3), [24] * 3, None, "cosine", 8)
+        found[f"a sample of 2 pairs in 8, latent ρ={share}, one probe of 24 a class"] = few
+        for num_subsets in (3, 10):
+            both = (latent(share, 3), [40] * 3, [60] * 3, "cosine", num_subsets)
+            found[f"a sample of 2 pairs in {num_subsets}, latent ρ={share}, halves of 40 and 60 a class"] = both
+        uneven = (latent(share, 3), [23, 41, 60], None, "cosine", 5)
+        found[f"a sample of 2 pairs in 5, latent ρ={share}, one probe of 23, 41, 60"] = uneven
+    for metric, spread in (("cosine", 0.3), ("sign", 0.6)):
+        found[f"a sample of 2 pairs in 6, vectors, {metric}, one probe of 50 a class"] = (
+            vectors(spread, 3),
+            [50] * 3,
+            None,
+            metric,
+            6,
+        )
+    return found
+
+
+def _whole() -> dict[str, tuple[Population, list[int], list[int] | None, str]]:
     even, uneven = [25, 25, 25], [20, 40, 60]
     found: dict[str, tuple[Population, list[int], list[int] | None, str]] = {}
     for share in (0.3, 0.6, 0.9):
@@ -196,10 +236,13 @@ def scenarios() -> dict[str, tuple[Population, list[int], list[int] | None, str]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--replicates", type=int, default=1000)
+    parser.add_argument("--only", default="", metavar="TEXT", help="scenarios in whose name it is found")
     arguments = parser.parse_args()
     print("Share of 95 % intervals that hold the truth, in %; in brackets: median width over that of the true spread,")
     print("and share of replicates that count (status ok, pairs not all alike), in %, where not all do.")
     for name, scenario in scenarios().items():
+        if arguments.only not in name:
+            continue
         table = coverage(*scenario, arguments.replicates)
         print(f"\n{name}")
         for kind, (held, counted, width) in table.items():

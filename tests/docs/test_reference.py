@@ -92,7 +92,8 @@ def measured(regression=False, **options):
     return tfstiff.measure(model, probe, **options)
 
 
-def _is_kept(kept, name, regression, rich):
+def _is_kept(kept, name, kind):
+    regression, rich, sample = (kind == one for one in ("regression", "rich", "sample"))
     conditions = set(kept.split(", "))
     is_one_half = "train_val" not in name
     return (
@@ -100,14 +101,16 @@ def _is_kept(kept, name, regression, rich):
         and not (regression and conditions & {"classes", "groups"})
         and not (not rich and conditions & {"groups", "keep_gram", "per_layer", "preconditioner"})
         and not ("one half" in conditions and not is_one_half)
+        and not conditions & {"all pairs" if sample else "pairs"}
     )
 
 
-@pytest.mark.parametrize("kind", ["default", "regression", "rich"])
+@pytest.mark.parametrize("kind", ["default", "regression", "rich", "sample"])
 def test_the_tables_have_the_members_of_records_with_their_types_and_shapes(kind, tmp_path):
     options = {"groups": {"a": ["0", "1"], "b": ["2"]}, "keep_gram": True, "per_layer": True, "space": "all"}
     options["preconditioner"] = lambda weight: np.ones(weight.shape)
-    found = members(measured(kind == "regression", **(options if kind == "rich" else {})), tmp_path)
+    options = {"rich": options, "sample": {"pairs": 250}}.get(kind, {})
+    found = members(measured(kind == "regression", **options), tmp_path)
     patterns = [(_pattern(name), what, kept) for name, what, kept in rows()]
     unused = {pattern: kept for pattern, _, kept in patterns}
     for name, value in found.items():
@@ -115,13 +118,9 @@ def test_the_tables_have_the_members_of_records_with_their_types_and_shapes(kind
         assert len(matching) == 1, f"{name} is in {len(matching)} rows"
         what, kept, pattern = matching[0]
         unused.pop(pattern, None)
-        assert _is_kept(kept, name, kind == "regression", kind == "rich"), f"{name} is not kept by the table"
+        assert _is_kept(kept, name, kind), f"{name} is not kept by the table"
         _check(name, value, what, kind)
-    lacking = {
-        pattern.pattern: kept
-        for pattern, kept in unused.items()
-        if _is_kept(kept, "", kind == "regression", kind == "rich")
-    }
+    lacking = {pattern.pattern: kept for pattern, kept in unused.items() if _is_kept(kept, "", kind)}
     assert not lacking, f"the table has what the record has not: {lacking}"
 
 

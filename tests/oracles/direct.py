@@ -41,6 +41,7 @@ def sums_of(
     norms: tuple[np.ndarray, np.ndarray] | None = None,
     num_classes: int | None = None,
     spaces: Mapping[str, Space] | None = None,
+    subsets: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> PairSetSums:
     """Sums over the pairs of a pair set, in float64.
 
@@ -52,6 +53,8 @@ def sums_of(
             `products` holds cosines.
         num_classes: C; None means one more than the largest class.
         spaces: Distances, by name.
+        subsets: (n,) and (m,) subsets in a ring: only pairs of neighbours are summed where rows and columns are the
+            same, else those of a row's and the same or the next one. None means that all pairs are.
 
     Raises:
         InvalidInput: The pairs to compare are none of `COMPARED`.
@@ -65,6 +68,10 @@ def sums_of(
         classes.append(np.where(kept, one, -1).astype(np.int64))
         lengths.append(np.where(kept, length, 0).astype(np.float64))
     counted = np.outer(classes[0] >= 0, classes[1] >= 0)
+    if subsets is not None:
+        num_subsets = 1 + max(int(part.max()) for part in subsets)
+        ahead = (subsets[1] - subsets[0][:, None]) % num_subsets
+        counted &= (ahead == 1) | (ahead == (num_subsets - 1 if is_symmetric else 0))
     if is_symmetric:
         np.fill_diagonal(counted, False)
     count = int(max(part.max(initial=0) for part in classes)) + 1 if num_classes is None else num_classes
@@ -95,6 +102,8 @@ def sums_of(
             name: _distance_sums(space, values, counted, classes, count, is_symmetric)
             for name, space in (spaces or {}).items()
         },
+        subsets_rows=None if subsets is None else subsets[0],
+        subsets_columns=None if subsets is None else subsets[1],
     )
 
 

@@ -117,6 +117,7 @@ def _of_measurement(index: int, m: Measurement) -> Iterator[_Part]:
     summary = ("num_examples", "loss", "accuracy", "num_zero_gradients", "num_nonfinite")
     values = {f"{half}_{name}": getattr(found, name) for half, found in halves.items() for name in summary}
     own = {name: getattr(m, name) for name in ("updates", "learning_rate", "method", "weights", "preconditioner")}
+    own["sampled_pairs"] = np.nan if m.sampled_pairs is None else m.sampled_pairs
     yield "measurements", ([index],), own | values
     for half, found in halves.items():
         if found.scores is not None:

@@ -23,6 +23,7 @@ from tfstiff.measuring import reservations
 from tfstiff.measuring.labels import accuracies, accuracy, as_read, check_labels, scores_of, why_no_accuracy
 from tfstiff.measuring.options import MeasureOptions
 from tfstiff.measuring.probe import Arrays, Probe, ProbeHalf, check_probe
+from tfstiff.measuring.sampling import pair_sample
 from tfstiff.measuring.summation.parts import Part
 from tfstiff.measuring.summation.prepared import prepared
 from tfstiff.measuring.summation.probe_pass import ProbePass
@@ -115,6 +116,7 @@ class MeasurementTask:
         self._objective = resolve_objective(model, loss, objective)
         probe = as_read(probe, self._objective)
         self._grouping = check_suits(options, probe)
+        self._sample = pair_sample(options, probe)
         self._distances = DistanceOptions(options.distance, options.distance_pairs, options.distance_bins)
         self._model, self._examples, self._options = model, probe, options
         self.pair_sets = probe.pair_sets_of(options.pair_sets)
@@ -126,7 +128,7 @@ class MeasurementTask:
         self._plan = plan_for(model, *sample, options, loss=loss, objective=objective, num_examples=count)
         self._plan.prove(*sample)
         self.memory = memory or self._plan.memory_for(count, options.memory_limit)
-        self.blocks = prepared(probe, self.memory.block_size)
+        self.blocks = prepared(probe, self.memory.block_size, self._sample.num_subsets)
         check_space(model, options.space)
         vectors = input_vectors(model, probe)
         self._has_distances = vectors is None or vectors[0].shape[1] > 0
@@ -151,7 +153,8 @@ class MeasurementTask:
             found += reservations.of_inputs(self._model, self._examples)
         for text in found:
             self._warn_once(text, text)
-        return found + [self._plan.untracked] * (self._plan.untracked is not None)  # of which tracing warned
+        found += [self._plan.untracked] * (self._plan.untracked is not None)  # of which tracing warned
+        return found + reservations.of_sample(self._sample)
 
     def _warn_once(self, key: str, text: str) -> None:
         told = self.blocks.kept.setdefault("told", set())
@@ -254,6 +257,7 @@ class MeasurementTask:
             groups={name: tuple(classes) for name, classes in (grouping or {}).items()},
             reservations=tuple(self.reservations()),
             weights=choice_in_words(self._model, options.weights, self._plan.weights),
+            sampled_pairs=None if self._sample.is_whole else self._sample.num_pairs,
         )
 
     def _told(self, found: PairSetStiffness) -> PairSetStiffness:
@@ -286,6 +290,7 @@ def check_suits(options: MeasureOptions, probe: Probe) -> Grouping | None:
     """
     compared = options.distance_pairs if (probe.num_classes or 1) > 1 else "all"
     options.critical_length_rule().check(compared)
+    pair_sample(options, probe)
     return chosen_grouping(options.groups, probe.class_names)
 
 

@@ -87,6 +87,13 @@ class MeasureOptions(ProductOptions):
     )
     per_layer: bool = option(False, "Measure each layer's gradients by themselves too.")
     keep_gram: bool = option(False, "Keep the (n, n) products of all gradients in the measurement.")
+    pairs: int | None = option(
+        None,
+        "At most so many pairs to multiply, over all pair sets together: a random sample in which each example meets "
+        "as many others of each class. Standard errors count that it is one; what needs all pairs is NaN.",
+        unset="all",
+        metavar="N",
+    )
     memory_limit: int | None = option(
         None,
         "Memory that a measurement's gradients may take: a number of bytes, on the command line such as 4GB. How they "
@@ -111,6 +118,12 @@ class MeasureOptions(ProductOptions):
         limit = self.memory_limit
         if limit is not None and not (isinstance(limit, int) and limit > 0):
             raise InvalidInput("The memory limit must be a number of bytes above 0.", received=limit)
+        if self.pairs is not None and not (isinstance(self.pairs, int) and self.pairs > 0):
+            raise InvalidInput("There must be at least one pair.", expected="pairs above 0", received=self.pairs)
+        if self.pairs is not None and self.keep_gram:
+            raise InvalidInput(
+                "keep_gram keeps the products of all pairs.", remedy="Leave out one of keep_gram, pairs."
+            )
         self.critical_length_rule().check(self.distance_pairs)
         grouping = chosen_grouping(self.groups)
         groups: str | dict[str, list[str]] = "none" if self.groups is None else self.groups  # type: ignore[assignment]

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from tfstiff.measuring.probe import Probe, ProbeHalf
+from tfstiff.measuring.sampling import PairSample
 
 _NAMED = 10  # classes, or examples, that a sentence names
 _LOOKED_AT = 64  # examples, to tell what inputs are
@@ -35,6 +36,17 @@ def of_inputs(model: keras.Model, probe: Probe) -> list[str]:
     return [
         "The inputs look like images that are not normalised, of whole numbers up to 255: gradients of the first "
         "layers are as much larger. Unless that is meant, divide by 255, or begin the model with a layer Rescaling."
+    ]
+
+
+def of_sample(sample: PairSample) -> list[str]:
+    """On a measurement of which only some pairs were multiplied."""
+    if sample.is_whole:
+        return []
+    return [
+        f"{sample.num_pairs} of {sample.num_all} pairs were multiplied, a random sample in which each example meets as "
+        "many others of each class; standard errors count that. What needs the products of all pairs (coherence, "
+        "noise scale, the products of class means and their like) is not there."
     ]
 
 

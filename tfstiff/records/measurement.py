@@ -67,6 +67,7 @@ class Measurement(Shown):
         learning_rate: At that step; NaN where the optimizer has no single one.
         method: How the gradients were computed.
         layers: The same results from each layer's gradients alone, by the layer's path; empty unless asked for.
+        sampled_pairs: Pairs multiplied, over all pair sets together, where not all were; else None.
         gram: (n, n) float32 products of all gradients, the training half first; kept on request, else None.
     """
 
@@ -86,6 +87,7 @@ class Measurement(Shown):
     weights: str = ALL_WEIGHTS
     preconditioner: str = "none"
     plain: Mapping[str, PairSetStiffness] = field(default_factory=dict)
+    sampled_pairs: int | None = None
 
     def __getitem__(self, pair_set: str) -> PairSetStiffness:
         return self.pair_sets[pair_set]

@@ -102,10 +102,10 @@ def _influences(cells: Cells, weights: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
     Also (E, strata) one where an example is of a class, of rows and columns apart.
     """
-    rows = _influence(cells.rows, cells.columns.counts, weights, cells.means)
+    rows = _influence(cells.rows, weights)
     if cells.is_symmetric:
         return _with_contrast(2 * rows), cells.rows.members
-    columns = _influence(cells.columns, cells.rows.counts, weights.swapaxes(1, 2), cells.means.swapaxes(1, 2))
+    columns = _influence(cells.columns, weights.swapaxes(1, 2))
     members = np.zeros((rows.shape[2] + columns.shape[2], 2 * len(cells.pairs)))
     members[: rows.shape[2], : len(cells.pairs)] = cells.rows.members
     members[rows.shape[2] :, len(cells.pairs) :] = cells.columns.members
@@ -117,15 +117,13 @@ def _with_contrast(means: np.ndarray) -> np.ndarray:
     return np.concatenate([means, means[:1] - means[1:]])
 
 
-def _influence(side: Side, others: np.ndarray, weights: np.ndarray, means: np.ndarray) -> np.ndarray:
-    """(2, M, n) of the examples of one side; weights and means with that side's class first."""
-    count = np.maximum(side.counts, 1)
-    scale = np.sqrt(1 / np.maximum(count * (count - 1), 1))
+def _influence(side: Side, weights: np.ndarray) -> np.ndarray:
+    """(2, M, n) of the examples of one side; weights with that side's class first."""
+    count = side.counts
+    scale = np.sqrt(count / np.maximum(count - 1, 1))
     places = np.where(side.classes >= 0, side.classes, 0)
-    of_example = (weights / np.maximum(others, 1))[:, places]  # (2, n, C)
-    added = np.einsum("mib,kib->kmi", side.sums, of_example)
-    centre = np.einsum("kab,mab->kma", weights, means)
-    return (added - centre[:, :, places]) * (scale[places] * (side.classes >= 0))
+    of_example = (weights / np.maximum(side.pairs, 1))[:, places]  # (2, n, C)
+    return np.einsum("mib,kib->kmi", side.deviations, of_example) * (scale[places] * (side.classes >= 0))
 
 
 def _kinds(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,14 @@ Fafchamps and Gubert 2007 and of Aronow, Samii and Assenova 2015 is its limit fo
 
     Var(T) = κ (Σ_i (T_i - mean T_i)² - Σ_p e_p²),    κ = n(n - 1) / ((n - 2)(n - 3)) within one sample of n,
                                                       κ = nm / ((n - 1)(m - 1)) between samples of n and m.
+
+The same holds of a sample of N pairs, drawn without regard to their values, in which each example meets equally many
+others (an incomplete U-statistic: Blom 1976, Lee 1982; for regular designs it matters not which pairs). With k pairs an
+example a pair shares an example with 2k - 1 pairs, itself among them, or with k + l - 1 between samples, so that
+
+    κ = N / (N - 2k + 1),   κ = N / (N - k - l + 1),
+
+of which the above are the cases k = n - 1 and k = m, l = n. The draw of pairs is counted in it: they add Σ_p e_p².
 """
 
 from __future__ import annotations
@@ -28,16 +36,19 @@ class Side:
         classes: (n,) class of each example, -1 for those left out.
         members: (n, C) one where the example is of the class.
         counts: (C,) examples.
-        sums: (M, n, C) sums over the pairs of an example, by class of the other one.
-        totals: (M, C, C) sums over the pairs of a cell; the side's class first.
-        spread: (M, C, C) `Σ_i (T_i - mean T_i)²`; the side's class first.
+        pairs: (C, C) pairs of a cell; the side's class first.
+        totals: (M, C, C) sums over the pairs of a cell.
+        deviations: (M, n, C) sums over the pairs of an example, by class of the other one, of what each pair is above
+            the mean of its cell.
+        spread: (M, C, C) the sum of their squares over the examples of a class.
     """
 
     classes: np.ndarray
     members: np.ndarray
     counts: np.ndarray
-    sums: np.ndarray
+    pairs: np.ndarray
     totals: np.ndarray
+    deviations: np.ndarray
     spread: np.ndarray
 
 
@@ -51,6 +62,7 @@ class Cells:
         rows: The rows' examples.
         columns: The columns' examples; the rows' in a symmetric pair set.
         pairs: (C, C) pairs of a cell.
+        all_pairs: (C, C) the same of the whole of which they are a sample; 0 where the sample has none.
         means: (M, C, C) their mean; 0 without a pair.
         first_order: (M, C, C) variance of the mean as a sum of squared influences; like those that follow NaN where
             there are too few examples.
@@ -64,6 +76,7 @@ class Cells:
     rows: Side
     columns: Side
     pairs: np.ndarray
+    all_pairs: np.ndarray
     means: np.ndarray
     first_order: np.ndarray
     variance: np.ndarray
@@ -77,18 +90,20 @@ def cells_of(sums: PairSetSums) -> Cells:
     Args:
         sums: Over its pairs.
     """
-    rows = columns = _side(sums.classes_rows, np.stack([value.rows for value in sums.values.values()]))
+    of_rows, of_columns = sums.pairs_of_examples()
+    rows = columns = _side(sums.classes_rows, of_rows, np.stack([value.rows for value in sums.values.values()]))
     if not sums.is_symmetric:
-        columns = _side(sums.classes_columns, np.stack([value.columns for value in sums.values.values()]))
-    pairs = np.outer(rows.counts, columns.counts)
-    if sums.is_symmetric:
-        pairs -= np.diag(rows.counts)
+        values = np.stack([value.columns for value in sums.values.values()])
+        columns = _side(sums.classes_columns, of_columns, values)
+    pairs = rows.pairs
+    all_pairs = np.outer(rows.counts, columns.counts) - np.diag(rows.counts * sums.is_symmetric)
+    all_pairs *= pairs > 0
     means = rows.totals / np.maximum(pairs, 1)
     squares = np.stack([value.squares for value in sums.values.values()])
     noise = np.maximum(squares - rows.totals * means, 0)  # Σ e², ordered
     with np.errstate(divide="ignore", invalid="ignore"):
         variances = _cell_variances(rows, columns, noise, sums.is_symmetric)
-    return Cells(tuple(sums.values), sums.is_symmetric, rows, columns, pairs, means, *variances)
+    return Cells(tuple(sums.values), sums.is_symmetric, rows, columns, pairs, all_pairs, means, *variances)
 
 
 def reduction(variance: np.ndarray, first_order: np.ndarray) -> np.ndarray:
@@ -96,12 +111,12 @@ def reduction(variance: np.ndarray, first_order: np.ndarray) -> np.ndarray:
     return np.where(first_order > 0, np.minimum(variance / np.where(first_order > 0, first_order, 1), 1) ** 2, 1)
 
 
-def _side(classes: np.ndarray, sums: np.ndarray) -> Side:
+def _side(classes: np.ndarray, of_examples: np.ndarray, sums: np.ndarray) -> Side:
     members = (classes[:, None] == np.arange(sums.shape[2])).astype(np.float64)
-    counts = members.sum(0)
-    totals, squares = members.T @ sums, members.T @ (sums * sums)
-    spread = np.maximum(squares - totals * totals / np.maximum(counts, 1)[:, None], 0)
-    return Side(classes, members, counts, sums, totals, spread)
+    pairs, totals = members.T @ of_examples, members.T @ sums
+    means = totals / np.maximum(pairs, 1)
+    deviations = sums - means[:, np.maximum(classes, 0)] * of_examples
+    return Side(classes, members, members.sum(0), pairs, totals, deviations, members.T @ (deviations * deviations))
 
 
 def _cell_variances(
@@ -112,22 +127,23 @@ def _cell_variances(
     All are (M, C, C), NaN where there are too few examples. Degrees of freedom are those of Satterthwaite (1946).
     """
     n, m = (np.where(side.counts > 1, side.counts, np.nan) for side in (rows, columns))
-    n = n[:, None]
+    n, pairs = n[:, None], rows.pairs
     by_column = columns.spread.swapaxes(1, 2)
-    row_part, column_part = rows.spread / (m * m * n * (n - 1)), by_column / (n * n * m * (m - 1))
+    row_part = rows.spread * (n / (n - 1) / pairs**2)
+    column_part = by_column * (m / (m - 1) / pairs**2)
     first_order = row_part + column_part
-    variance = (rows.spread + by_column - noise) / (n * m * (n - 1) * (m - 1))
-    floor = noise / (n * m) ** 2
+    variance = (rows.spread + by_column - noise) / (pairs * (pairs - pairs / n - pairs / m + 1))
+    floor = noise / pairs**2
     degrees = first_order**2 / (row_part**2 / (n - 1) + column_part**2 / (m - 1))
     degrees = np.where(first_order > 0, degrees, n + m - 2)
     if is_symmetric:  # a class with itself: one sample, and each pair stands twice in the noise
         place = np.arange(len(m))
         spread, double = rows.spread[:, place, place], noise[:, place, place]
-        m = np.where(m > 2, m, np.nan)
-        jackknife = 4 * spread / (m * (m - 1) * (m - 2) ** 2)
-        unbiased = 4 * (spread - double / 2) / (m * (m - 1) * (m - 2) * np.maximum(m - 3, 1))
+        m, pairs = np.where(m > 2, m, np.nan), pairs[place, place]
+        jackknife = 4 * spread * (m * (m - 1) / ((m - 2) * pairs) ** 2)
+        unbiased = 4 * (spread - double / 2) / (pairs * (pairs - 4 * pairs / m + 2))
         first_order[:, place, place] = jackknife
         variance[:, place, place] = np.where(m > 3, unbiased, jackknife)
-        floor[:, place, place] = 2 * double / (m * (m - 1)) ** 2
+        floor[:, place, place] = 2 * double / pairs**2
         degrees[:, place, place] = m - 1
     return first_order, variance, floor, degrees

@@ -58,7 +58,7 @@ def _estimates(cells: Cells) -> dict[str, ClassEstimates]:
     error = np.sqrt(squared_error)
     degrees = cells.degrees * reduction(squared_error, first_order)
 
-    weights = _weights(pairs)
+    weights = _weights(cells.all_pairs)
     means = cells.means.reshape(num_metrics, -1) @ weights.reshape(6, -1).T  # (M, 6)
     influences, total, means_df = _influences(cells)
     # In a symmetric pair set the cells (a, b) and (b, a) are one statistic of twice the weight.
@@ -117,34 +117,33 @@ def _weights(pairs: np.ndarray) -> np.ndarray:
 def _influences(cells: Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What each example adds to the means: (6, M, E); the sums of their squares, (M, 6); and degrees of freedom (M, 6).
 
-    An example of class a adds `(T_i / pairs of an example - C) / n_a` to the cells of its class, times the cell's
+    An example of class a adds its deviations over the pairs of the cell to the cells of its class, times the cell's
     weight, and twice that in a symmetric pair set, where it stands on both sides. Within its own class it is scaled
     by (n - 1) / (n - 2), which makes the sum of squares the variance of the jackknife, and without bias the covariance
     with other cells.
     """
-    rows, columns, pairs, is_symmetric = cells.rows, cells.columns, cells.pairs, cells.is_symmetric
+    rows, columns, pairs, is_symmetric = cells.rows, cells.columns, cells.all_pairs, cells.is_symmetric
     own_pairs, own_cells = float(pairs.trace()), int((pairs.diagonal() > 0).sum())
     other_pairs, other_cells = float(pairs.sum()) - own_pairs, int((pairs > 0).sum()) - own_cells
     share_of_own = own_pairs / max(own_pairs + other_pairs, 1)
-    sides = ((rows, columns),) if is_symmetric else ((rows, columns), (columns, rows))
+    sides = (rows,) if is_symmetric else (rows, columns)
     parts, variances = [], []
-    for side, other in sides:
-        n, m, example = side.counts, np.maximum(other.counts, 1), side.classes
-        num_metrics, size, num_classes = side.sums.shape
-        shares = np.stack([1 / m, np.ones_like(m)], 1)
-        by_cell, by_pair = (side.sums.reshape(-1, num_classes) @ shares).T.reshape(2, num_metrics, size)
-        own = side.sums[:, np.arange(size), example]
-        if is_symmetric:
-            cell, pair, twice = np.where(n > 2, 2 / (n * (n - 2)), 0), np.where(n > 2, 2 * (n - 1) / (n - 2), 0), 2.0
-        else:
-            cell, pair, twice = np.where(n > 0, 1 / (n * m), 0), np.ones_like(n), 1.0
+    for side in sides:
+        n, example, deviations = side.counts, side.classes, side.deviations
+        num_metrics, size, _ = deviations.shape
+        per_pair, all_of_side = 1 / np.maximum(side.pairs, 1), pairs if side is rows else pairs.T
+        by_cell = np.einsum("mib,ib->mi", deviations, per_pair[example])
+        by_pair = np.einsum("mib,ib->mi", deviations, (per_pair * all_of_side)[example])
+        own = deviations[:, np.arange(size), example]
+        own_of_cell = own * per_pair.diagonal()[example]
+        own *= (per_pair * all_of_side).diagonal()[example]
+        once, twice = (np.where(n > 2, 2 * (n - 1) / (n - 2), 0), 2.0) if is_symmetric else (np.ones_like(n), 1.0)
         influence = np.empty((6, num_metrics, size))
-        influence[_WITHIN] = own * (cell / max(own_cells, 1))[example]
-        influence[_BETWEEN] = (by_cell - own / m[example]) * (twice / max(other_cells, 1) / n)[example]
-        influence[_WITHIN_PAIRS] = own * (pair / max(own_pairs, 1))[example]
+        influence[_WITHIN] = own_of_cell * (once / max(own_cells, 1))[example]
+        influence[_BETWEEN] = (by_cell - own_of_cell) * (twice / max(other_cells, 1))
+        influence[_WITHIN_PAIRS] = own * (once / max(own_pairs, 1))[example]
         influence[_BETWEEN_PAIRS] = (by_pair - own) * (twice / max(other_pairs, 1))
         flat = influence[:4].reshape(-1, size)
-        flat -= (flat @ side.members / np.maximum(n, 1))[:, example]
         flat *= np.sqrt(np.where(n > 1, n / (n - 1), 0))[example] * (example >= 0)
         influence[_CONTRAST] = influence[_WITHIN] - influence[_BETWEEN]
         influence[_ALL] = share_of_own * influence[_WITHIN_PAIRS] + (1 - share_of_own) * influence[_BETWEEN_PAIRS]
@@ -153,7 +152,7 @@ def _influences(cells: Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     influences, by_stratum = (
         (parts[0], variances[0]) if is_symmetric else (np.concatenate(parts, 2), np.hstack(variances))
     )
-    degrees = np.maximum(np.concatenate([side.counts for side, _ in sides]) - 1, 1)
+    degrees = np.maximum(np.concatenate([side.counts for side in sides]) - 1, 1)
     variance = by_stratum.sum(1)
     df = variance * variance / (by_stratum * by_stratum @ (1 / degrees))
     return influences, variance.reshape(6, -1).T, df.reshape(6, -1).T

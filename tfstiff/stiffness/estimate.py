@@ -43,22 +43,27 @@ def pair_set_stiffness(
     """
     sides = (sums.classes_rows,) if sums.is_symmetric else (sums.classes_rows, sums.classes_columns)
     cells = cells_of(sums)
+    pairs = sums.pair_counts()
     estimates = class_estimates(cells)
     sign, cosine = estimates["sign"], estimates["cosine"]
+    has_gram = sums.is_symmetric and sums.num_classes > 1 and not sums.is_sample
     blocks = {} if groups is None else block_stiffness(cells, groups)
     found = PairSetStiffness(
         sign=replace(sign.by_class, blocks=blocks.get("sign")) if has_classes else None,
         cosine=replace(cosine.by_class, blocks=blocks.get("cosine")) if has_classes else None,
-        pair_counts=sums.pair_counts() if has_classes else None,
+        pair_counts=pairs if has_classes else None,
         mean_sign=sign.mean,
         mean_sign_se=sign.mean_se,
         mean_cosine=cosine.mean,
         mean_cosine_se=cosine.mean_se,
-        spaces={name: _against_distance(space, sides, rule) for name, space in sums.distance.items()},
+        spaces={
+            name: _against_distance(space, sides, rule, pairs if sums.is_sample else None)
+            for name, space in sums.distance.items()
+        },
         num_zero=sums.num_zero,
         num_uncertain_signs=sums.num_uncertain_signs,
         statistics=half_statistics(sums) if sums.is_symmetric else {},
-        class_mean_gram=class_mean_gram(HalfSums(sums)) if sums.is_symmetric and sums.num_classes > 1 else None,
+        class_mean_gram=class_mean_gram(HalfSums(sums)) if has_gram else None,
     )
     if (differ := estimates.get(DISAGREEMENT)) is None:
         return found
@@ -70,9 +75,11 @@ def pair_set_stiffness(
     )
 
 
-def _against_distance(sums: DistanceSums, sides: Sequence[np.ndarray], rule: CriticalLengthRule) -> DistanceStiffness:
+def _against_distance(
+    sums: DistanceSums, sides: Sequence[np.ndarray], rule: CriticalLengthRule, pairs: np.ndarray | None
+) -> DistanceStiffness:
     """`sides`: the classes of the rows' examples, and of the columns' where they are others."""
-    strata = strata_of(sums, len(sides[0]) if len(sides) > 1 else None)
+    strata = strata_of(sums, len(sides[0]) if len(sides) > 1 else None, pairs)
     curve = Curve(sums, strata, distance_profile(sums, strata), sides, rule.metric, rule.scale)
     of_classes = (fixed_effects(curve), lengths_of_classes(curve)) if curve.is_by_class else (None, None)
     return DistanceStiffness(curve.profile, rule.length(curve), *of_classes)

@@ -35,16 +35,8 @@ def stiffness_of_examples(pair_sets: Mapping[str, PairSetSums], half: str) -> di
 
 
 def _of_side(sums: PairSetSums, *, of_columns: bool) -> ExampleStiffness:
-    classes, others = sums.classes_rows, sums.classes_columns
-    if of_columns:
-        classes, others = others, classes
-    counts = np.tile(np.bincount(others[others >= 0], minlength=sums.num_classes), (len(classes), 1))
-    kept = classes >= 0
-    if sums.is_symmetric:
-        counts[kept, classes[kept]] -= 1
-    counts[~kept] = 0
     return mean_stiffness(
-        counts,
+        sums.pairs_of_examples()[of_columns],
         {
             metric: (values.columns, values.column_squares) if of_columns else (values.rows, values.row_squares)
             for metric, values in ((metric, sums.values[metric]) for metric in METRICS)

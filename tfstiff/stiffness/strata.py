@@ -6,11 +6,11 @@ mean of a quantity h_p over N pairs, N_g of them the pairs of one sample of n ex
 
     Σ_g κ (Σ_i (1 - 2 N_g / (n N))² (δ_i - mean δ)² - Σ_p (h_p - mean h)² / N²),      κ = n(n - 1) / ((n - 2)(n - 3)),
 
-and for pairs of samples of n and m, with 1 / n or 1 / m in place of 2 / n, κ = nm / ((n - 1)(m - 1)); `class_matrix`
-says why. Estimates that are smooth functions of such means, as those of bins and lines are, get the same with the noise
-taken to first order. With δ to first order as well and κ = 1 it is the dyadic-robust variance of Fafchamps and Gubert
-(2007) and of Aronow, Samii and Assenova (2015); that is too small where few examples decide, which the jackknife mends
-(MacKinnon and White 1985, of ordinary regressions).
+and for pairs of samples of n and m, with 1 / n or 1 / m in place of 2 / n, κ = nm / ((n - 1)(m - 1)); `cells` says why,
+and what κ is of a sample of the pairs. Estimates that are smooth functions of such means, as those of bins and lines
+are, get the same with the noise taken to first order. With δ to first order as well and κ = 1 it is the dyadic-robust
+variance of Fafchamps and Gubert (2007) and of Aronow, Samii and Assenova (2015); that is too small where few examples
+decide, which the jackknife mends (MacKinnon and White 1985, of ordinary regressions).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Strata:
         counts: (sides, K) float64, examples.
         kappa: (K,) float64, κ; 0 in groups with too few examples to tell their mean from noise. Of these neither is
             taken off: too much rather than too little.
-        all_pairs: (K,) float64, pairs in a group if all were compared.
+        all_pairs: (K,) float64, pairs in a group, of which all or some are compared.
     """
 
     members: np.ndarray
@@ -67,20 +67,32 @@ class Strata:
         return np.maximum(self.counts - 1, 0).sum(0)
 
 
-def strata_of(sums: DistanceSums, num_rows: int | None) -> Strata:
+def strata_of(sums: DistanceSums, num_rows: int | None, pairs: np.ndarray | None = None) -> Strata:
     """The groups of a pair set.
 
     Args:
         sums: Its sums against distance.
         num_rows: The rows' examples, which come first; None in a symmetric pair set.
+        pairs: (C, C) ordered pairs of each cell where they are a sample; None means all.
     """
     members = (sums.groups[:, None] == np.arange(len(sums.group_moments))).astype(np.float64)
     ones = np.ones(len(members))
     if num_rows is None:
         n = ones @ members
-        kappa = np.where(n > 3, n * (n - 1) / np.maximum((n - 2) * (n - 3), 1), 0)
-        return Strata(members, (slice(None),), n[None], kappa, n * (n - 1) / 2)
+        all_pairs = n * (n - 1) / 2 if pairs is None else _of_groups(pairs, len(n)) / 2
+        left = all_pairs - 4 * all_pairs / np.maximum(n, 1) + 1  # that share no example with one of them
+        return Strata(members, (slice(None),), n[None], _kappa(all_pairs, left, n > 3), all_pairs)
     sides = (slice(num_rows), slice(num_rows, None))
     n, m = (ones[side] @ members[side] for side in sides)
-    kappa = np.where((n > 1) & (m > 1), n * m / np.maximum((n - 1) * (m - 1), 1), 0)
-    return Strata(members, sides, np.stack([n, m]), kappa, n * m)
+    all_pairs = n * m if pairs is None else _of_groups(pairs, len(n))
+    left = all_pairs - all_pairs / np.maximum(n, 1) - all_pairs / np.maximum(m, 1) + 1
+    return Strata(members, sides, np.stack([n, m]), _kappa(all_pairs, left, (n > 1) & (m > 1)), all_pairs)
+
+
+def _of_groups(pairs: np.ndarray, num_groups: int) -> np.ndarray:
+    """(K,) float64: pairs of the groups, which are the classes, or one of all."""
+    return (pairs.diagonal() if num_groups == len(pairs) else pairs.sum(keepdims=True)[0]).astype(np.float64)
+
+
+def _kappa(all_pairs: np.ndarray, left: np.ndarray, enough: np.ndarray) -> np.ndarray:
+    return np.where(enough, all_pairs / np.where(enough, np.maximum(left, 1), 1), 0)

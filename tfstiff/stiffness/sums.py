@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tfstiff.stiffness.pair_sample import steps_of
+
 HALVES = {"train_train": (0, 0), "train_val": (0, 1), "val_val": (1, 1)}  # of the rows and of the columns
 DISAGREEMENT = "sign_disagreement"  # a value beside the metrics: 1 where a preconditioner turns the sign, else 0
 
@@ -95,6 +97,9 @@ class PairSetSums:
         num_zero: Unordered pairs (ordered ones where the halves differ) whose product is exactly zero.
         num_uncertain_signs: Pairs, counted alike, whose cosine is not zero but below 1e-6 in size.
         distance: Sums against distance, by name of the space: "input", or a layer's.
+        subsets_rows: (n,) int64, the subset that each row's example is of, where only a sample of the pairs is in the
+            sums (see `tfstiff.stiffness.pair_sample`). None means that all pairs are.
+        subsets_columns: (m,) int64, of the columns' examples.
     """
 
     is_symmetric: bool
@@ -111,17 +116,53 @@ class PairSetSums:
     num_zero: int
     num_uncertain_signs: int
     distance: Mapping[str, DistanceSums]
+    subsets_rows: np.ndarray | None = None
+    subsets_columns: np.ndarray | None = None
 
     @property
     def num_classes(self) -> int:
         """C; 1 for regression targets."""
         return self.products.rows.shape[1]
 
+    @property
+    def is_sample(self) -> bool:
+        """Whether some pairs are in no sum, so that what needs the mean of all cannot be had."""
+        return self.subsets_rows is not None
+
+    def pairs_of_examples(self) -> tuple[np.ndarray, np.ndarray]:
+        """(n, C) and (m, C) int64: the pairs of each row, and of each column, with each class."""
+        rows = (self.classes_rows, self._subsets(self.subsets_rows, self.classes_rows))
+        columns = (self.classes_columns, self._subsets(self.subsets_columns, self.classes_columns))
+        num_subsets = int(max(subsets.max(initial=0) for _, subsets in (rows, columns))) + 1
+        steps = np.array(steps_of(num_subsets, is_symmetric=self.is_symmetric))
+        found = self._pairs_with(*rows, *columns, steps, num_subsets)
+        return found, found if self.is_symmetric else self._pairs_with(*columns, *rows, -steps, num_subsets)
+
     def pair_counts(self) -> np.ndarray:
         """(C, C) int64: ordered pairs in each cell."""
-        rows, columns = (
-            np.bincount(classes[classes >= 0], minlength=self.num_classes)
-            for classes in (self.classes_rows, self.classes_columns)
-        )
-        counts = np.outer(rows, columns)
-        return counts - np.diag(rows) if self.is_symmetric else counts
+        rows, _ = self.pairs_of_examples()
+        kept = self.classes_rows >= 0
+        counts = np.zeros((self.num_classes, self.num_classes), np.int64)
+        np.add.at(counts, self.classes_rows[kept], rows[kept])
+        return counts
+
+    def _subsets(self, subsets: np.ndarray | None, classes: np.ndarray) -> np.ndarray:
+        return np.zeros_like(classes) if subsets is None else subsets
+
+    def _pairs_with(
+        self,
+        classes: np.ndarray,
+        subsets: np.ndarray,
+        others: np.ndarray,
+        subsets_of_others: np.ndarray,
+        steps: np.ndarray,
+        num_subsets: int,
+    ) -> np.ndarray:
+        cells = (subsets_of_others * self.num_classes + others)[others >= 0]
+        by_subset = np.bincount(cells, minlength=num_subsets * self.num_classes).reshape(num_subsets, -1)
+        counts = by_subset[(subsets[:, None] + steps) % num_subsets].sum(1)
+        kept = np.flatnonzero(classes >= 0)
+        if self.is_symmetric and not self.is_sample:  # with oneself
+            counts[kept, classes[kept]] -= 1
+        counts[classes < 0] = 0
+        return counts

@@ -178,6 +178,8 @@ def pair_set_sums(arrays: Arrays, probe: PreparedProbe, pair_set: str, norms: Se
             )
             for space in spaces
         },
+        subsets_rows=None if probe.subsets is None else probe.subsets[halves[0]],
+        subsets_columns=None if probe.subsets is None else probe.subsets[halves[1]],
     )
     orders = 2 if is_symmetric else 1  # in which each pair is in the cells
     num_pairs = int(found.pair_counts().sum()) // orders

@@ -14,6 +14,7 @@ import tensorflow as tf
 from tfstiff.measuring.arrays import flattened
 from tfstiff.measuring.probe import Probe
 from tfstiff.stiffness.batches import NUM_BATCHES, random_batches
+from tfstiff.stiffness.pair_sample import dealt, steps_of
 from tfstiff.stiffness.pairs import ComparedPairs, DistanceOptions, Points
 from tfstiff.stiffness.sums import HALVES
 
@@ -29,6 +30,7 @@ class Block(NamedTuple):
         classes: The classes from the first to the last that occurs, in between all.
         one_hot: (b, classes in the slice) float32.
         batches: (b, S) float32, one-hot mini-batches; all zeros for examples in none.
+        subset: That they are all of.
     """
 
     half: int
@@ -36,10 +38,11 @@ class Block(NamedTuple):
     classes: slice
     one_hot: np.ndarray
     batches: np.ndarray
+    subset: int
 
 
 class PreparedProbe:
-    """The examples of a probe in blocks of at most `block_size`, by half and by class.
+    """The examples of a probe in blocks of at most `block_size`, by half, by subset and by class.
 
     Ordered by class, the examples of a block are of few classes, so that sums by class are short, and the pairs of the
     same class lie together.
@@ -47,27 +50,34 @@ class PreparedProbe:
     Args:
         probe: The probe.
         block_size: Examples of a block.
+        num_subsets: G of a sample of the pairs, see `tfstiff.stiffness.pair_sample`; 1 means all.
 
     Attributes:
         blocks: All blocks, those of the training half first.
         classes: By half: (n,) classes; all 0 for regression targets.
         num_classes: C; 1 for regression targets.
         batches: By half: (n,) mini-batch of each example, as `random_batches` draws them.
+        subsets: By half: (n,) subset of each example; None where there is one.
         kept: Whatever else is the same at every measurement, by a key of its maker's choice.
     """
 
-    def __init__(self, probe: Probe, block_size: int) -> None:
+    def __init__(self, probe: Probe, block_size: int, num_subsets: int = 1) -> None:
         self._halves = (probe.train, probe.validation)
         self.num_classes = probe.num_classes or 1
         self.classes = tuple(
             np.zeros(len(half), np.int64) if half.classes is None else half.classes for half in self._halves
         )
         self.batches = tuple(random_batches(len(classes)) for classes in self.classes)
+        dealt_into = tuple(dealt(classes, num_subsets) for classes in self.classes)
+        self._ring = num_subsets
+        self.subsets = None if num_subsets == 1 else dealt_into
         self.blocks: list[Block] = []
-        for half, classes in enumerate(self.classes):
-            order = np.argsort(classes, kind="stable")
-            bounds = np.linspace(0, len(order), -(-len(order) // block_size) + 1).astype(int)
-            self.blocks += [self._block(half, order[start:stop]) for start, stop in pairwise(bounds)]
+        for half, (classes, subsets) in enumerate(zip(self.classes, dealt_into, strict=True)):
+            for subset in range(num_subsets):
+                members = np.flatnonzero(subsets == subset)
+                order = members[np.argsort(classes[members], kind="stable")]
+                bounds = np.linspace(0, len(order), -(-len(order) // block_size) + 1).astype(int)
+                self.blocks += [self._block(half, order[start:stop], subset) for start, stop in pairwise(bounds)]
         self.kept: dict[Any, Any] = {}
         sizes = [array.nbytes for half in self._halves for array in keras.tree.flatten((half.x, half.y))]
         self._keeps_tensors = sum(sizes) <= _KEPT_BYTES
@@ -85,12 +95,13 @@ class PreparedProbe:
     def tiles(self, pair_set: str) -> list[tuple[int, int]]:
         """Pairs of blocks that make up a pair set; of a symmetric one those on and above the diagonal."""
         rows, columns = HALVES[pair_set]
+        steps = steps_of(self._ring, is_symmetric=rows == columns)
         numbered = list(enumerate(self.blocks))
         return [
             (i, j)
             for i, first in numbered
             for j, second in numbered[i:]
-            if (first.half, second.half) == (rows, columns)
+            if (first.half, second.half) == (rows, columns) and (second.subset - first.subset) % self._ring in steps
         ]
 
     def compared(self, pair_set: str, vectors: Sequence[np.ndarray] | None, options: DistanceOptions) -> ComparedPairs:
@@ -126,7 +137,7 @@ class PreparedProbe:
         columns = None if first == second else points[1]
         return ComparedPairs(points[0], columns, self.num_classes, indices, options, edges)
 
-    def _block(self, half: int, indices: np.ndarray) -> Block:
+    def _block(self, half: int, indices: np.ndarray, subset: int) -> Block:
         classes = self.classes[half][indices]
         present = slice(int(classes[0]), int(classes[-1]) + 1)
         batches = self.batches[half][indices]
@@ -136,15 +147,16 @@ class PreparedProbe:
             present,
             (classes[:, None] == np.arange(present.start, present.stop)).astype(np.float32),
             (batches[:, None] == np.arange(NUM_BATCHES)).astype(np.float32),
+            subset,
         )
 
 
-_prepared: weakref.WeakKeyDictionary[Probe, dict[int, PreparedProbe]] = weakref.WeakKeyDictionary()
+_prepared: weakref.WeakKeyDictionary[Probe, dict[tuple[int, int], PreparedProbe]] = weakref.WeakKeyDictionary()
 
 
-def prepared(probe: Probe, block_size: int) -> PreparedProbe:
-    """The probe made ready, once for each size of blocks."""
-    found = _prepared.setdefault(probe, {})
-    if block_size not in found:
-        found[block_size] = PreparedProbe(probe, block_size)
-    return found[block_size]
+def prepared(probe: Probe, block_size: int, num_subsets: int = 1) -> PreparedProbe:
+    """The probe made ready, once for each size of blocks and number of subsets."""
+    found, how = _prepared.setdefault(probe, {}), (block_size, num_subsets)
+    if how not in found:
+        found[how] = PreparedProbe(probe, *how)
+    return found[how]

@@ -98,7 +98,8 @@ class ProbePass:
     @compiled()
     def totals(self) -> ProbeTotals:
         """Adds up the tiles: for each set of blocks that is held at a time, all those of its rows."""
-        rows = sorted({i for i, _ in self._tiles})
+        # Subset by subset, whose rows are columns too.
+        rows = sorted({i for i, _ in self._tiles}, key=lambda i: (self._probe.blocks[i].subset, i))
         for window in (rows[first : first + self._window] for first in range(0, len(rows), self._window)):
             ready = {index: self._held(index, self._gradients(index)) for index in window}
             for j in sorted({j for i, j in self._tiles if i in ready}):

@@ -33,5 +33,6 @@ STATISTICS = (
         "1",
         lambda half: negative_share(half.sums),
         "Sankararaman et al. 2020, arXiv 1904.06963",
+        of_sample=True,
     ),
 )

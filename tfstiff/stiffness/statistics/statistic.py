@@ -38,6 +38,7 @@ class Statistic:
         compute: From the sums: its value, or an `Estimate`. NaN where it does not exist.
         source: Where it is from.
         needs_classes: Whether it compares classes, so that it does not exist for regression targets.
+        of_sample: Whether it is the same in expectation where only some of the pairs are summed; else NaN there.
         beside: What an estimate has beside its value: `se`, `low`, `high`.
     """
 
@@ -47,6 +48,7 @@ class Statistic:
     compute: Callable[[HalfSums], float | Estimate]
     source: str = ""
     needs_classes: bool = False
+    of_sample: bool = False
     beside: tuple[str, ...] = ()
 
     def columns(self) -> Iterator[tuple[str, str]]:
@@ -55,8 +57,9 @@ class Statistic:
             yield f"{self.name}{end}", _WORDS[end].format(self.words)
 
     def values(self, half: HalfSums) -> dict[str, float]:
-        """Its numbers, by those names; NaN where it needs classes and there is one only."""
+        """Its numbers, by those names; NaN where it needs classes and there is one, or pairs that are not summed."""
         exists = not self.needs_classes or half.sums.num_classes > 1
+        exists &= self.of_sample or not half.sums.is_sample
         found = self.compute(half) if exists else math.nan
         numbers = found if isinstance(found, Estimate) else Estimate(found)
         return {self.name: numbers.value} | {f"{self.name}_{kind}": getattr(numbers, kind) for kind in self.beside}
