@@ -72,5 +72,5 @@ def assert_same(found, expected):
         assert found.keys() == expected.keys()
         for name in expected:
             assert_same(found[name], expected[name])
-    else:
+    elif expected is not None:
         np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11)

@@ -52,7 +52,7 @@ def num_pairs(sizes: Sequence[int], halves: Sequence[tuple[int, int]], num_subse
         halves: Of each pair set, that of its rows and that of its columns.
         num_subsets: G; 1 means all pairs.
     """
-    counts = [np.bincount(np.arange(size) % num_subsets, minlength=num_subsets) for size in sizes]
+    counts = [size // num_subsets + (np.arange(num_subsets) < size % num_subsets) for size in sizes]
     total = 0
     for rows, columns in halves:
         steps = steps_of(num_subsets, is_symmetric=rows == columns)
@@ -60,6 +60,17 @@ def num_pairs(sizes: Sequence[int], halves: Sequence[tuple[int, int]], num_subse
         own = sizes[rows] if num_subsets == 1 else 0
         total += (ordered - own) // 2 if rows == columns else ordered
     return total
+
+
+def possible_subsets(classes: Sequence[np.ndarray]) -> range:
+    """The numbers of subsets that a sample may have, each with an example of every class; none where classes are small.
+
+    Args:
+        classes: By half: (n,) class of each example; all 0 for regression targets.
+    """
+    counts = np.concatenate([np.bincount(half) for half in classes])
+    most = int(counts[counts > 1].min(initial=counts.sum()))  # a class of one example has no pairs of its own anyway
+    return range(_FEWEST, most + 1)
 
 
 def num_subsets_for(pairs: int | None, classes: Sequence[np.ndarray], halves: Sequence[tuple[int, int]]) -> int:
@@ -76,10 +87,8 @@ def num_subsets_for(pairs: int | None, classes: Sequence[np.ndarray], halves: Se
     sizes = [len(half) for half in classes]
     if pairs is None or pairs >= num_pairs(sizes, halves):
         return 1
-    counts = np.concatenate([np.bincount(half) for half in classes])
-    most = int(counts[counts > 1].min(initial=max(sizes)))  # a class of one example has no pairs of its own anyway
-    possible = range(_FEWEST, most + 1)
-    least = num_pairs(sizes, halves, most if possible else 1)
+    possible = possible_subsets(classes)
+    least = num_pairs(sizes, halves, possible[-1] if possible else 1)
     if least > pairs:
         raise InvalidInput(
             "So few pairs cannot be spread evenly over the examples of this probe.",
