@@ -1,3 +1,4 @@
+import dataclasses
 import math
 from types import SimpleNamespace
 
@@ -5,8 +6,12 @@ import numpy as np
 import pytest
 from planted_curves import TIMES, planted
 
-from tfstiff.analysis.readings import reading, times_of
-from tfstiff.analysis.turns_of_training import turning_points
+from tfstiff.analysis.curve import Curve
+from tfstiff.analysis.readings import Reading, loss_influence, reading, times_of
+from tfstiff.analysis.training_watch import StiffnessTurnsLate, TrainingWatch
+from tfstiff.analysis.turn_rules import Turn
+from tfstiff.analysis.turning_points import departure, generalization_loss, turning_point
+from tfstiff.analysis.turns_of_training import found_by, turning_points
 from tfstiff.errors import InvalidInput
 from tfstiff.records import HalfSummary, Measurement
 from tfstiff.records.scores import ExampleScores
@@ -26,7 +31,7 @@ def pair_set(value, se, influence):
         between=-value,
         between_se=se,
         between_df=30.0,
-        between_influence=-influence,
+        between_influence=None if influence is None else -influence,
         blocks=None,
     )
     length = SimpleNamespace(value=1.5, status="ok", interval="bounded", low=1.25, high=1.75)
@@ -129,3 +134,96 @@ def test_the_unit_of_time_is_one_that_increases(epochs, steps, unit):
     when, found = times_of(measurements)
     assert found == unit
     assert len(when) == 3
+
+
+def stacked(influences):
+    known = [one for one in influences if one is not None]
+    return np.array(known) if len(known) == len(influences) and len({len(one) for one in known}) < 2 else None
+
+
+def from_whole_curves(measurements, monitor):
+    """The rules on whole curves, each made anew from all measurements."""
+    times, unit = times_of(measurements)
+    readings = [reading(m, monitor) if monitor in m.scalars() else Reading(math.nan) for m in measurements]
+    is_late = StiffnessTurnsLate()
+    counts = [is_late.add(one.value, m.train.loss) for one, m in zip(readings, measurements, strict=True)]
+    values = np.array([one.value if count else math.nan for one, count in zip(readings, counts, strict=True)])
+    errors = np.array([one.se for one in readings])
+    measured = np.flatnonzero(np.isfinite(values))
+    influence = stacked([readings[place].influence for place in measured])
+    if influence is not None:
+        rows = np.zeros((len(readings), *influence.shape[1:]))
+        rows[measured] = influence
+        influence = rows
+    stiffness = Curve(times, values, errors if np.isfinite(errors).any() else None, influence)
+    train, validation = ([getattr(m, half).loss for m in measurements] for half in ("train", "validation"))
+    of_train, of_validation = (
+        [loss_influence(getattr(m, half)) for m in measurements] for half in ("train", "validation")
+    )
+    loss = Curve(times, validation, influence=stacked(of_validation))
+    both = [
+        None if a is None or b is None else np.concatenate([-a, b])
+        for a, b in zip(of_train, of_validation, strict=True)
+    ]
+    gap = stacked(both)
+    growth = Turn("gap_growth", "unavailable")
+    if gap is not None:
+        growth = departure(Curve(times, np.subtract(train, validation), influence=gap), "gap_growth")
+    return unit, {
+        "validation_minimum": turning_point(-loss, "validation_minimum"),
+        "generalization_loss": generalization_loss(loss),
+        "gap_growth": growth,
+        "stiffness_drop": turning_point(stiffness, "stiffness_drop"),
+    }
+
+
+def changed(kind):
+    """A run of which something is not known, or is another, from some measurement on."""
+    measurements = run(3.0, 5.0)
+    middle = len(measurements) // 2
+    for place, m in enumerate(measurements):
+        late = place >= middle
+        if kind == "no scores later" and late:
+            m = dataclasses.replace(m, validation=dataclasses.replace(m.validation, scores=None))
+        elif kind == "other examples later" and late:
+            scores = m.train.scores
+            fewer = ExampleScores(scores.loss[:-1], scores.gradient_norm[:-1], None)
+            m = dataclasses.replace(m, train=dataclasses.replace(m.train, scores=fewer))
+        elif kind == "epochs repeat":
+            m = dataclasses.replace(m, epoch=m.epoch % 4.0)
+        elif kind == "neither repeats nor grows" and late:
+            m = dataclasses.replace(m, epoch=math.nan, step=-1)
+        elif kind == "stiffness missing" and place % 5 == 0:
+            m = dataclasses.replace(m, pair_sets={"train_val": pair_set(math.nan, math.nan, None)})
+        elif kind == "no influence later" and late:
+            value = m.pair_sets["train_val"].cosine
+            m = dataclasses.replace(m, pair_sets={"train_val": pair_set(value.within, value.within_se, None)})
+        measurements[place] = m
+    return measurements
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "as planted",
+        "no scores later",
+        "other examples later",
+        "epochs repeat",
+        "neither repeats nor grows",
+        "stiffness missing",
+        "no influence later",
+    ],
+)
+def test_a_watch_finds_at_each_measurement_what_whole_curves_show(kind):
+    monitor, measurements = "stiffness_cosine_within_train_val", changed(kind)
+    watch, statuses = TrainingWatch(monitor), set()
+    for count, measurement in enumerate(measurements, 1):
+        watch.add(measurement)
+        unit, expected = from_whole_curves(measurements[:count], monitor)
+        found = found_by(watch)
+        assert found.unit == unit
+        assert watch.times == times_of(measurements[:count])[0]
+        for rule, turn in found.rules.items():
+            np.testing.assert_equal(dataclasses.asdict(turn), dataclasses.asdict(expected[rule]), f"{rule}, {count}")
+        statuses |= {turn.status for turn in found.rules.values()}
+    assert "confirmed" in statuses

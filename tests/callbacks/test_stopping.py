@@ -200,7 +200,7 @@ def test_a_drop_before_anything_is_learnt_is_none(monkeypatch, values, loss, epo
 
 
 def test_what_is_measured_for_real_is_read_and_the_event_recorded(tmp_path, monkeypatch):
-    monkeypatch.setattr("tfstiff.analysis.turns_of_training.LEARNT_SHARE", 0.0)
+    monkeypatch.setattr("tfstiff.analysis.training_watch.LEARNT_SHARE", 0.0)
     stiffness = StiffnessCallback(PROBE, schedule=1, log_dir=tmp_path / "run")
     stop = StopWhenStiffnessDrops(stiffness, patience=2, z=0.0)
     fit(stiffness, stop)

@@ -8,6 +8,8 @@ import pytest
 from test_stopping import PROBE, planted, small
 
 from tfstiff import StiffnessCallback, load_run
+from tfstiff.analysis import training_watch
+from tfstiff.analysis.readings import reading
 from tfstiff.analysis.turns_of_training import turning_points
 from tfstiff.callbacks.turning_points import TurnEvents
 from tfstiff.errors import InvalidInput
@@ -49,6 +51,20 @@ def test_a_turn_is_noted_when_it_is_found_and_as_the_end_shows_it(monkeypatch):
     assert last["rules"]["gap_growth"]["turn_step"] is None
     assert math.isnan(last["lag"])
     assert len(stiffness.history) == 10, "nothing was measured for the events"
+
+
+def test_each_measurement_is_read_once(monkeypatch):
+    read = []
+    monkeypatch.setattr(training_watch, "reading", lambda m, name: read.append(m.step) or reading(m, name))
+    stiffness = trained(monkeypatch)
+    assert read == [m.step for m in stiffness.history]
+    events = TurnEvents(stiffness)
+    for epoch in range(3):
+        events.on_epoch_end(epoch)
+    assert len(read) == 2 * len(stiffness.history)
+    del stiffness.history[-2:]  # as after a restart from an earlier checkpoint
+    events.on_epoch_end(3)
+    assert read[-8:] == [m.step for m in stiffness.history]
 
 
 def test_events_are_in_the_log_folder(tmp_path):

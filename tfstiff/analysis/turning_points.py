@@ -88,13 +88,16 @@ class TurnWatch:
 
     Args:
         rule: `turning_point`, `departure` or `generalization_loss`.
+        goes_on: Whether a confirmed turn may yet give way to a later one, as in the whole curve.
         **options: Of the rule.
     """
 
-    def __init__(self, rule: Callable[..., Turn] = turning_point, **options: Any) -> None:
+    def __init__(self, rule: Callable[..., Turn] = turning_point, *, goes_on: bool = False, **options: Any) -> None:
+        self._goes_on = goes_on
         self._kind, self._options = _RULES[rule], {**(rule.__kwdefaults__ or {}), "name": rule.__name__, **options}
         self._points: list[Point] = []
         self._has_influence, self._has_errors = True, False
+        self._num_examples: int | None = None
         self._known = INFLUENCE
         self._rule = self._kind(self._known, **self._options)
 
@@ -110,15 +113,18 @@ class TurnWatch:
             time: After that of the one before.
             value: NaN where there is none.
             se: Its standard error; NaN where it is not known.
-            influence: (E,) as in `Curve`; of all measurements or none.
+            influence: (E,) as in `Curve`; of no use unless all values have one of the same E examples.
 
         Raises:
             InvalidInput: Time does not increase.
         """
-        if self.turn.status == "confirmed":
+        if self.turn.status == "confirmed" and not self._goes_on:
             return self.turn
         point = Point(float(time), float(value), float(se), influence)
-        self._has_influence &= influence is not None
+        if math.isfinite(value):
+            size = None if influence is None else len(influence)
+            self._num_examples = size if self._num_examples is None else self._num_examples
+            self._has_influence &= size is not None and size == self._num_examples
         self._has_errors |= math.isfinite(se)
         known = INFLUENCE if self._has_influence else ERRORS if self._has_errors else NOTHING
         if known == self._known:

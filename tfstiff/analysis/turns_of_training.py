@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from tfstiff.analysis.curve import Curve
-from tfstiff.analysis.readings import PREFIX, Reading, loss_influence, reading, times_of
+from tfstiff.analysis.readings import PREFIX, times_of
+from tfstiff.analysis.training_watch import TrainingWatch
 from tfstiff.analysis.turn_rules import Turn
-from tfstiff.analysis.turning_points import departure, generalization_loss, log_lag, turning_point
+from tfstiff.analysis.turning_points import log_lag
 from tfstiff.errors import InvalidInput
 from tfstiff.records import PAIR_SETS, Measurement, RunFolder
 from tfstiff.records.words import default_pair_set
 
 FEWEST_MEASUREMENTS = 2  # fewer have no turn that is worth a word
-LEARNT_SHARE = 0.25  # by which the training loss must have come down before a turn of stiffness is told
 DROPPED = "stiffness_dropped"  # the event of StopWhenStiffnessDrops, whose module imports TensorFlow
 
 
@@ -81,15 +77,7 @@ def turns_of(
         found = turning_points(measurements, monitor)
     except InvalidInput:  # records of other settings than these
         found = turning_points(measurements)
-    steps = [measurement.step for measurement in measurements]
-    for event in events:
-        is_of_these = event.get("peak_step") in steps and event.get("step") in steps
-        if event.get("event") == DROPPED and is_of_these and event.get("monitor", found.monitor) == found.monitor:
-            peak, last = steps.index(event["peak_step"]), steps.index(event["step"])
-            times = times_of(measurements)[0]
-            drop = Turn("stiffness_drop", "confirmed", peak, times[peak], last, times[last])
-            found = replace(found, stiffness_drop=drop)
-    return found
+    return _with_stop(found, measurements, times_of(measurements)[0], events)
 
 
 def turning_points(
@@ -119,58 +107,38 @@ def turning_points(
     if not measurements:
         raise InvalidInput("There is no measurement to find a turn in.", expected="at least one")
     monitor = chosen_monitor(monitor, tuple(dict.fromkeys(name for m in measurements for name in m.scalars())))
-    when, unit = times_of(measurements)
-    nothing = Reading(math.nan)
-    losses = np.array([(m.train.loss, m.validation.loss) for m in measurements])
-    readings = [reading(m, monitor) if monitor in m.scalars() else nothing for m in measurements]
-    is_late = StiffnessTurnsLate()
-    counts = [is_late.add(one.value, loss) for one, loss in zip(readings, losses[:, 0], strict=True)]
-    stiffness = _curve(when, readings, np.array(counts))
-    influence = _stacked([loss_influence(m.validation) for m in measurements])
-    validation = Curve(when, losses[:, 1], influence=influence)
-    gap_influence = _stacked([_gap_influence(m) for m in measurements])
-    gap_growth = Turn("gap_growth", "unavailable")
-    if gap_influence is not None:
-        gap = Curve(when, losses[:, 1] - losses[:, 0], influence=gap_influence)
-        gap_growth = departure(-gap, "gap_growth", patience=patience, z=z)
-    return TurningPoints(
-        stiffness_drop=turning_point(stiffness, "stiffness_drop", patience=patience, z=z),
-        validation_minimum=turning_point(-validation, "validation_minimum", patience=patience, z=z),
-        generalization_loss=generalization_loss(validation, alpha=alpha),
-        gap_growth=gap_growth,
-        unit=unit,
-        monitor=monitor,
-    )
+    watch = TrainingWatch(monitor, patience=patience, z=z, alpha=alpha)
+    for measurement in measurements:
+        watch.add(measurement)
+    return found_by(watch)
 
 
-class StiffnessTurnsLate:
-    """Says of each measurement whether a turn of stiffness may be there.
+def found_by(watch: TrainingWatch, events: Sequence[Mapping[str, Any]] = ()) -> TurningPoints:
+    """What a watch has found so far.
 
-    Stiffness changes most while a network that knows nothing yet begins to learn: the within-class cosine falls in the
-    first fraction of an epoch, at an accuracy of a fifth. That is no turn from learning to memorising. So a turn is one
-    of the measurements from that on at which the training loss has come down by a quarter of what it was first, and
-    stiffness is as high as it ever was: a curve that falls from the beginning has none.
+    Args:
+        watch: With at least one measurement.
+        events: Of the training. Where `StopWhenStiffnessDrops` ended it, its turning point of stiffness is the one.
     """
+    found = TurningPoints(**watch.rules, unit=watch.unit, monitor=watch.monitor)
+    return _with_stop(found, watch.measurements, watch.times, events)
 
-    def __init__(self) -> None:
-        self._first: float | None = None
-        self._highest = -math.inf
-        self._counts = False
 
-    def add(self, value: float, loss: float) -> bool:
-        """Takes the next measurement.
-
-        Args:
-            value: The stiffness; NaN where there is none.
-            loss: Of the train half of the probe.
-        """
-        if self._first is None:
-            self._first = loss
-        has_learnt = loss <= self._first - LEARNT_SHARE * abs(self._first)
-        self._counts |= has_learnt and value >= self._highest
-        if value > self._highest:
-            self._highest = value
-        return self._counts
+def _with_stop(
+    found: TurningPoints,
+    measurements: Sequence[Measurement],
+    times: Sequence[float],
+    events: Sequence[Mapping[str, Any]],
+) -> TurningPoints:
+    drops = [event for event in events if event.get("event") == DROPPED]
+    steps = [measurement.step for measurement in measurements] if drops else []
+    for event in drops:
+        is_of_these = event.get("peak_step") in steps and event.get("step") in steps
+        if is_of_these and event.get("monitor", found.monitor) == found.monitor:
+            peak, last = steps.index(event["peak_step"]), steps.index(event["step"])
+            drop = Turn("stiffness_drop", "confirmed", peak, times[peak], last, times[last])
+            found = replace(found, stiffness_drop=drop)
+    return found
 
 
 def turn_details(turn: Turn, measurements: Sequence[Measurement]) -> dict[str, Any]:
@@ -207,28 +175,3 @@ def chosen_monitor(monitor: str | None, scalars: Sequence[str]) -> str:
     if found not in scalars:
         raise InvalidInput("Unknown scalar to monitor.", expected=", ".join(scalars), received=monitor)
     return found
-
-
-def _curve(when: Sequence[float], readings: Sequence[Reading], counts: np.ndarray) -> Curve:
-    values, errors = np.array([(one.value, one.se) for one in readings]).T
-    values[~counts] = math.nan
-    measured = np.isfinite(values)
-    influence = _stacked([one.influence for one, is_known in zip(readings, measured, strict=True) if is_known])
-    if influence is not None:
-        whole = np.zeros((len(readings), *influence.shape[1:]))
-        whole[measured] = influence
-        influence = whole
-    return Curve(when, values, errors if np.isfinite(errors).any() else None, influence)
-
-
-def _gap_influence(measurement: Measurement) -> np.ndarray | None:
-    train, validation = (loss_influence(half) for half in (measurement.train, measurement.validation))
-    return None if train is None or validation is None else np.concatenate([-train, validation])
-
-
-def _stacked(influences: Sequence[np.ndarray | None]) -> np.ndarray | None:
-    """(T, E); None where one measurement has none, or they are of different examples."""
-    known = [influence for influence in influences if influence is not None]
-    if len(known) < len(influences) or len({len(influence) for influence in known}) > 1:
-        return None
-    return np.array(known)

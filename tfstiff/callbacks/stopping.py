@@ -6,10 +6,11 @@ import math
 from typing import Any
 
 from tfstiff.analysis.readings import reading
+from tfstiff.analysis.training_watch import StiffnessTurnsLate
 from tfstiff.analysis.turn_rules import Turn
 from tfstiff.analysis.turning_points import TurnWatch, turning_point
 from tfstiff.analysis.turns_of_training import DROPPED as EVENT
-from tfstiff.analysis.turns_of_training import StiffnessTurnsLate, chosen_monitor
+from tfstiff.analysis.turns_of_training import chosen_monitor
 from tfstiff.callbacks.resumable import Resumable
 from tfstiff.callbacks.stiffness import StiffnessCallback
 from tfstiff.errors import InvalidInput
@@ -71,7 +72,7 @@ class StopWhenStiffnessDrops(Resumable):
         super().__init__()
         self.monitor = chosen_monitor(monitor, stiffness.scalars)
         self._stiffness = stiffness
-        self._options = {"patience": patience, "z": z, "min_change": min_drop}
+        self._options: dict[str, Any] = {"patience": patience, "z": z, "min_change": min_drop}
         self._begin()
 
     @property

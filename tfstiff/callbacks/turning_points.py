@@ -6,7 +6,14 @@ from typing import Any
 
 import keras
 
-from tfstiff.analysis.turns_of_training import TurningPoints, chosen_monitor, turn_details, turns_of
+from tfstiff.analysis.training_watch import TrainingWatch
+from tfstiff.analysis.turns_of_training import (
+    FEWEST_MEASUREMENTS,
+    TurningPoints,
+    chosen_monitor,
+    found_by,
+    turn_details,
+)
 from tfstiff.callbacks.stiffness import StiffnessCallback
 
 FOUND, SUMMARY = "turn_confirmed", "turning_points"
@@ -33,6 +40,7 @@ class TurnEvents(keras.callbacks.Callback):
         super().__init__()
         self.monitor = chosen_monitor(monitor, stiffness.scalars)
         self._stiffness = stiffness
+        self._watch = TrainingWatch(self.monitor)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes the rules that are newly confirmed."""
@@ -53,4 +61,9 @@ class TurnEvents(keras.callbacks.Callback):
             self._stiffness.note(SUMMARY, monitor=self.monitor, rules=rules, lag=found.lag)
 
     def _turns(self) -> TurningPoints | None:
-        return turns_of(self._stiffness.history, {"stiffness_monitor": self.monitor}, self._stiffness.events)
+        history, known = self._stiffness.history, self._watch.measurements
+        if len(history) < len(known) or (known and history[len(known) - 1] is not known[-1]):  # another history
+            self._watch = TrainingWatch(self.monitor)
+        for measurement in history[len(self._watch.measurements) :]:
+            self._watch.add(measurement)
+        return found_by(self._watch, self._stiffness.events) if len(history) >= FEWEST_MEASUREMENTS else None
