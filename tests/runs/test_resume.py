@@ -3,10 +3,12 @@
 import dataclasses
 import json
 import math
+import shutil
 import signal
 import subprocess
 import sys
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -86,33 +88,48 @@ class Killed(Exception):
     """Ends a run with nothing put in order, as SIGKILL does."""
 
 
-@pytest.fixture
-def kill_after(monkeypatch):
-    """Kills the next run after so many steps, before or after a checkpoint of that step."""
+def killed_run(spec, folder, step, interval=EVERY_STEP):
+    """A run that is killed after so many steps, before or after a checkpoint of that step."""
     told = Reporter.on_train_batch_end
 
-    def arm(step):
-        def killed(self, batch, logs=None):
-            told(self, batch, logs)
-            if self.steps >= step:
-                raise Killed
+    def killed(self, batch, logs=None):
+        told(self, batch, logs)
+        if self.steps >= step:
+            raise Killed
 
-        monkeypatch.setattr(Reporter, "on_train_batch_end", killed)
-        monkeypatch.setattr("tfstiff.runs.status.RunStatus.ended", lambda *_, **__: None)
-
-    def disarm():
-        monkeypatch.undo()
-
-    arm.disarm = disarm
-    return arm
-
-
-def killed_run(kill_after, spec, folder, step, interval=EVERY_STEP):
-    kill_after(step)
-    with pytest.raises(Killed):
-        run(spec, folder, checkpoints=interval)
-    kill_after.disarm()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Reporter, "on_train_batch_end", killed)
+        patch.setattr("tfstiff.runs.status.RunStatus.ended", lambda *_, **__: None)
+        with pytest.raises(Killed):
+            run(spec, folder, checkpoints=interval)
     assert load_run(folder).status == "running"
+
+
+@pytest.fixture(scope="module")
+def killed(place, spec):
+    """`killed(step, folder)`: a run killed after so many steps, in that folder; one is trained, the others copied."""
+    trained = {}
+
+    def copy(step, folder):
+        if step not in trained:
+            trained[step] = place / f"killed-{step}"
+            killed_run(spec, trained[step], step)
+        shutil.copytree(trained[step], folder)
+
+    return copy
+
+
+def arrays_of(path):
+    """{name: (shape, bytes)} of the arrays of an HDF5 file, which holds clocks too."""
+    found = {}
+
+    def keep(name, item):
+        if isinstance(item, h5py.Dataset):
+            found[name] = (item.shape, item[()].tobytes())
+
+    with h5py.File(path) as file:
+        file.visititems(keep)
+    return found
 
 
 def contents(folder):
@@ -121,9 +138,7 @@ def contents(folder):
     found = {name: (folder / name).read_bytes() for name in names}
     found |= {f"records/{path.name}": path.read_bytes() for path in (folder / "records").glob("*.npz")}
     found["timings"] = [line.split(",")[0] for line in (folder / "timings.csv").read_text().split()]
-    kept = load_run(folder)
-    for step in kept.model_steps:
-        found[f"model {step}"] = [weight.tobytes() for weight in kept.model_at(step, kept.spec["arch"]).get_weights()]
+    found |= {f"models/{path.name}": arrays_of(path) for path in folder.glob("models/step-*.h5")}
     return found
 
 
@@ -140,17 +155,19 @@ def test_the_run_left_alone_has_what_is_to_be_compared(alone):
     assert len(events) >= 2
     assert alone.measurements[-1].step == 4 * STEPS
     assert alone.model_steps == [m.step for m in alone.measurements]
-    weights = [
-        np.concatenate([w.ravel() for w in alone.model_at(step, alone.spec["arch"]).get_weights()]) for step in (0, 40)
-    ]
-    assert np.abs(weights[0] - weights[1]).max() > 0.01
+    weights = [alone.model_at(step, alone.spec["arch"]).get_weights() for step in (0, 40)]
+    for step, one in zip((0, 40), weights, strict=True):
+        kept = arrays_of(alone.folder / "models" / f"step-{step:08d}.weights.h5").values()
+        assert sorted(content for _, content in kept) == sorted(weight.tobytes() for weight in one)
+    first, last = (np.concatenate([weight.ravel() for weight in one]) for one in weights)
+    assert np.abs(first - last).max() > 0.01
     assert not (alone.folder / "checkpoints").exists()
 
 
 @pytest.mark.parametrize("step", [10, 35])  # gone on from the middle of an epoch, and from its end
-def test_it_ends_as_if_it_had_not_been_killed(tmp_path, place, spec, alone, kill_after, step):
+def test_it_ends_as_if_it_had_not_been_killed(tmp_path, place, spec, alone, step):
     folder = tmp_path / "run"
-    killed_run(kill_after, spec, folder, step)
+    killed_run(spec, folder, step)
     written = [int(path.name.split("-")[1]) for path in sorted((folder / "checkpoints").iterdir())]
     last = step - 5  # the reporter, where it was killed, comes before the checkpoint
     expected = [2, 5] if last == 5 else [last - 5, last]  # step 2 is measured
@@ -162,22 +179,23 @@ def test_it_ends_as_if_it_had_not_been_killed(tmp_path, place, spec, alone, kill
     assert_same(folder, alone)
 
 
-def test_killed_again_and_again(tmp_path, spec, alone, kill_after):
-    for step in (15, 20, 30):
-        killed_run(kill_after, spec, tmp_path / "run", step)
+def test_killed_again_and_again(tmp_path, spec, alone, killed):
+    killed(15, tmp_path / "run")
+    for step in (20, 30):
+        killed_run(spec, tmp_path / "run", step)
     run(spec, tmp_path / "run")
     assert_same(tmp_path / "run", alone)
     assert [part["step"] for part in load_run(tmp_path / "run").meta["resumed"]] == [10, 15, 25]
 
 
-def test_a_run_that_has_ended_is_extended_to_what_it_would_have_come_to(tmp_path, spec, alone, kill_after):
+def test_a_run_that_has_ended_is_extended_to_what_it_would_have_come_to(tmp_path, spec, alone):
     folder, short = tmp_path / "run", dataclasses.replace(spec, epochs=2)
     first = run(short, folder, keep_last=True)
     assert [path.name[:13] for path in (folder / "checkpoints").iterdir()] == ["step-00000020"]
     before = {name: value for name, value in contents(folder).items() if name.startswith("records/")}
     assert len(run(short, folder).measurements) == len(first.measurements)  # it is left as it is
     keras.utils.set_random_seed(99)
-    killed_run(kill_after, spec, folder, 35)
+    killed_run(spec, folder, 35)
     assert load_run(folder).spec["epochs"] == 4
     run(spec, folder)
     assert_same(folder, alone)
@@ -203,8 +221,8 @@ def test_interrupted_while_it_loads_it_can_be_gone_on_with(tmp_path, spec, monke
     assert RunSpec.from_config(found.spec) == spec
 
 
-def test_killed_before_the_first_checkpoint_it_begins_anew(tmp_path, spec, alone, kill_after):
-    killed_run(kill_after, spec, tmp_path / "run", 25, NEVER)
+def test_killed_before_the_first_checkpoint_it_begins_anew(tmp_path, spec, alone):
+    killed_run(spec, tmp_path / "run", 25, NEVER)
     told = Told()
     run(spec, tmp_path / "run", progress=told)
     assert any("begins anew" in line for line in told.lines)
@@ -218,9 +236,9 @@ def damage(path):
     path.write_bytes(content)
 
 
-def test_a_damaged_checkpoint_is_told_and_the_one_before_is_taken(tmp_path, spec, alone, kill_after):
+def test_a_damaged_checkpoint_is_told_and_the_one_before_is_taken(tmp_path, spec, alone, killed):
     folder = tmp_path / "run"
-    killed_run(kill_after, spec, folder, 25)
+    killed(25, folder)
     damage(next((folder / "checkpoints").glob("step-00000020-*.npz")))
     told = Told()
     run(spec, folder, progress=told)
@@ -230,9 +248,9 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_taken(tmp_path, spec
 
 
 @pytest.mark.parametrize("fault", ["flipped", "lost"])
-def test_one_record_that_is_damaged_or_lost_is_left_out_and_all_else_stays(tmp_path, spec, alone, kill_after, fault):
+def test_one_record_that_is_damaged_or_lost_is_left_out_and_all_else_stays(tmp_path, spec, alone, killed, fault):
     folder = tmp_path / "run"
-    killed_run(kill_after, spec, folder, 25)
+    killed(25, folder)
     record = folder / "records" / "step-00000010.npz"
     damage(record) if fault == "flipped" else record.unlink()
     told = Told()
@@ -245,10 +263,10 @@ def test_one_record_that_is_damaged_or_lost_is_left_out_and_all_else_stays(tmp_p
     assert len(list(folder.glob("records/step-00000010.npz.aside-*"))) == (fault == "flipped")
 
 
-def test_nothing_recorded_is_deleted_where_a_run_goes_on(tmp_path, spec, alone, kill_after):
+def test_nothing_recorded_is_deleted_where_a_run_goes_on(tmp_path, spec, alone, killed):
     """Records and models after the checkpoint are made again; those that were there are kept beside them."""
     folder = tmp_path / "run"
-    killed_run(kill_after, spec, folder, 25)
+    killed(25, folder)
     before = {path: path.read_bytes() for path in (folder / "records").glob("*.npz")}
     for path in (folder / "checkpoints").glob("step-00000020-*"):
         damage(path)
@@ -261,9 +279,9 @@ def test_nothing_recorded_is_deleted_where_a_run_goes_on(tmp_path, spec, alone, 
     assert_same(folder, alone)
 
 
-def test_lines_that_were_half_written_are_taken_back(tmp_path, spec, alone, kill_after):
+def test_lines_that_were_half_written_are_taken_back(tmp_path, spec, alone, killed):
     folder = tmp_path / "run"
-    killed_run(kill_after, spec, folder, 25)
+    killed(25, folder)
     for name in ("scalars.jsonl", "history.csv", "timings.csv", "events.jsonl"):
         with (folder / name).open("a") as file:
             file.write('{"half": ')
@@ -274,7 +292,7 @@ def test_lines_that_were_half_written_are_taken_back(tmp_path, spec, alone, kill
     assert_same(folder, alone)
 
 
-def test_a_run_that_stopped_early_stops_again(tmp_path, spec, kill_after):
+def test_a_run_that_stopped_early_stops_again(tmp_path, spec):
     stopping = dataclasses.replace(spec, stop_at_loss=(1.0,), keep_models=False)
     expected = run(stopping, tmp_path / "alone")
     last = expected.measurements[-1].step
@@ -298,9 +316,9 @@ def test_a_run_that_stopped_early_stops_again(tmp_path, spec, kill_after):
     assert_same(tmp_path / "run", expected)
 
 
-def test_changes_that_matter_are_refused_and_others_told(tmp_path, place, spec, kill_after):
+def test_changes_that_matter_are_refused_and_others_told(tmp_path, place, spec, killed):
     folder = tmp_path / "run"
-    killed_run(kill_after, spec, folder, 15)
+    killed(15, folder)
     before = contents(folder)
     meta = json.loads((folder / "meta.json").read_text())
     splits = {**meta["dataset"]["splits"], "train": {**meta["dataset"]["splits"]["train"], "sha256": "0"}}
@@ -320,10 +338,10 @@ def test_changes_that_matter_are_refused_and_others_told(tmp_path, place, spec, 
     assert any("keras: '2.0', now" in line for line in told.lines)
 
 
-def test_a_checkpoint_of_other_settings_is_not_gone_on_from(tmp_path, spec, kill_after):
+def test_a_checkpoint_of_other_settings_is_not_gone_on_from(tmp_path, spec, killed):
     """Somebody changed config.json, and the run is gone on with as it says."""
     folder = tmp_path / "run"
-    killed_run(kill_after, spec, folder, 15)
+    killed(15, folder)
     before = contents(folder)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"learning_rate": 0.5}))
