@@ -1,6 +1,11 @@
-"""Sweeps whose trials take no time, for the tests of what runs and reads them."""
+"""Sweeps whose trials take no time, for the tests of what runs and reads them; measurements that take none."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+from unittest import mock
 
 import numpy as np
+from synthetic_runs import measurement
 
 from tfstiff.records import RunWriter
 from tfstiff.sweeps import grid, plan_sweep
@@ -38,6 +43,21 @@ class InProcess:
                 yield trial, state
         finally:
             self.closed = True
+
+
+@contextmanager
+def measurements():
+    """Within it a run's measurements, of three classes, are at the price of none, and hang on the weights alone."""
+
+    def measured(model, probe, **_):
+        return replace(measurement(0, 0.0, float(np.abs(model.get_weights()[0]).mean() % 1), num_classes=3), step=0)
+
+    with (
+        mock.patch("tfstiff.callbacks.stiffness.measure", measured),
+        mock.patch("tfstiff.callbacks.stiffness.MeasurementTask"),
+        mock.patch("tfstiff.measuring.measure.MeasurementTask"),
+    ):
+        yield
 
 
 def failed(sweep, trial):
