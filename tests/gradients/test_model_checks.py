@@ -176,12 +176,12 @@ print("survived")
 """
 
 
-@pytest.mark.parametrize("script", [STRIDED, EXPONENTIAL], ids=["strided", "exponential"])
-def test_what_corrupts_memory_is_not_run(script):
+def test_what_corrupts_memory_is_not_run():
     """Each of these ended the process: a strided convolution of one example, and a vectorised product."""
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.endswith("survived\n")
+    command = [sys.executable, "-W", "ignore", "-c", STRIDED + EXPONENTIAL]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, (done.stdout, done.stderr[-2000:])
+    assert done.stdout.count("survived\n") == 2
 
 
 WITHOUT_ONEDNN = """
