@@ -8,6 +8,7 @@ import click
 
 from tfstiff.records import METRICS, RunFolder
 
+from .direction_tables import print_directions
 from .disagreement_table import print_disagreements
 from .tables import event_notes, print_blocks, print_measurements
 from .turn_table import print_turns
@@ -21,6 +22,8 @@ def print_finished(run: RunFolder) -> None:
         click.echo(line)
     print_blocks(run.measurements, metrics=metrics)
     print_disagreements(run.measurements)
+    for last in run.measurements[-1:]:
+        print_directions(last)
     print_turns(run)
     click.echo()
     for path in _written(run.folder):

@@ -17,6 +17,7 @@ from .completion import complete_data_sets, complete_layers
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _TYPES: dict[str, click.ParamType] = {"int": click.INT, "int | None": click.INT, "float": click.FLOAT}
 
+_NONE_OF_THEM = "none"
 _COMPLETED = {"dataset": complete_data_sets, "space": complete_layers}
 
 SETTINGS = {field.name: field for field in option_fields(RunSpec)}
@@ -78,7 +79,7 @@ def type_of(field: dataclasses.Field[Any]) -> click.ParamType:
     """What makes a value of a text."""
     choices, parse = field.metadata.get("choices"), field.metadata.get("parse")
     if field.metadata.get("several"):
-        return _Text(lambda text: tuple(part.strip() for part in text.split(",")))
+        return _Text(lambda text: tuple(part for part in map(str.strip, text.split(",")) if part != _NONE_OF_THEM))
     if choices:
         return _OneOf(choices)
     if field.type == "bool":

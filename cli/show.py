@@ -16,6 +16,7 @@ from tfstiff.records.atomic import finite
 from tfstiff.records.words import default_pair_set
 
 from .completion import complete_runs
+from .direction_tables import print_directions
 from .disagreement_table import print_disagreements
 from .given_runs import open_runs
 from .statistics_table import print_statistics, statistics_row
@@ -80,6 +81,7 @@ def _print_run(run: Source, pair_set: str | None) -> None:
             click.echo(line)
         print_blocks(run.measurements, pair_set, metrics=run.metrics)
         print_disagreements(run.measurements, pair_set)
+        print_directions(run.measurements[-1])
         print_turns(run)
         print_statistics(run.measurements[-1])
     else:

@@ -64,6 +64,7 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...] | None], ...] = (
             *("DistanceStiffness", "DistanceProfile", "CriticalLength", "ClassCriticalLengths"),
         ),
     ),
+    ("Whether steps help", "tfstiff.records.directions", ("DirectionEffects", "StepEffects")),
     ("Scores of examples", "tfstiff.records.scores", ("ExampleScores", "ExampleStiffness")),
     ("Every example of a training set", "tfstiff.measuring.ranking", ("score_examples",)),
     ("Examples to look at", "tfstiff.analysis.examples_to_look_at", ("examples_to_look_at",)),

@@ -21,6 +21,7 @@ from tfstiff.records import (
     Measurement,
     PairSetStiffness,
 )
+from tfstiff.records.directions import DIRECTIONS, DirectionEffects, StepEffects
 from tfstiff.records.pair_set import CRITICAL_LENGTH_STATUSES, INTERVALS
 
 NUMBERS = st.floats(width=64)  # NaN and infinities too
@@ -88,6 +89,15 @@ def pair_sets(draw, num_classes, has_groups):
 
 
 @st.composite
+def directions(draw):
+    shape = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    names = [f.name for f in dataclasses.fields(StepEffects) if f.type == "np.ndarray"]
+    members = dict.fromkeys(names, arrays(shape)) | {"num_examples": arrays(shape, np.int64)}
+    effects = st.one_of(st.none(), built(StepEffects, members))
+    return draw(st.builds(DirectionEffects, NAMES, st.one_of(st.none(), arrays(shape[0])), effects, effects))
+
+
+@st.composite
 def measurements(draw):
     num_classes = draw(st.integers(0, 3))
     summaries = st.builds(HalfSummary, COUNTS, NUMBERS, NUMBERS, COUNTS, COUNTS)
@@ -106,6 +116,7 @@ def measurements(draw):
         method=draw(NAMES),
         gram=draw(st.one_of(st.none(), arrays((size, size), np.float32))),
         groups=groups,
+        directions=draw(st.dictionaries(st.sampled_from(DIRECTIONS), directions(), max_size=2)),
         reservations=tuple(draw(st.lists(NAMES, max_size=2))),
     )
 

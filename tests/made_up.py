@@ -81,3 +81,26 @@ def example_scores(number, num_classes, classes=None, halves=("train", "validati
         classes=None if classes is None else np.asarray(classes, np.int32),
         stiffness={half: stiffness() for half in halves},
     )
+
+
+def step_effects(num_steps, num_classes, rng):
+    """What steps do to the classes of one half, made up with NumPy."""
+    from tfstiff.records.directions import StepEffects
+
+    shape = (num_steps, num_classes)
+    values = {name: rng.normal(size=shape) for name in ("change", "cosine")} | {"helped": rng.random(shape)}
+    errors = {f"{name}_se": rng.random(shape) / 10 for name in values}
+    means = {f"mean_{name}{end}": float(rng.random()) for name in ("cosine", "helped") for end in ("", "_se")}
+    return StepEffects(rng.integers(2, 50, shape), **values, **errors, **means)
+
+
+def directions(num_classes, rng=None):
+    """The update and the class means with effects, and the next update without."""
+    from tfstiff.records.directions import DirectionEffects
+
+    rng = np.random.default_rng(0) if rng is None else rng
+    found = {}
+    for name, num_steps in (("update", 1), ("class_means", num_classes)):
+        parts = [step_effects(num_steps, num_classes, rng) for _ in range(2)]
+        found[name] = DirectionEffects("ok", rng.random(num_steps), *parts)
+    return found | {"next_update": DirectionEffects("zero")}

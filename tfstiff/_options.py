@@ -101,7 +101,7 @@ def check_fields(options: Any) -> None:
     for field in dataclasses.fields(options):
         value, choices = getattr(options, field.name), field.metadata.get("choices")
         if choices and field.metadata.get("several"):
-            object.__setattr__(options, field.name, _some_of(field.name, value, choices))
+            object.__setattr__(options, field.name, _some_of(field, value, choices))
         elif choices and value not in choices:
             raise unknown_name(f"Unknown {_in_words(field.name)}.", value, choices)
         elif field.type in (bool, "bool") and not isinstance(value, bool):
@@ -208,12 +208,12 @@ def check_names(what: str, given: Iterable[str], known: Sequence[str]) -> None:
             raise unknown_name(what, name, known)
 
 
-def _some_of(name: str, values: Any, choices: Sequence[str]) -> tuple[str, ...]:
-    """Some of `choices`, in their order."""
-    is_list = isinstance(values, list | tuple) and len(values) > 0
+def _some_of(field: dataclasses.Field[Any], values: Any, choices: Sequence[str]) -> tuple[str, ...]:
+    """Some of `choices`, in their order; none only where that is the default."""
+    is_list = isinstance(values, list | tuple) and (len(values) > 0 or not field.default)
     if not is_list or not all(value in choices for value in values):
         raise InvalidInput(
-            f"The {_in_words(name)} cannot be used.",
+            f"The {_in_words(field.name)} cannot be used.",
             expected=f"one or several of {', '.join(choices)}",
             received=values,
         )

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
+from made_up import directions
 from synthetic_runs import NAN, measurement, series, write_run
 from tfstiff_cli import main
 from tfstiff_cli.tables import print_measurements
@@ -42,6 +43,25 @@ def test_a_row_a_measurement(run, pair_set):
         accuracy, length = (f"{x:.3f}" for x in (m.validation.accuracy, m[pair_set].critical_length.value))
         assert row[:10] == [*expected, accuracy, *means, length]
     assert [row[10:] for row in rows[:3]] == [[">>"], [">"], []]
+
+
+def test_what_steps_along_directions_do_to_each_class(tmp_path):
+    m = replace(measurement(7, 1.0, 0.5, 3), directions=directions(3))
+    run = write_run(tmp_path / "mine", [m])
+    lines = show(run.folder, COLUMNS="200").stdout.splitlines()
+    begin = next(i for i, line in enumerate(lines) if line.startswith("Share of examples that a step"))
+    assert lines[begin].endswith("epoch 1 (step 7)")
+    rows = {line[:8].strip(): line[8:].split() for line in lines[begin : begin + 8]}
+    update, means = (m.directions[name].validation for name in ("update", "class_means"))
+    for c, name in enumerate(m.class_names):
+        assert rows[name][1].startswith(f"{update.helped[0, c]:.3f}±")
+        assert rows[name][3].startswith(f"{means.helped[c, c]:.3f}±")
+    assert rows["mean"][1].startswith(f"{update.mean_helped:.3f}±")
+    assert "next_update: the weights have not moved" in lines
+    assert max(map(len, show(run.folder).stdout.splitlines())) <= 100
+    (row,) = json.loads(show(run.folder, "--json").stdout)["measurements"]
+    assert row["stiffness_helped_by_update_validation"] == update.mean_helped
+    assert row["stiffness_cosine_with_update_train_se"] == m.directions["update"].train.mean_cosine_se
 
 
 def test_without_a_pair_set_it_shows_one_that_was_measured(tmp_path):

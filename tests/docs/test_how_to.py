@@ -193,6 +193,10 @@ def test_optimizers(names):
     measurements = tfstiff.load_run("runs/adam").measurements
     assert {one.preconditioner for one in measurements} == {"optimizer"}
     assert measurements[0].step > 0
+    steps = tfstiff.load_run("runs/steps").measurements[-1]
+    assert list(steps.directions) == ["update", "next_update", "class_means"]
+    assert {of.status for of in steps.directions.values()} == {"ok"}
+    assert names["update"].validation.helped.shape == (1, 4)
     assert 0 < measurements[-1]["train_val"].sign_disagreement.between < 0.5
 
 

@@ -99,7 +99,7 @@ def _is_kept(kept, name, kind):
     return (
         "several outputs" not in conditions  # tests/measuring/test_measure.py has such a model
         and not (regression and conditions & {"classes", "groups"})
-        and not (not rich and conditions & {"groups", "keep_gram", "per_layer", "preconditioner"})
+        and not (not rich and conditions & {"groups", "keep_gram", "per_layer", "preconditioner", "directions"})
         and not ("one half" in conditions and not is_one_half)
         and not conditions & {"all pairs" if sample else "pairs"}
     )
@@ -108,6 +108,7 @@ def _is_kept(kept, name, kind):
 @pytest.mark.parametrize("kind", ["default", "regression", "rich", "sample"])
 def test_the_tables_have_the_members_of_records_with_their_types_and_shapes(kind, tmp_path):
     options = {"groups": {"a": ["0", "1"], "b": ["2"]}, "keep_gram": True, "per_layer": True, "space": "all"}
+    options["directions"] = ("weights",)
     options["preconditioner"] = lambda weight: np.ones(weight.shape)
     options = {"rich": options, "sample": {"pairs": 250}}.get(kind, {})
     found = members(measured(kind == "regression", **options), tmp_path)

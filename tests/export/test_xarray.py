@@ -8,11 +8,13 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 import xarray as xr
+from made_up import directions
 from rich_records import rich
 from synthetic_runs import measurement, series, write_run
 
 from tfstiff.errors import InvalidInput
 from tfstiff.export import write_netcdf
+from tfstiff.export.frames import measurement_frame, read_frames
 from tfstiff.records.record import _members
 
 HALVES = {"train": "train", "val": "validation"}
@@ -152,6 +154,35 @@ def test_what_was_measured_with_a_preconditioner(tmp_path):
     assert_whole(ds, run.measurements)
     assert (str(ds.preconditioner[0].item()), str(ds.weights[0].item())) == ("optimizer", "head")
     assert "(plain)" in ds.layer
+
+
+def test_what_steps_along_directions_do(tmp_path):
+    m = dataclasses.replace(rich(5), directions=directions(3))
+    run = write_run(tmp_path / "mine", [m])
+    ds = run.to_xarray().isel(measurement=0)
+    assert dict(zip(ds.direction.values, ds.directions_status.values, strict=True)) == {
+        "update": "ok",
+        "class_means": "ok",
+        "next_update": "zero",
+    }
+    for name, steps in (("update", ["(one)"]), ("class_means", list(m.class_names))):
+        of = ds.sel(direction=name, step_on=steps)
+        np.testing.assert_array_equal(of.step_effects_length, m.directions[name].lengths)
+        for half in ("train", "validation"):
+            effects = getattr(m.directions[name], half)
+            for column in ("num_examples", "change", "change_se", "cosine", "cosine_se", "helped", "helped_se"):
+                found = of[f"step_effects_{column}"].sel(half=half, class_a=list(m.class_names))
+                np.testing.assert_array_equal(found, getattr(effects, column))
+    (row, *_) = read_frames([m])["step_effects"].to_dict("records")
+    assert (row["direction"], row["half"], row["change"]) == (
+        "update",
+        "train",
+        m.directions["update"].train.change[0, 0],
+    )
+    table = measurement_frame([m])
+    assert (table["helped_by_update_validation"] == m.directions["update"].validation.mean_helped).all()
+    with xr.open_dataset(write_netcdf(run, tmp_path / "mine.nc")) as read:
+        assert read.identical(run.to_xarray())
 
 
 def test_netcdf_reads_back_the_same_with_every_number(rich_run, tmp_path):

@@ -6,6 +6,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from made_up import directions
 from synthetic_runs import SPEC, series, write_run
 
 from tfstiff import load_run
@@ -50,6 +51,16 @@ def written(runs, path=None, **options):
 
 def digest(text):
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def test_whether_steps_along_directions_help_is_a_table(tmp_path):
+    m = replace(series(1, 3)[0], directions=directions(3))
+    cells = written(write_run(tmp_path / "mine", [m]), interactive=False)
+    captions = cells.texts["caption"]
+    assert sum("a step along" in text for text in captions) == 2
+    assert any("next_update: the weights have not moved" in text for text in captions)
+    effects = m.directions["update"].validation
+    assert any(text.startswith(f"{effects.helped[0, 1]:.3f}±") for text in cells.texts["td"])
 
 
 @pytest.fixture(scope="module")

@@ -68,6 +68,7 @@ def spec(place):
         stop_interval=5,
         stop_when_stiffness_drops=1000,
         keep_models=True,
+        directions=("since_initialisation", "update", "next_update"),
     )
 
 
@@ -154,6 +155,7 @@ def test_the_run_left_alone_has_what_is_to_be_compared(alone):
     events = [event for event in alone.events if event["event"] == "training_loss_reached"]
     assert len(events) >= 2
     assert alone.measurements[-1].step == 4 * STEPS
+    assert {of.status for of in alone.measurements[-1].directions.values()} == {"ok"}
     assert alone.model_steps == [m.step for m in alone.measurements]
     weights = [alone.model_at(step, alone.spec["arch"]).get_weights() for step in (0, 40)]
     for step, one in zip((0, 40), weights, strict=True):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from tfstiff.analysis.readings import Reading, reading_of_pairs
+from tfstiff.analysis.readings import Reading, reading_of_pairs, readings_of_effects
 from tfstiff.records import METRICS, Measurement, PairSetStiffness
+from tfstiff.records.measurement import HALVES
 from tfstiff.records.words import (
     ABSENT,
     BENT,
+    DIRECTION_STATUSES,
     LENGTH_STATUSES,
     default_pair_set,
     mark_of_length,
@@ -103,4 +105,41 @@ def accuracies_in_words(measurement: Measurement, *, minus: str = "-") -> list[s
         f"accuracy of {name}: {' and '.join(number(half.accuracies[name], minus=minus) for half in halves)}"
         for name in measurement.train.accuracies
         if all(name in half.accuracies for half in halves)
+    ]
+
+
+EFFECTS_IN_WORDS = {
+    "helped": "Share of examples that a step along the direction helps",
+    "cosine": "Cosine with the direction; below 0, a step along it helps",
+}
+
+
+def effect_columns(measurement: Measurement, quantity: str, *, minus: str = "-") -> dict[tuple[str, str], list[str]]:
+    """What steps do to each class, and in the last row to their mean, by direction and half of the probe.
+
+    Args:
+        measurement: The measurement.
+        quantity: A key of `EFFECTS_IN_WORDS`.
+        minus: As for `measurement_columns`.
+
+    Returns:
+        Columns as long as `effect_rows`; none of directions and halves of which nothing is known.
+    """
+    known = {(name, half): getattr(of, half) for name, of in measurement.directions.items() for half in HALVES}
+    read = {place: readings_of_effects(effects, quantity) for place, effects in known.items() if effects is not None}
+    return {place: [with_half_width(one, minus=minus) for one in found] for place, found in read.items()}
+
+
+def effect_rows(measurement: Measurement) -> list[str]:
+    """What the rows of `effect_columns` are of."""
+    names = measurement.class_names
+    return [*names, *(["mean"] if len(names) > 1 else [])] or ["all"]
+
+
+def directions_without_effects(measurement: Measurement) -> list[str]:
+    """A line for each direction that was asked for and could not be had: `update: the weights have not moved`."""
+    return [
+        f"{name}: {DIRECTION_STATUSES.get(of.status, of.status)}"
+        for name, of in measurement.directions.items()
+        if of.train is None and of.validation is None
     ]

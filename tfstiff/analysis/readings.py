@@ -12,6 +12,7 @@ import numpy as np
 
 from tfstiff.errors import InvalidInput
 from tfstiff.records import BlockStiffness, CriticalLength, HalfSummary, Measurement, PairSetStiffness, scalar_row
+from tfstiff.records.directions import StepEffects
 from tfstiff.records.shown import Brief
 from tfstiff.records.words import status_of_length
 from tfstiff.stiffness.intervals import interval
@@ -107,6 +108,29 @@ def reading_of_length(length: CriticalLength) -> Reading:
         return Reading(_NAN)
     limits = (length.low, length.high) if length.interval == "bounded" else (_NAN, _NAN)
     return Reading(length.value, _NAN, *limits)
+
+
+def readings_of_effects(effects: StepEffects, quantity: str) -> list[Reading]:
+    """Reads what steps do to each class: those of one step, or of the steps on the classes that on the own class.
+
+    Args:
+        effects: On one half of the probe.
+        quantity: `helped`, `cosine` or `change`.
+
+    Returns:
+        A reading a class; behind them, of several classes, that of the mean over them, which `change` has not.
+    """
+    values, errors = getattr(effects, quantity), getattr(effects, f"{quantity}_se")
+    if values is None:  # of a record that was read without arrays
+        return []
+    counts = effects.num_examples
+    places = np.arange(values.shape[1]) if len(values) > 1 else np.zeros(values.shape[1], int)
+    at = places, np.arange(values.shape[1])
+    read = [*zip(values[at], errors[at], np.maximum(counts[at] - 1.0, 1), strict=True)]
+    if len(read) > 1 and hasattr(effects, f"mean_{quantity}"):
+        read.append((getattr(effects, f"mean_{quantity}"), getattr(effects, f"mean_{quantity}_se"), math.inf))
+    # Where a step helps all of the examples, or none, they do not tell how it would be with others.
+    return [_estimate(value, se if se > 0 else _NAN, degrees) for value, se, degrees in read]
 
 
 def times_of(measurements: Sequence[Measurement]) -> tuple[list[float], str]:

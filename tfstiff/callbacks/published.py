@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.options import NONE
-from tfstiff.measuring.measure import check_suits
 from tfstiff.measuring.options import MeasureOptions
 from tfstiff.measuring.probe import Probe, check_probe
+from tfstiff.measuring.suitability import check_suits
 from tfstiff.records import scalar_names
+from tfstiff.records.measurement import HALVES
 from tfstiff.records.words import default_pair_set
 
 _PUBLISHED = {  # by whether there are classes
@@ -35,15 +36,20 @@ def names_of_values(
     grouping = check_suits(options, probe)
     pair_sets = probe.pair_sets_of(options.pair_sets)
     has_classes = probe.num_classes is not None
+    halves = tuple(name for name in HALVES if len(getattr(probe, name)))
     known = scalar_names(
         has_classes,
         pair_sets,
         has_groups=grouping is not None,
         has_preconditioner=options.preconditioner != NONE,
+        directions=options.directions,
+        halves=halves,
     )
     if publish is None:
         pair_set = default_pair_set(pair_sets)
-        return known, tuple(f"stiffness_{name}_{pair_set}" for name in _PUBLISHED[has_classes])
+        most_telling = [f"stiffness_{name}_{pair_set}" for name in _PUBLISHED[has_classes]]
+        most_telling += [f"stiffness_helped_by_{name}_{halves[-1]}" for name in options.directions]
+        return known, tuple(most_telling)
     names = known if publish == "all" else (publish,) if isinstance(publish, str) else tuple(publish)
     for name in names:
         if name not in known:

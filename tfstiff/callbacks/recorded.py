@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tfstiff.analysis.showings import of_measurements
+from tfstiff.callbacks.earlier_weights import EarlierWeights
 from tfstiff.callbacks.history import History, in_a_line
 from tfstiff.callbacks.recorder import Recorder
 from tfstiff.records.shown import Showing, Shown
@@ -19,6 +23,7 @@ class Recorded(Shown):
 
     log_dir: Path | None
     _recorder: Recorder
+    _earlier: EarlierWeights
 
     @property
     def history(self) -> History:
@@ -45,6 +50,14 @@ class Recorded(Shown):
         Kept as long as `history`.
         """
         return self._recorder.events
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The weights that directions lead from, for one who goes on with the training."""
+        return self._earlier.arrays()
+
+    def put_back(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Takes over what `arrays` returned in another process."""
+        self._earlier.restore(arrays)
 
     def _line(self) -> str:
         where = "" if self.log_dir is None else f", in {str(self.log_dir)!r}"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import keras
+import numpy as np
 
 from tfstiff.gradients.objective import check_kind
 
@@ -31,6 +33,10 @@ class Resumable(keras.callbacks.Callback):
         """The state after the batch that has ended, as JSON can hold it."""
         return {name: getattr(self, name) for name in self.resumed}
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What of it are arrays, by name."""
+        return {}
+
     def restore(self, state: dict[str, Any]) -> None:
         """Takes over the state that another process had, in place of `on_train_begin` and the first `on_epoch_begin`.
 
@@ -39,3 +45,6 @@ class Resumable(keras.callbacks.Callback):
         """
         for name in self.resumed:
             setattr(self, name, state[name])
+
+    def put_back(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Takes over what `arrays` returned in another process, after `restore`."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import keras
+
+from tfstiff.callbacks.schedules import Schedule
 
 
 def num_updates(model: keras.Model) -> int:
@@ -51,3 +54,13 @@ def steps_done(callback: keras.callbacks.Callback, batch: int, updates_before: i
         return min(told, known)
     counted = num_updates(callback.model) - updates_before
     return counted if told - callback.model.steps_per_execution < counted <= told else told
+
+
+def warn_of_unknown_steps(steps: int | None, schedule: Schedule) -> None:
+    """Says, where an epoch's number of steps is not known and a schedule asks for fractions of it, that none is due."""
+    if steps is None and schedule.needs_batches():
+        warnings.warn(
+            "How many steps an epoch has is not known before the first has ended, so nothing is measured inside it "
+            "at fractions of an epoch.",
+            stacklevel=3,
+        )

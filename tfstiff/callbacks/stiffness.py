@@ -6,7 +6,6 @@ import copy
 import dataclasses
 import math
 import time
-import warnings
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,13 +14,14 @@ from typing import Any
 import keras
 
 from tfstiff._options import takes
+from tfstiff.callbacks.earlier_weights import EarlierWeights
 from tfstiff.callbacks.live import LiveView
 from tfstiff.callbacks.published import names_of_values
 from tfstiff.callbacks.recorded import Recorded
 from tfstiff.callbacks.recorder import OVERWRITE, RESUME, Recorder, if_taken
 from tfstiff.callbacks.resumable import Resumable
 from tfstiff.callbacks.schedules import Moment, as_schedule
-from tfstiff.callbacks.steps import known_steps, learning_rate, num_updates, steps_done
+from tfstiff.callbacks.steps import known_steps, learning_rate, num_updates, steps_done, warn_of_unknown_steps
 from tfstiff.callbacks.strategies import check_strategy
 from tfstiff.callbacks.weights_of_fit import warn_of_weights
 from tfstiff.errors import InvalidInput
@@ -119,6 +119,7 @@ class StiffnessCallback(Recorded, Resumable):
         self._view = LiveView() if live else None
         self._if_taken = if_taken(overwrite=overwrite, resume=resume)
         self._recorder = Recorder(self.log_dir, tensorboard, on_error, if_taken=self._if_taken)
+        self._earlier = EarlierWeights(self.options.directions)
         self._measured_model: weakref.ref[keras.Model] | None = None
         self._now = _START
         self._begin_at: Moment | None = None  # set between the start of a fit and its first epoch
@@ -262,16 +263,13 @@ class StiffnessCallback(Recorded, Resumable):
 
     def _begin_fit(self, epoch: int, begin_at: Moment) -> None:
         steps = known_steps(self)
-        if steps is None and self.schedule.needs_batches():
-            warnings.warn(
-                "How many steps an epoch has is not known before the first has ended, so nothing is measured inside it "
-                "at fractions of an epoch.",
-                stacklevel=2,
-            )
+        warn_of_unknown_steps(steps, self.schedule)
         if begin_at is _START:
             self._epochs_before = 0.0
             self._now = Moment(epoch * steps if steps else self._recorder.step_at(epoch), float(epoch))
             self._recorder.forget_after(self._now.step)
+            is_gone_on_with = epoch > 0 or (self._if_taken == RESUME and num_updates(self.model) > 0)
+            self._earlier.begin(self.model, is_initial=not is_gone_on_with)
             self._measure_if_due(None)
         else:  # epochs are counted on, unless the caller does so with initial_epoch
             before = begin_at.epoch
@@ -291,7 +289,9 @@ class StiffnessCallback(Recorded, Resumable):
 
     def _measure(self) -> Measurement:
         start = time.perf_counter()
-        found = measure(self.model, self.probe, loss=self.loss, objective=self.objective, **vars(self.options))
+        how = {"loss": self.loss, "objective": self.objective, "since": self._earlier.of(self.model)}
+        found = measure(self.model, self.probe, **how, **vars(self.options))
+        self._earlier.measured(self.model)
         updates, rate = num_updates(self.model), learning_rate(self.model)
         found = dataclasses.replace(found, **self._now._asdict(), updates=updates, learning_rate=rate)
         self._recorder.add(found, time.perf_counter() - start)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfstiff.export.schema import ALL_LAYERS, PLAIN, TABLES, class_labels
+from tfstiff.export.schema import ALL_LAYERS, ONE_STEP, PLAIN, TABLES, class_labels
 from tfstiff.records import (
     METRICS,
     ClassCriticalLengths,
@@ -18,6 +18,7 @@ from tfstiff.records import (
     PairSetStiffness,
     scalar_row,
 )
+from tfstiff.records.directions import StepEffects
 from tfstiff.records.scores import ExampleScores
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ _HALVES = {"train": "train", "val": "validation"}
 _QUANTITIES = ("within", "between", "contrast", "within_pairs", "between_pairs")  # with classes; `mean` always
 _BLOCKS = {"same_group": "same_group", "different_group": "different_group", "contrast": "block_contrast"}
 _LINE = ("value", "status", "low", "high", "interval", "intercept", "slope", "num_pairs")
+_EFFECTS = ("num_examples", "change", "change_se", "cosine", "cosine_se", "helped", "helped_se")
 _OF_ALL = ("distance_min", "distance_max", "method", "metric", "lack_of_fit")  # not of single classes
 
 
@@ -38,7 +40,12 @@ def measurement_frame(measurements: Sequence[Measurement]) -> pd.DataFrame:
 
     rows = []
     for m in measurements:
-        shared = {name: value for name, value in scalar_row(m).items() if not name.startswith("stiffness_")}
+        of_pairs = tuple(f"_{pair_set}" for pair_set in m.pair_sets)
+        shared = {
+            name.removeprefix("stiffness_"): value
+            for name, value in scalar_row(m).items()
+            if not name.endswith(of_pairs)
+        }
         for pair_set, found in m.pair_sets.items():
             scalars = ((m.scalars(), ""), (m.standard_errors(), "_se"))
             own = {
@@ -122,9 +129,27 @@ def _of_measurement(index: int, m: Measurement) -> Iterator[_Part]:
     for half, found in halves.items():
         if found.scores is not None:
             yield from _of_examples(([index], [half]), found.scores, m.class_names)
+    for name, of in m.directions.items():
+        yield "directions", ([index], [name]), {"status": [of.status]}
+        for half in _HALVES.values():
+            effects = getattr(of, half)
+            if effects is not None and effects.change is not None:
+                yield from _of_step(([index], [name]), half, effects, of.lengths, m.class_names)
     if m.groups:
         groups = {name: group for group, members in m.groups.items() for name in members}
         yield "class_groups", ([index], list(groups)), {"group": list(groups.values())}
+
+
+def _of_step(
+    place: _Labels, half: str, found: StepEffects, lengths: np.ndarray | None, names: Sequence[str]
+) -> Iterator[_Part]:
+    steps, count = found.change.shape
+    classes = class_labels(names, count)
+    values = {name: getattr(found, name) for name in _EFFECTS}
+    if lengths is not None:
+        values["length"] = lengths[:, None, None]
+    values = {name: of if name == "length" else of[:, None] for name, of in values.items()}
+    yield "step_effects", (*place, classes if steps > 1 else [ONE_STEP], [half], classes), values
 
 
 def _of_examples(place: _Labels, scores: ExampleScores, names: Sequence[str]) -> Iterator[_Part]:

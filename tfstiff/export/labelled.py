@@ -30,6 +30,8 @@ _KEY_NAMES = {
     "quantity": "what mean stiffness is taken over",
     "class_a": "class of the first example",
     "class_b": "class of the second example",
+    "direction": "direction in weight space",
+    "step_on": "class that a step of class_means is on; (one) of directions that are one step",
     "space": "space in which distances are taken",
     "bin": "number of the bin of the distance, from 0",
     "fit": "all: one line for all pairs; fixed_effects: an intercept for each class",

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from tfstiff.stiffness.statistics import STATISTICS
 
 ALL_LAYERS = "(all)"
+ONE_STEP = "(one)"  # of a direction that has no step for each class
 PLAIN = "(plain)"  # gradients of all weights, without the preconditioner
 
 

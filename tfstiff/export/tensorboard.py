@@ -23,6 +23,8 @@ from tfstiff.export.extras import require
 from tfstiff.export.schema import class_labels
 from tfstiff.records import METRICS, Measurement, PairSetStiffness, RunFolder, scalar_names
 from tfstiff.records.atomic import write_atomically
+from tfstiff.records.directions import direction_scalar_names
+from tfstiff.records.measurement import HALVES
 from tfstiff.records.run_folder import record_path
 
 EVENT_FILE = "events.out.tfevents.tfstiff"  # TensorBoard reads files whose names hold "tfevents"
@@ -134,6 +136,9 @@ def scalars(measurement: Measurement) -> Iterator[tuple[str, float, str]]:
             short = name.removeprefix("stiffness_").removesuffix(f"_{pair_set}")
             text = f"`{name}` in Keras' logs."
             yield f"stiffness_{pair_set}/{short}", found[name], text
+    for name in direction_scalar_names(measurement.directions, HALVES):
+        if name in found:
+            yield f"directions/{name.removeprefix('stiffness_')}", found[name], f"`{name}` in Keras' logs."
     for layer, pair_sets in measurement.layers.items():
         for pair_set, stiffness in pair_sets.items():
             for short, value in _layer_scalars(stiffness):

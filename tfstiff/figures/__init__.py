@@ -17,6 +17,7 @@ from tfstiff.figures.class_groups import class_groups as class_groups
 from tfstiff.figures.over_time import curves as curves, log_curves as log_curves
 from tfstiff.figures.half_statistics import statistics as statistics
 from tfstiff.figures.against_distance import distance as distance
+from tfstiff.figures.directions import directions as directions
 from tfstiff.figures.by_layer import layers as layers
 from tfstiff.figures.critical_lengths import critical_length as critical_length
 from tfstiff.figures.between_classes import learning_rate as learning_rate

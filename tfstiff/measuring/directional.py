@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -90,14 +90,28 @@ def directional_stiffness(
     plan, x, y = proved_plan(model, x, y, GradientOptions(**options), loss, objective)
     means = partial(class_mean_directions, plan, x, y)
     found = directions_of(model, direction, means, measured=plan.weights, since=since, batch=batch)
-    wholes = {"": list(range(len(plan.weights)))} | plan.layers
+    return stiffness_along(plan, found, chunks_of(plan, x, y), per_layer=True)
+
+
+def stiffness_along(
+    plan: GradientPlan, found: Directions, chunks: Iterable[Any], *, per_layer: bool = False
+) -> DirectionalStiffness:
+    """The same of directions in the weights of a plan, for the examples of its chunks, (x, y) each.
+
+    Args:
+        plan: Computes the gradients.
+        found: The directions.
+        chunks: At least one.
+        per_layer: Whether to tell of each layer's weights alone, too.
+    """
+    wholes = {"": list(range(len(plan.weights)))} | (plan.layers if per_layer else {})
     parts: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {layer: [] for layer in wholes}
     losses = []
-    for chunk in chunks_of(plan, x, y):
+    for chunk in chunks:
         factors = plan.factors(*chunk)
         losses.append(factors.losses.numpy().astype(np.float64))
         products = products_by_weight(factors, plan.layout, found.parts)
-        by_layer = {"": factors} | plan.by_layer(factors)
+        by_layer = {"": factors} | (plan.by_layer(factors) if per_layer else {})
         nothing = np.zeros((len(losses[-1]), len(found.names)))
         for layer, weights in wholes.items():
             norms = np.sqrt(by_layer[layer].squared_norms.numpy().astype(np.float64)) / factors.scales.numpy()

@@ -13,11 +13,21 @@ import tensorflow as tf
 from tfstiff._keras import variable_of
 from tfstiff.errors import InvalidInput, unknown_name
 from tfstiff.gradients.tracing import as_called
+from tfstiff.records.directions import (
+    CLASS_MEANS,
+    DIRECTIONS,
+    MEASURED,
+    NEXT_UPDATE,
+    NOT_FINITE,
+    NOT_MOVED,
+    SINCE_INITIALISATION,
+    UPDATE,
+    WEIGHTS,
+)
 
-NAMES = ("weights", "since_initialisation", "update", "next_update", "class_means")
-_SINCE = {
-    "since_initialisation": "the weights at the initialisation",
-    "update": "the weights before the update",
+SINCE = {
+    SINCE_INITIALISATION: "the weights at the initialisation",
+    UPDATE: "the weights before the update",
 }
 
 
@@ -61,32 +71,80 @@ def directions_of(
     Raises:
         InvalidInput: As `directional_stiffness` says.
     """
-    shapes = [tuple(weight.shape) for weight in model.trainable_weights]
-    ids = {id(weight) for weight in measured}
-
-    def directed(name: str, parts: Sequence[np.ndarray]) -> Directions:
-        kept = [part for part, weight in zip(parts, model.trainable_weights, strict=True) if id(weight) in ids]
-        return _checked(name, kept)
-
     if not isinstance(direction, str):
-        return directed("direction", _arrays("The direction", direction, shapes))
-    if direction not in NAMES:
-        raise unknown_name("Unknown direction.", direction, NAMES)
-    if direction == "class_means":
+        shapes = [tuple(weight.shape) for weight in model.trainable_weights]
+        return _checked("direction", _kept(model, measured, _arrays("The direction", direction, shapes)))
+    if direction not in DIRECTIONS:
+        raise unknown_name("Unknown direction.", direction, DIRECTIONS)
+    if direction == CLASS_MEANS:
         return class_means()
+    return _checked(direction, named_parts(model, direction, measured=measured, since=since, batch=batch))
+
+
+def named_parts(
+    model: keras.Model,
+    name: str,
+    *,
+    measured: Sequence[keras.Variable],
+    since: Sequence[Any] | None = None,
+    batch: tuple[Any, Any] | None = None,
+) -> list[np.ndarray]:
+    """The direction of a name, not `class_means`: for each weight that is measured, float64 like it.
+
+    Args:
+        model: As for `directions_of`, like the other arguments.
+        name: One of `DIRECTIONS`.
+        measured: See there.
+        since: See there.
+        batch: See there.
+
+    Raises:
+        InvalidInput: As for `directions_of`, but for directions that are zero or not finite.
+    """
+    if name == NEXT_UPDATE:
+        return _kept(model, measured, next_update(model, batch))
     weights = [_value(weight) for weight in model.trainable_weights]
-    if direction == "weights":
-        return directed(direction, weights)
-    if direction == "next_update":
-        return directed(direction, next_update(model, batch))
+    if name == WEIGHTS:
+        return _kept(model, measured, weights)
     if since is None:
         raise InvalidInput(
-            f"The direction {direction} leads from weights that are not known.",
-            expected=f"since=[...], {_SINCE[direction]}, arrays like model.trainable_weights",
+            f"The direction {name} leads from weights that are not known.",
+            expected=f"since=[...], {SINCE[name]}, arrays like model.trainable_weights",
             remedy="Keep them with [weight.numpy() for weight in model.trainable_weights].",
         )
-    before = _arrays("since", since, shapes)
-    return directed(direction, [now - then for now, then in zip(weights, before, strict=True)])
+    before = _arrays("since", since, [weight.shape for weight in weights])
+    return _kept(model, measured, [now - then for now, then in zip(weights, before, strict=True)])
+
+
+def status_of(parts: Sequence[np.ndarray]) -> str:
+    """`ok`, or why there is no angle to a direction."""
+    if not all(np.isfinite(part).all() for part in parts):
+        return NOT_FINITE
+    return MEASURED if any(part.any() for part in parts) else NOT_MOVED
+
+
+def known_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
+    """The compiled optimizer, of which can be told what it does.
+
+    Raises:
+        InvalidInput: There is none, it is wrapped, or the model has a training step of its own.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        raise InvalidInput("The model has no optimizer.", remedy="Compile it.", received=type(optimizer))
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        raise InvalidInput(
+            "The optimizer is wrapped in another one that scales losses, so what it would do cannot be told.",
+            received=type(optimizer),
+            remedy="Compile the model with the optimizer itself.",
+        )
+    if type(model).train_step is not keras.Model.train_step:
+        raise InvalidInput(
+            "The model has a training step of its own, so what the optimizer would do cannot be told.",
+            received=type(model),
+            remedy="Take the step on a copy, and give the change of its weights as the direction.",
+        )
+    return optimizer
 
 
 def next_update(
@@ -107,21 +165,7 @@ def next_update(
     """
     if not isinstance(batch, tuple | list) or len(batch) != 2:
         raise InvalidInput("The next update is of a batch.", expected="batch=(x, y)", received=type(batch))
-    optimizer = getattr(model, "optimizer", None)
-    if not isinstance(optimizer, keras.optimizers.Optimizer):
-        raise InvalidInput("The model has no optimizer.", remedy="Compile it.", received=type(optimizer))
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        raise InvalidInput(
-            "The optimizer is wrapped in another one that scales losses, so what it would do cannot be told.",
-            received=type(optimizer),
-            remedy="Compile the model with the optimizer itself.",
-        )
-    if type(model).train_step is not keras.Model.train_step:
-        raise InvalidInput(
-            "The model has a training step of its own, so what the optimizer would do cannot be told.",
-            received=type(model),
-            remedy="Take the step on a copy, and give the change of its weights as the direction.",
-        )
+    optimizer = known_optimizer(model)
     x, y = tf.nest.map_structure(tf.convert_to_tensor, tuple(batch))
     values = [tf.convert_to_tensor(variable_of(weight)) for weight in model.trainable_weights]
     # Regularisers take weights from the scope alone.
@@ -172,13 +216,20 @@ def _arrays(what: str, given: Sequence[Any], shapes: Sequence[tuple[int, ...]]) 
     return arrays
 
 
+def _kept(model: keras.Model, measured: Sequence[keras.Variable], parts: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The parts of the weights that are measured."""
+    ids = {id(weight) for weight in measured}
+    return [part for part, weight in zip(parts, model.trainable_weights, strict=True) if id(weight) in ids]
+
+
 def _checked(name: str, parts: list[np.ndarray]) -> Directions:
-    if not all(np.isfinite(part).all() for part in parts):
+    status = status_of(parts)
+    if status == NOT_FINITE:
         raise InvalidInput("The direction holds NaN or infinite numbers.", received=name)
-    if not any(part.any() for part in parts):
+    if status == NOT_MOVED:
         raise InvalidInput(
             "The direction is zero in the weights measured, and there is no angle to it.",
             received=name,
-            remedy="The weights have not changed." if name in _SINCE else None,
+            remedy="The weights have not changed." if name in SINCE else None,
         )
     return Directions((name,), [part[None] for part in parts])

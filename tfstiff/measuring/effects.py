@@ -15,9 +15,12 @@ from tfstiff.gradients.options import GradientOptions
 from tfstiff.measuring.directional import directional_stiffness
 from tfstiff.measuring.labels import as_read
 from tfstiff.measuring.probe import Probe
+from tfstiff.stiffness.step_effects import step_effects
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_COLUMNS = ("change", "change_se", "cosine", "cosine_se")
 
 
 @takes(GradientOptions)
@@ -71,23 +74,15 @@ def step_effect(
             continue
         found = directional_stiffness(model, half.x, half.y, direction, **given)
         classes = np.zeros(len(half), int) if half.classes is None else half.classes
+        effects = step_effects(found.products, found.cosines, classes, read.num_classes or 1)
         for place in np.unique(classes):
-            kept = (classes == place) & np.isfinite(found.products[:, 0])
-            change, cosine = found.products[kept, 0], found.cosines[kept, 0]
             rows.append(
                 {
                     "half": name,
                     "class": None if half.classes is None else read.class_names[place],
-                    "num_examples": int(kept.sum()),
-                    **_mean("change", change),
-                    **_mean("cosine", cosine),
-                    "share_helped": float((change < 0).mean()) if len(change) else float("nan"),
+                    "num_examples": int(effects.num_examples[0, place]),
+                    **{one: float(getattr(effects, one)[0, place]) for one in _COLUMNS},
+                    "share_helped": float(effects.helped[0, place]),
                 }
             )
     return pd.DataFrame(rows)
-
-
-def _mean(name: str, values: np.ndarray) -> dict[str, float]:
-    count = len(values)
-    error = float(values.std(ddof=1) / np.sqrt(count)) if count > 1 else float("nan")
-    return {name: float(values.mean()) if count else float("nan"), f"{name}_se": error}

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from tfstiff._options import takes
-from tfstiff.datasets.groupings import Grouping, chosen_grouping, group_indices
+from tfstiff.datasets.groupings import group_indices
 from tfstiff.gradients.chosen_weights import choice_in_words
 from tfstiff.gradients.memory import MemoryPlan
 from tfstiff.gradients.objective import ObjectiveFunction, check_model, resolve_objective
@@ -20,10 +20,12 @@ from tfstiff.gradients.options import NONE
 from tfstiff.gradients.plan import plan_for
 from tfstiff.gradients.preconditioner import Preconditioner, diagonal_of, named
 from tfstiff.measuring import reservations
+from tfstiff.measuring.direction_effects import Since, check_directions, direction_effects
 from tfstiff.measuring.labels import accuracies, accuracy, as_read, check_labels, scores_of, why_no_accuracy
 from tfstiff.measuring.options import MeasureOptions
-from tfstiff.measuring.probe import Arrays, Probe, ProbeHalf, check_probe
+from tfstiff.measuring.probe import Probe, ProbeHalf, check_probe, proof_sample
 from tfstiff.measuring.sampling import pair_sample
+from tfstiff.measuring.suitability import check_suits
 from tfstiff.measuring.summation.parts import Part
 from tfstiff.measuring.summation.prepared import prepared
 from tfstiff.measuring.summation.probe_pass import ProbePass
@@ -37,6 +39,7 @@ from tfstiff.measuring.summation.representations import (
     representations,
 )
 from tfstiff.records import HalfSummary, Measurement, PairSetStiffness
+from tfstiff.records.directions import DirectionEffects
 from tfstiff.records.measurement import HALVES
 from tfstiff.stiffness import pair_set_stiffness
 from tfstiff.stiffness.example_scores import example_scores
@@ -44,7 +47,6 @@ from tfstiff.stiffness.example_stiffness import stiffness_of_examples
 from tfstiff.stiffness.pairs import ComparedPairs, DistanceOptions
 
 _NAMED_LAYERS = 12
-_PROOF_EXAMPLES = 64  # of each half, from which the proof draws
 
 
 @takes(MeasureOptions)
@@ -54,6 +56,7 @@ def measure(
     *,
     loss: Any = None,
     objective: ObjectiveFunction | None = None,
+    since: Since | None = None,
     **options: Any,
 ) -> Measurement:
     """Measures the stiffness of `model` on `probe`.
@@ -68,17 +71,19 @@ def measure(
         probe: The examples.
         loss: As `compile(loss=…)` takes it; None means the compiled one.
         objective: In place of a loss, a function `(model, x, y) -> (n,)` losses; see `gradient_gram`.
+        since: Of the directions `update` and `since_initialisation`: the weights that they lead from, by these names,
+            arrays like `model.trainable_weights`.
         **options: Those of `MeasureOptions`.
 
     Raises:
         InvalidInput: An option is unknown or does not suit the probe, both a loss and an objective are given, labels do
-            not suit the loss, a label has no output, no trainable weight is chosen, or the memory limit is too small
-            for this model.
+            not suit the loss, a label has no output, no trainable weight is chosen, the memory limit is too small for
+            this model, `since` has other shapes, or what the optimizer would do next cannot be told.
         UnsupportedModel: No loss, no trainable weights, quantised layers, or examples that interact.
     """
     chosen = MeasureOptions(**options)
     diagonal_of(model, chosen.preconditioner, chosen.weights)  # refused before anything slow
-    return MeasurementTask(model, probe, chosen, loss=loss, objective=objective).run()
+    return MeasurementTask(model, probe, chosen, loss=loss, objective=objective, since=since).run()
 
 
 class MeasurementTask:
@@ -91,6 +96,7 @@ class MeasurementTask:
         loss: As `compile(loss=…)` takes it; None means the compiled one.
         objective: In place of a loss.
         memory: How gradients are held; None means as `memory_limit` says.
+        since: See `measure`.
 
     Attributes:
         pair_sets: Those that are measured.
@@ -111,8 +117,11 @@ class MeasurementTask:
         loss: Any = None,
         objective: ObjectiveFunction | None = None,
         memory: MemoryPlan | None = None,
+        since: Since | None = None,
     ) -> None:
         check_probe(probe)
+        check_directions(model, options.directions, since)
+        self._since = since
         self._objective = resolve_objective(model, loss, objective)
         probe = as_read(probe, self._objective)
         self._grouping = check_suits(options, probe)
@@ -258,7 +267,13 @@ class MeasurementTask:
             reservations=tuple(self.reservations()),
             weights=choice_in_words(self._model, options.weights, self._plan.weights),
             sampled_pairs=None if self._sample.is_whole else self._sample.num_pairs,
+            directions=self._directions(found),
         )
+
+    def _directions(self, found: ProbeSums) -> dict[str, DirectionEffects]:
+        plain, wanted = found.pair_sets.get(PLAIN, found.pair_sets[WHOLE]), self._options.directions
+        plain = plain if self._sample.is_whole else {}  # sums over all pairs
+        return direction_effects(self._model, self._plan, self.blocks, self._examples, wanted, plain, self._since)
 
     def _told(self, found: PairSetStiffness) -> PairSetStiffness:
         """The same, with the reason where there is no ξ since inputs have no distances."""
@@ -277,24 +292,3 @@ class MeasurementTask:
             space: {name: self.blocks.compared(name, vectors, self._distances) for name in self.pair_sets}
             for space, vectors in self._spaces.items()
         }
-
-
-def check_suits(options: MeasureOptions, probe: Probe) -> Grouping | None:
-    """Checks, before anything is computed, that options suit a probe.
-
-    Returns:
-        The groups of its classes.
-
-    Raises:
-        InvalidInput: They do not.
-    """
-    compared = options.distance_pairs if (probe.num_classes or 1) > 1 else "all"
-    options.critical_length_rule().check(compared)
-    pair_sample(options, probe)
-    return chosen_grouping(options.groups, probe.class_names)
-
-
-def proof_sample(probe: Probe) -> tuple[Arrays, Arrays]:
-    """A few examples of both halves, from which the proof draws."""
-    halves = ((half.x, half.y) for half in (probe.train, probe.validation))
-    return keras.tree.map_structure(lambda *parts: np.concatenate([part[:_PROOF_EXAMPLES] for part in parts]), *halves)

@@ -11,6 +11,7 @@ from tfstiff.datasets.groupings import BUILT_IN, chosen_grouping
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.options import ProductOptions
 from tfstiff.records import METRICS, PAIR_SETS
+from tfstiff.records.directions import DIRECTIONS
 from tfstiff.stiffness.critical_length import RULES, CriticalLengthRule
 from tfstiff.stiffness.pairs import BINNINGS, COMPARED, DISTANCES
 
@@ -86,6 +87,15 @@ class MeasureOptions(ProductOptions):
         parse=_auto_or_bool,
     )
     per_layer: bool = option(False, "Measure each layer's gradients by themselves too.")
+    directions: tuple[str, ...] = option(
+        (),
+        "Directions in weight space of which is told whether a step along them helps each class: weights (they grow), "
+        "since_initialisation (as training went so far), update (since the last measurement), next_update (what the "
+        "optimizer would do with up to 256 of the probe's training examples as the next batch), class_means (down the "
+        "mean gradient of each class of the training half); or none.",
+        choices=DIRECTIONS,
+        several=True,
+    )
     keep_gram: bool = option(False, "Keep the (n, n) products of all gradients in the measurement.")
     pairs: int | None = option(
         None,

@@ -21,6 +21,8 @@ from tfstiff.measuring.given import as_wide, is_data_set, pair_of, without_valid
 from tfstiff.measuring.probe_half import ProbeHalf, check_lengths, class_sizes, drawn, shapes
 from tfstiff.records.shown import Showing, Shown
 
+_PROOF_EXAMPLES = 64  # of each half, from which the proof draws
+
 
 class Probe(Shown):
     """A fixed subset of each split, stratified by class. Printed, and at the end of a notebook's cell, it is a table.
@@ -271,3 +273,9 @@ def check_probe(probe: Any) -> None:
         received=type(probe).__name__,
         remedy=f"Make one: {make}",
     )
+
+
+def proof_sample(probe: Probe) -> tuple[Arrays, Arrays]:
+    """A few examples of both halves, from which the proof draws."""
+    halves = ((half.x, half.y) for half in (probe.train, probe.validation))
+    return keras.tree.map_structure(lambda *parts: np.concatenate([part[:_PROOF_EXAMPLES] for part in parts]), *halves)

@@ -19,8 +19,7 @@ from tfstiff.gradients.options import GradientOptions
 from tfstiff.gradients.plan import plan_for
 from tfstiff.gradients.tracing import compiled
 from tfstiff.measuring.labels import as_read, check_labels, scores_of
-from tfstiff.measuring.measure import proof_sample
-from tfstiff.measuring.probe import Probe, ProbeHalf
+from tfstiff.measuring.probe import Probe, ProbeHalf, proof_sample
 from tfstiff.measuring.summation.held import Held, held, lengths_of
 from tfstiff.records.scores import ExampleScores
 from tfstiff.stiffness.example_scores import example_scores

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfstiff.errors import InvalidInput
+from tfstiff.records.directions import DirectionEffects, direction_scalar_names, direction_scalars
 from tfstiff.records.pair_set import METRICS, PairSetStiffness
 from tfstiff.records.scores import ExampleScores
 from tfstiff.records.shown import Brief, Showing, Shown, from_above
@@ -59,6 +60,7 @@ class Measurement(Shown):
             chosen; of a function the places of what it chose among the trainable weights, `0-1, 4 of 6`.
         preconditioner: What D products `g_iᵀ D g_j` were of: "none", "optimizer", or the name of a function.
         plain: The same results without the preconditioner; empty where there was none.
+        directions: Whether a step along each direction helps each class, by the direction's name; those asked for.
         reservations: What to bear in mind of it, a sentence each: classes without an example, examples that both halves
             have, inputs that are not normalised, variables that Keras does not know.
         step: Batches trained on when the model was measured; -1 where unknown.
@@ -88,6 +90,7 @@ class Measurement(Shown):
     preconditioner: str = "none"
     plain: Mapping[str, PairSetStiffness] = field(default_factory=dict)
     sampled_pairs: int | None = None
+    directions: Mapping[str, DirectionEffects] = field(default_factory=dict)
 
     def __getitem__(self, pair_set: str) -> PairSetStiffness:
         return self.pair_sets[pair_set]
@@ -145,7 +148,9 @@ class Measurement(Shown):
 
         `stiffness_{sign|cosine}_{within|between}_{pair set}` (for regression targets `…_mean_…`), where classes are
         grouped `…_block_contrast_…` too, and `stiffness_critical_length_{pair set}`. With a preconditioner also
-        `stiffness_sign_disagreement_…`, the share of pairs whose sign it turns.
+        `stiffness_sign_disagreement_…`, the share of pairs whose sign it turns. With directions also
+        `stiffness_helped_by_{direction}_{half}`, the share of examples that a step along it helps, and
+        `stiffness_cosine_with_{direction}_{half}`: means over classes.
         """
         return self._scalars("", lambda stiffness: stiffness.critical_length.value)
 
@@ -175,7 +180,8 @@ class Measurement(Shown):
                     f"stiffness_sign_disagreement_{part}_{pair_set}": float(value) for part, value in values.items()
                 }
             found[f"stiffness_critical_length_{pair_set}"] = float(critical_length(stiffness))
-        return found
+        halves = [name for name in HALVES if self.half(name).num_examples]
+        return found | direction_scalars(self.directions, halves, suffix)
 
 
 def scalar_names(
@@ -184,6 +190,8 @@ def scalar_names(
     *,
     has_groups: bool = False,
     has_preconditioner: bool = False,
+    directions: tuple[str, ...] = (),
+    halves: tuple[str, ...] = HALVES,
 ) -> tuple[str, ...]:
     """The names of a measurement's scalars, in order."""
     kinds = ("within", "between") if has_classes else ("mean",)
@@ -191,7 +199,8 @@ def scalar_names(
     names = [f"{metric}_{part}" for metric in METRICS for part in parts]
     if has_preconditioner:
         names += [f"sign_disagreement_{kind}" for kind in kinds]
-    return tuple(f"stiffness_{name}_{pair_set}" for pair_set in pair_sets for name in (*names, "critical_length"))
+    of_pairs = [f"stiffness_{name}_{pair_set}" for pair_set in pair_sets for name in (*names, "critical_length")]
+    return (*of_pairs, *direction_scalar_names(directions, halves))
 
 
 def scalar_row(measurement: Measurement) -> dict[str, float | int]:

@@ -11,7 +11,7 @@ _ASIDE = frozenset(
         # where and how it is computed
         *("data_dir", "offline", "memory_limit", "method", "deterministic", "steps_per_execution"),
         # what is kept of it, and shown
-        *("pair_sets", "metrics", "per_layer", "keep_gram", "keep_models"),
+        *("pair_sets", "metrics", "per_layer", "directions", "keep_gram", "keep_models"),
         # when it is measured, and when training ends; where the learning rate falls, `decay_steps` tells runs apart
         *("epochs", "schedule", "measured_steps", "stop_at_loss", "stop_interval", "stop_examples"),
         *("num_stop_examples", "stop_when_stiffness_drops", "stiffness_monitor", "min_stiffness_drop"),

@@ -38,6 +38,20 @@ _TURNED = {  # the same as what happened, of a curve's name
     "gap_growth": "the gap between the losses began to grow",
     "generalization_loss": "the validation loss was first 5 % above its lowest",
 }
+DIRECTION_NAMES = {  # as steps
+    "weights": "a growth of the weights",
+    "since_initialisation": "the way since initialisation",
+    "update": "the update since the last measurement",
+    "next_update": "the optimizer's next update",
+    "class_means": "a step on the own class",
+}
+DIRECTION_STATUSES = {
+    "not_known": "the weights that it leads from are not known: there was no measurement before, or they were not kept",
+    "zero": "the weights have not moved",
+    "not_finite": "it holds NaN or infinite numbers",
+    "no_classes": "there are no classes to take means of",
+    "no_pairs": "pairs of two training examples were not measured, or not all",
+}
 _PARTS = {
     "within": "within classes",
     "between": "between classes",
@@ -48,6 +62,15 @@ _QUANTITIES = {f"{metric}_{part}": f"{metric} {words}" for metric in METRICS for
     "critical_length": "critical length ξ",
     "train_loss": "training loss",
     "train_accuracy": "training accuracy",
+}
+_QUANTITIES |= {
+    f"{part}_{name}_{half}": text.format(half=words, name=step)
+    for name, step in DIRECTION_NAMES.items()
+    for half, words in (("train", "training"), ("validation", "validation"))
+    for part, text in (
+        ("helped_by", "share of {half} examples that {name} helps"),
+        ("cosine_with", "cosine of {half} gradients with {name}"),
+    )
 }
 ABSENT = "–"
 _NO_VARIATION = 1e-9  # an interval below it is rounding

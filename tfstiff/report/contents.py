@@ -20,6 +20,7 @@ from tfstiff.report.static_figures import static_figures
 from tfstiff.report.summary import summary
 from tfstiff.report.tables import (
     ReportTable,
+    direction_tables,
     event_table,
     layer_table,
     measurement_table,
@@ -109,6 +110,7 @@ def _tables(source: Source) -> list[ReportTable]:
     pair_sets = sorted(source.pair_sets, key=lambda name: name != source.main_pair_set)
     found: list[ReportTable | None] = [measurement_table(source, name) for name in pair_sets]
     found += [layer_table(source, source.main_pair_set), event_table(source.events)]
+    found += direction_tables(source)
     found += [statistics_table(source, name) for name in pair_sets]
     return [table for table in found if table is not None]
 

@@ -9,6 +9,12 @@ from typing import Any, NamedTuple
 
 from tfstiff.analysis.comparison import Comparison, Milestone, separating_settings
 from tfstiff.analysis.comparison.words import observation_in_words, summary_in_words
+from tfstiff.analysis.measured_rows import (
+    EFFECTS_IN_WORDS,
+    directions_without_effects,
+    effect_columns,
+    effect_rows,
+)
 from tfstiff.analysis.readings import reading_of_length, reading_of_pairs
 from tfstiff.analysis.source import Source
 from tfstiff.records import CriticalLength, Measurement, PairSetStiffness
@@ -25,6 +31,8 @@ from tfstiff.records.words import (
     setting_in_words,
 )
 from tfstiff.stiffness.statistics import STATISTICS
+
+_HALVES = {"train": "training half", "validation": "validation half"}
 
 
 class ReportTable(NamedTuple):
@@ -90,6 +98,23 @@ def layer_table(source: Source, pair_set: str) -> ReportTable | None:
         rows.append([path, *cells, _length(length), _status(length)])
     caption = f"Layers by themselves at the last measurement, {PAIR_SET_NAMES[pair_set]} pairs"
     return ReportTable(caption, ["layer", *(f"{metric} {kind}" for metric, kind in columns), "ξ", "status of ξ"], rows)
+
+
+def direction_tables(source: Source) -> list[ReportTable]:
+    """Whether steps along directions help each class, a row a class, at the last measurement; none without directions.
+
+    Directions that could not be had stand in the caption, with the reason.
+    """
+    last = source.measurements[-1]
+    tables = []
+    for quantity, words in EFFECTS_IN_WORDS.items() if last.directions else ():
+        columns = effect_columns(last, quantity, minus="−")
+        header = ["class", *(f"{name.replace('_', ' ')}, {_HALVES[half]}" for name, half in columns)]
+        rows = [list(row) for row in zip(effect_rows(last), *columns.values(), strict=True)] if columns else []
+        absent = "; ".join(directions_without_effects(last))
+        caption = f"{words}, at the last measurement" + f" (not measured: {absent})" * bool(absent)
+        tables.append(ReportTable(caption, header, rows))
+    return tables
 
 
 def event_table(events: Sequence[Mapping[str, Any]]) -> ReportTable | None:

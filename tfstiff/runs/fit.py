@@ -97,7 +97,7 @@ def _fit(prepared: PreparedRun, callbacks: list[keras.callbacks.Callback], begun
         training_state.build(model, train.x[:1], train.y[:1])
         training_state.put_back(model, begun_from.state["training"], begun_from.arrays)
         epoch = (begun_from.step - 1) // steps
-        told.begin(begun_from.state["callbacks"], epoch)
+        told.begin(begun_from, epoch)
         if begun_from.step % steps == 0 or model.stop_training:  # the epoch had ended, and nobody been told
             told.end_epoch(epoch, dict(begun_from.state["logs"]))
         if model.stop_training:

@@ -200,8 +200,13 @@ def _published(spec: RunSpec, class_names: Sequence[str]) -> list[str]:
     """The scalars of the specification's pair sets, without those of metrics that it leaves out."""
     left_out = tuple(f"stiffness_{metric}_" for metric in METRICS if metric not in spec.metrics)
     has_groups = chosen_grouping(spec.groups, class_names) is not None
-    has_preconditioner = spec.preconditioner != NONE
-    known = scalar_names(True, spec.pair_sets, has_groups=has_groups, has_preconditioner=has_preconditioner)
+    known = scalar_names(
+        True,
+        spec.pair_sets,
+        has_groups=has_groups,
+        has_preconditioner=spec.preconditioner != NONE,
+        directions=spec.directions,
+    )
     return [name for name in known if not name.startswith(left_out)]
 
 

@@ -58,7 +58,7 @@ def run(
             hundredth of the time. No matter for what the run comes to.
         patience: Seconds to wait for another process that is running there to end.
         tensorboard: Whether to write TensorBoard events into the folder too, as `StiffnessCallback` does.
-        keep_last: Whether the checkpoint of the end stays in the folder, about three times as large as the weights. The
+        keep_last: Whether the checkpoint of the end stays in the folder, 3 to 5 times as large as the weights. The
             same specification with more `epochs` goes on from it then, to what it would have come to from the
             beginning.
 

@@ -8,7 +8,7 @@ part that had not been trained.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -16,6 +16,7 @@ import keras
 from tfstiff.callbacks.resumable import Resumable
 from tfstiff.errors import InvalidInput
 from tfstiff.runs.batches import Batches
+from tfstiff.runs.checkpoints.store import Checkpoint
 from tfstiff.runs.checkpoints.training_state import metric_values, put_back_metrics
 
 
@@ -77,12 +78,12 @@ class EpochCallbacks(keras.callbacks.CallbackList):
         self.callbacks: list[keras.callbacks.Callback]
         self._metrics: list[Any] = []  # of the epoch, where its last part ended; Keras resets them for each part
 
-    def begin(self, restored: Mapping[str, Any] | None = None, epoch: int = 0) -> None:
+    def begin(self, restored: Checkpoint | None = None, epoch: int = 0) -> None:
         """Training begins.
 
         Args:
-            restored: The states of callbacks, by the name of their class, where training goes on; those that have none
-                are told that training, and the epoch, begin.
+            restored: Where training goes on from, with the states of callbacks; those that have none are told that
+                training, and the epoch, begin.
             epoch: In which it goes on.
         """
         everyone = self.callbacks
@@ -94,7 +95,9 @@ class EpochCallbacks(keras.callbacks.CallbackList):
             self.callbacks = everyone
             for one in everyone:
                 if isinstance(one, Resumable):
-                    one.restore(restored[type(one).__name__])
+                    name = type(one).__name__
+                    one.restore(restored.state["callbacks"][name])
+                    one.put_back(restored.arrays_of(name))
 
     def begin_part(self, segment: Segment) -> None:
         """`fit` is about to be called for a part."""

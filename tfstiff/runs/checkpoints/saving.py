@@ -11,7 +11,7 @@ import keras
 from tfstiff.callbacks.resumable import Resumable
 from tfstiff.runs.checkpoints import training_state
 from tfstiff.runs.checkpoints.interval import CheckpointInterval
-from tfstiff.runs.checkpoints.store import Checkpoint, CheckpointStore
+from tfstiff.runs.checkpoints.store import OF_CALLBACKS, Checkpoint, CheckpointStore
 from tfstiff.runs.interruption import Interruption
 
 
@@ -80,7 +80,10 @@ class SaveCheckpoints(keras.callbacks.Callback):
     def _save(self, step: int, logs: dict[str, Any]) -> None:
         start = self._clock()
         plain, arrays = training_state.take(self.model)
-        states = {type(one).__name__: one.state() for one in self._others if isinstance(one, Resumable)}
+        resumable = {type(one).__name__: one for one in self._others if isinstance(one, Resumable)}
+        states = {name: one.state() for name, one in resumable.items()}
+        for name, one in resumable.items():
+            arrays |= {f"{OF_CALLBACKS}{name}/{key}": array for key, array in one.arrays().items()}
         try:
             state = {"training": plain, "callbacks": states, "logs": logs, **self._more()}
             self._store.save(Checkpoint(step, state, arrays))

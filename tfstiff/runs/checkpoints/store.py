@@ -25,6 +25,7 @@ from tfstiff.records.npz import write_members
 SCHEMA = 2
 _KEPT = 2
 _NAME = re.compile(r"step-(\d{8,12})-([0-9a-f]{64})\.npz")
+OF_CALLBACKS = "callbacks/"  # before the names of the arrays of callbacks: `callbacks/<class>/<name>`
 _STATE = ("settings", "training", "callbacks", "logs", "sizes", "seconds", "seconds_in_fit")
 
 
@@ -41,6 +42,11 @@ class Checkpoint:
     step: int
     state: Mapping[str, Any]
     arrays: Mapping[str, np.ndarray]
+
+    def arrays_of(self, callback: str) -> dict[str, np.ndarray]:
+        """The arrays of a callback, by the name of its class."""
+        before = f"{OF_CALLBACKS}{callback}/"
+        return {name.removeprefix(before): array for name, array in self.arrays.items() if name.startswith(before)}
 
 
 class CheckpointStore:
