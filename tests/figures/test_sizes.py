@@ -1,6 +1,9 @@
 """What is made for a column fits it, and can be read there."""
 
+import dataclasses
+
 import pytest
+from made_up import directions
 from matplotlib.text import Text
 from synthetic_runs import series, write_run
 from synthetic_sweeps import length, sweep, with_lengths
@@ -13,10 +16,14 @@ from tfstiff.figures.sizes import SMALLEST_TEXT, WIDTHS
 GROUPS = {"tops": ("T-shirt/top", "Pullover", "Coat", "Shirt"), "shoes": ("Sandal", "Sneaker", "Ankle boot")}
 
 
+def with_everything(measured):
+    return dataclasses.replace(with_statistics(measured, 0.5), directions=directions(10))
+
+
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
     measured = with_lengths(series(2, 10), [length(0.6)] * 2, "a layer of a long name")
-    run = write_run(tmp_path_factory.mktemp("one") / "run", [with_statistics(one, 0.5) for one in measured])
+    run = write_run(tmp_path_factory.mktemp("one") / "run", [with_everything(one) for one in measured])
     runs = sweep(tmp_path_factory.mktemp("several"), rates=(1e-4, 8e-4, 3.2e-3), seeds=(0,), number=3)
     return {"run": [run], "runs": [runs], "nothing": []}
 

@@ -13,6 +13,7 @@ from tfstiff.analysis.readings import readings_of_effects, times_of
 from tfstiff.errors import InvalidInput
 from tfstiff.figures.kinds import register_figure
 from tfstiff.figures.over_time import draw_zero
+from tfstiff.figures.sizes import DEFAULT_WIDTH, inches, is_column
 from tfstiff.figures.stages import set_time_axis
 from tfstiff.figures.style import (
     Drawn,
@@ -29,7 +30,6 @@ from tfstiff.figures.style import (
 from tfstiff.records import Measurement
 from tfstiff.records.directions import DIRECTIONS
 from tfstiff.records.measurement import HALVES
-from tfstiff.records.words import DIRECTION_NAMES
 
 _MOST_CLASSES = 10  # more lines cannot be told apart
 _HALVES = {"train": "training", "validation": "validation"}
@@ -38,7 +38,7 @@ _MEAN: dict[str, Any] = {"color": "black", "linewidth": 1.8, "marker": None}
 
 
 @drawing_style()
-def directions(source: Drawn, *, effect: str = "helped") -> Figure:
+def directions(source: Drawn, *, effect: str = "helped", width: str = DEFAULT_WIDTH) -> Figure:
     """Draws what a step along each direction does to each class against time: a row a direction, a column a half.
 
     A line is a class, of up to ten of them; the black one, with the band of its 95 % interval over the draw of the
@@ -48,9 +48,10 @@ def directions(source: Drawn, *, effect: str = "helped") -> Figure:
         source: A run, or measurements in order of time.
         effect: `helped`, the share of examples that the step helps; or `cosine`, that of gradient and step, which is
             below 0 where it helps.
+        width: A key of `tfstiff.figures.sizes.WIDTHS`.
 
     Raises:
-        InvalidInput: There is no measurement, or no such effect.
+        InvalidInput: There is no measurement, no such width, or no such effect.
         NothingToDraw: No direction was measured.
     """
     measurements = measurements_of(source)
@@ -60,7 +61,7 @@ def directions(source: Drawn, *, effect: str = "helped") -> Figure:
     names, halves = (list(dict.fromkeys(of)) for of in zip(*panels, strict=True))
     classes = measurements[-1].class_names
     looks = ordered_lines(len(classes)) if 1 < len(classes) <= _MOST_CLASSES else []
-    figure = new_figure(1.2 + 3.4 * len(halves), 1.3 + 1.7 * len(names))
+    figure = new_figure(inches(width), 1.5 + 1.5 * len(names))
     axes = figure.subplots(len(names), len(halves), squeeze=False, sharex=True, sharey="row")
     when, unit = times_of(measurements)
     for row, name in zip(axes, names, strict=True):
@@ -70,13 +71,14 @@ def directions(source: Drawn, *, effect: str = "helped") -> Figure:
             else:
                 draw_zero(panel)
             _draw(panel, when, _readings(measurements, name, half, effect), looks)
-            panel.set_title(f"{DIRECTION_NAMES.get(name, name)}\n{_HALVES[half]} half")
+            if name == names[0]:
+                panel.set_title(f"{_HALVES[half]} half")
             set_time_axis(panel, when, unit)
             panel.label_outer()
-        row[0].set_ylabel(_LABELS[effect])
+        row[0].set_ylabel(f"{name.replace('_', ' ')}\n{_LABELS[effect]}")
     handles = [Line2D([], [], **look, label=short_name(one)) for look, one in zip(looks, classes, strict=False)]
     handles.append(Line2D([], [], **_MEAN, label="mean over classes" if len(classes) > 1 else "all examples"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(handles)), handlelength=3)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3 if is_column(width) else 6, handlelength=3)
     write_title(figure, "Whether a step along the direction helps", source)
     return figure
 
