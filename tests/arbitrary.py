@@ -90,7 +90,8 @@ def pair_sets(draw, num_classes, has_groups):
 
 @st.composite
 def directions(draw):
-    shape = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    num_classes = draw(st.integers(1, 3))
+    shape = (draw(st.sampled_from([1, num_classes])), num_classes)  # one step, or one on each class
     names = [f.name for f in dataclasses.fields(StepEffects) if f.type == "np.ndarray"]
     members = dict.fromkeys(names, arrays(shape)) | {"num_examples": arrays(shape, np.int64)}
     effects = st.one_of(st.none(), built(StepEffects, members))

@@ -65,7 +65,7 @@ def test_every_figure_of_a_run_is_there_by_its_name(run, tmp_path):
             assert name not in dir(plots)
             continue
         assert name in dir(plots)
-        if name in ("layers", "statistics", "class_groups"):
+        if name in ("layers", "statistics", "class_groups", "directions"):
             with pytest.raises(NothingToDraw):
                 getattr(plots, name)()
         else:
