@@ -80,7 +80,7 @@ def test_a_line_in_the_table_is_all_that_a_statistic_takes(tmp_path, monkeypatch
     found = statistics.half_statistics(sums_of(GRADIENTS, CLASSES))
     assert found["made_up"] == 2.5
     sets = one.pair_sets | {"val_val": replace(one["val_val"], statistics=found)}
-    run = write_run(tmp_path / "mine", [replace(one, pair_sets=sets)])
+    run = write_run(tmp_path / "mine", [replace(one, pair_sets=sets), replace(one, pair_sets=sets, step=1, epoch=1.0)])
     assert run.measurements[0]["val_val"].statistics["made_up"] == 2.5
     assert "made up" in CliRunner().invoke(main, ["show", str(run.folder)]).stdout
     assert "made up" in [panel.get_title() for panel in figures.statistics(run).axes]
@@ -88,4 +88,4 @@ def test_a_line_in_the_table_is_all_that_a_statistic_takes(tmp_path, monkeypatch
     paths = {path.stem: path.read_text("utf-8") for path in write_tidy([run], tmp_path / "out")}
     assert "made_up" in paths["statistics"]
     assert "number that was made up" in paths["columns"]
-    assert run.to_dataframe().made_up.dropna().tolist() == [2.5]
+    assert run.to_dataframe().made_up.dropna().tolist() == [2.5, 2.5]

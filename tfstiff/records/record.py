@@ -76,7 +76,8 @@ def read_record(path: Path, *, with_arrays: bool = True) -> Measurement:
     schema = members.pop("schema", np.asarray(None)).tolist()
     _check_schema(path, schema)
     try:
-        named = members | json.loads(members.pop("scalars").item())
+        # Those of JSON first: entries of a mapping all have some there, if any has, and so keep their order.
+        named = json.loads(members.pop("scalars").item()) | members
         if schema == _OLDEST:
             named = {_present_name(name): value for name, value in named.items()}
         return _builder(Measurement)(_tree(named))
