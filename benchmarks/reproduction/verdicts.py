@@ -111,7 +111,13 @@ def concordance_table() -> pd.DataFrame:
         known = np.isfinite(mean.low)
         agrees = "not run" if not known else "yes" if check.agrees(mean.low, mean.high) else "no"
         rows.append(
-            {"of": check.text, "by": check.source, "published": check.published, "ours": str(mean), "agree": agrees}
+            {
+                "of": check.text,
+                "by": check.source,
+                "published": check.published,
+                "ours": str(mean) if known else "",
+                "agree": agrees,
+            }
         )
     return pd.DataFrame(rows)
 
