@@ -8,7 +8,6 @@ from oracles import float64_twin, reference_gradients, relative_error
 from small_models import SOFTMAX, Weighted, labelled, sequential
 
 from tfstiff.gradients import factors, gradient_gram, per_example_gradients, products, scaled_products
-from tfstiff.gradients.directional import products_by_weight
 from tfstiff.gradients.gradient_factors import GradientFactors, squared_norms
 from tfstiff.gradients.gram import proved_plan
 from tfstiff.gradients.options import GradientOptions
@@ -170,9 +169,17 @@ def test_a_tied_embedding_and_directions(expected):
     assert any(isinstance(rows, MixedRows) for rows, _ in plan.parts[0].traced.factors.outers)
     random = np.random.default_rng(1)
     directions = [random.normal(size=(2, *weight.shape)) for weight in model.trainable_weights]
-    found = products_by_weight(plan.factors(*map(tf.constant, (x, y))), plan.layout, directions)
+    found = plan.products_along(plan.factors(*map(tf.constant, (x, y))), directions)
     flat = np.concatenate([part.reshape(2, -1) for part in directions], 1)
     assert relative_error(sum(found.values()), gradients @ flat.T) < 1e-5
+
+
+def test_a_tied_embedding_and_the_sum_of_gradients(expected):
+    model, x, y, gradients = expected
+    plan, _, _ = proved_plan(model, x, y, GradientOptions(), SOFTMAX, None)
+    found = plan.sums_by_weight(plan.factors(*map(tf.constant, (x, y))))
+    whole = np.concatenate([found[index].numpy() for index in range(len(plan.weights))])
+    assert relative_error(whole, gradients.sum(0)) < 1e-5
 
 
 EQUATIONS = {  # the shape of the weight, and whether its gradient can be held as factors

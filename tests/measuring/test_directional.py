@@ -202,11 +202,15 @@ def test_optimizers_whose_step_cannot_be_told(case):
         directional_stiffness(own, x, Y, "next_update", batch=(x, Y))
 
 
-def test_rows_are_taken_a_part_at_a_time(monkeypatch):
-    rows, columns, direction = (tf.constant(RNG.normal(size=shape)) for shape in ((5, 3, 4), (5, 3, 2), (4, 2)))
-    expected = np.einsum("ntp,pq,ntq->n", rows, direction, columns)
-    monkeypatch.setattr("tfstiff.gradients.directional._BYTES", 1)
-    np.testing.assert_allclose(_of_outer(rows, columns, direction), expected)
+@pytest.mark.parametrize("bytes_together", [1, 100, 4 * 2**20])
+def test_rows_are_taken_a_part_at_a_time(monkeypatch, bytes_together):
+    monkeypatch.setattr("tfstiff.gradients.forming._BYTES_TOGETHER", bytes_together)
+    rows, columns, directions = (tf.constant(RNG.normal(size=shape)) for shape in ((5, 3, 4), (5, 3, 2), (4, 6, 2)))
+    found = tf.function(_of_outer)(rows, columns, directions)
+    np.testing.assert_allclose(found, np.einsum("ntp,pdq,ntq->nd", rows, directions, columns))
+    places = tf.constant(RNG.integers(0, 4, (5, 3)))
+    found = tf.function(_of_outer)(places, columns, directions)
+    np.testing.assert_allclose(found, np.einsum("ntp,pdq,ntq->nd", np.eye(4)[places], directions, columns))
 
 
 def test_alignment_with_the_last_kernel_is_its_closed_form(case):

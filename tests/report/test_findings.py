@@ -9,6 +9,7 @@ from synthetic_runs import SPEC, measurement, series
 from tfstiff.analysis.contrast import Contrast, paired_contrast
 from tfstiff.analysis.source import read_sources
 from tfstiff.records import CriticalLength
+from tfstiff.records.directions import DirectionEffects, StepEffects
 from tfstiff.records.pair_set import CRITICAL_LENGTH_STATUSES
 from tfstiff.records.words import (
     length_in_words,
@@ -133,6 +134,51 @@ def test_single_cells_are_counted_with_what_chance_would_give(make_run):
     extremes = sentences[sentences.index(counted) + 1]
     assert "lowest is “b” with “a”, −0.500" in extremes
     assert "highest is “a” with “b”, 0.500" in extremes
+
+
+def stepped(changes, **rest):
+    """Effects on one half of one step; changes (C,) with errors of 0.01, of 50 examples a class."""
+    changes = np.array([changes], float)
+    means = {f"mean_{name}{end}": 0.0 for name in ("cosine", "helped") for end in ("", "_se")}
+    arrays = {name: np.zeros_like(changes) for name in ("cosine", "cosine_se", "helped", "helped_se")}
+    errors = rest.get("errors", 0.01) * np.ones_like(changes)
+    return StepEffects(np.full(changes.shape, 50), change=changes, change_se=errors, **arrays, **means)
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "told"),
+    [
+        ((-1, -0.1, -0.03), (-1, 0.1, 0.015), "3 and raises that of 0 of 3|1 and raises that of 1 (“class 1”) of 3"),
+        ((-0.015, 0.01, 0.0), (0.5, 0.5, 0.5), "0 and raises that of 0 of 3|0 and raises that of 3"),
+    ],
+)
+def test_which_classes_a_step_helps_is_told_past_the_errors(make_run, train, validation, told):
+    m = series(1, 3)[0]
+    m = dataclasses.replace(m, class_names=("class 0", "class 1", "class 2"))
+    effects = DirectionEffects("ok", np.ones(1), stepped(train), stepped(validation))
+    (sentence,) = (
+        s for s in said(make_run([dataclasses.replace(m, directions={"update": effects})])) if "step along" in s
+    )
+    assert "the update since the last measurement lowers the mean loss" in sentence
+    for part, half in zip(told.split("|"), ("training", "validation"), strict=True):
+        assert re.search(rf"lowers the mean loss of {re.escape(part)}.*? classes of {half} examples", sentence)
+
+
+@pytest.mark.parametrize(
+    ("change", "verb"), [(-0.1, "lowers the"), (0.1, "raises the"), (0.01, "cannot be told to lower or raise the")]
+)
+def test_a_step_without_classes(make_run, change, verb):
+    effects = DirectionEffects("ok", np.ones(1), stepped([change]))
+    sentences = said(make_run([dataclasses.replace(series(1, 0)[0], directions={"weights": effects})]))
+    assert any(f"a growth of the weights {verb} mean loss of training examples." in s for s in sentences)
+
+
+@pytest.mark.parametrize(
+    "effects", [DirectionEffects("zero"), DirectionEffects("ok", np.ones(1), stepped([1, 1, 1], errors=np.nan))]
+)
+def test_nothing_is_said_of_a_step_of_which_nothing_is_known(make_run, effects):
+    m = dataclasses.replace(series(1, 3)[0], directions={"update": effects})
+    assert not any("step along" in s for s in said(make_run([m])))
 
 
 def test_targets_without_classes_are_judged_by_both_errors(make_run):

@@ -71,7 +71,7 @@ def draw(
 
     Args:
         source: A run; several, for figures that compare runs; None for those that need none.
-        names: Keys of `FIGURES`; None for `DEFAULT_FIGURES`.
+        names: Keys of `FIGURES`; None for `DEFAULT_FIGURES`, and `directions` where a run was asked for any.
         folder: Where to save; created where it does not exist. None for `figures/` in the run's folder; of several
             runs, in the folder that holds them all; without a run, in the current one.
         formats: Some of `FORMATS`. PNG has 150 dots per inch.
@@ -86,12 +86,12 @@ def draw(
         InvalidInput: There is no measurement, a name, format, width or option is unknown, a figure takes another
             number of runs, or the folder cannot be written.
     """
-    names = _known("figure", DEFAULT_FIGURES if names is None else names, FIGURES)
+    runs = [source] if isinstance(source, RunFolder) else list(source or ())
+    names = _known("figure", _default_figures(runs) if names is None else names, FIGURES)
     formats = _known("format", formats, FORMATS)
     inches(width)  # which says which there are
     options = dict(options or {})
     _known("option of a figure", options, {option for kind in FIGURES.values() for option in kind.options})
-    runs = [source] if isinstance(source, RunFolder) else list(source or ())
     arguments = {name: _arguments(name, runs) for name in names}
     folder = (common_folder(runs) if runs else Path()) / "figures" if folder is None else Path(folder)
     paths: list[Path] = []
@@ -117,6 +117,11 @@ def draw(
     if failures and not paths:
         raise failures[0]
     return paths
+
+
+def _default_figures(runs: Sequence[RunFolder]) -> list[str]:
+    was_asked = len(runs) == 1 and any(m.directions for m in runs[0].measurements)
+    return [*DEFAULT_FIGURES, *(["directions"] if was_asked else [])]
 
 
 def _reservations(run: RunFolder) -> list[str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfstiff._keras import quietly_traced
+from tfstiff.gradients.directional import products_along, sums_by_weight
 from tfstiff.gradients.gradient_factors import (
     GradientFactors,
     Layout,
@@ -42,6 +44,7 @@ class GradientPlan(ProvedParts):
             quietly_traced(function, reduce_retracing=True) for function in (products, scaled_products, row_products)
         )
         self._tile_functions: dict[Any, Callable[..., TileSums]] = {}
+        self._along: dict[Any, Callable[..., dict[int, tf.Tensor]]] = {}
         self._memory: dict[tuple[int, int | None], MemoryPlan] = {}
 
     @compiled()
@@ -65,6 +68,32 @@ class GradientPlan(ProvedParts):
     def by_layer(self, factors: GradientFactors) -> dict[str, GradientFactors]:
         """The factors of each layer's weights alone, by the layer's path."""
         return {layer: of_weights(factors, self.layout, weights) for layer, weights in self.layers.items()}
+
+    def products_along(self, factors: GradientFactors, directions: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
+        """Products of the gradients with each of D directions, by the index of the weight: (n, D) float64.
+
+        Args:
+            factors: Of n examples.
+            directions: For each weight, in order: (D, *its shape).
+        """
+        flat = [tf.constant(part.reshape(len(part), -1), factors.losses.dtype) for part in directions]
+        given = (factors.formed, factors.outers, flat)
+        specs = tf.nest.map_structure(lambda tensor: tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype), given[:2])
+        signature = (*specs, [tf.TensorSpec(part.shape, part.dtype) for part in flat])
+        layout = self.layout
+        key = (layout, tuple(tf.nest.flatten(signature)))
+        if key not in self._along:
+
+            def along(formed: Sequence[tf.Tensor], outers: Outers, flat: Sequence[tf.Tensor]) -> dict[int, tf.Tensor]:
+                return products_along(formed, outers, flat, layout)
+
+            self._along[key] = quietly_traced(along, input_signature=signature)
+        scales = factors.scales.numpy().astype(np.float64)[:, None]
+        return {weight: part.numpy() / scales for weight, part in self._along[key](*given).items()}
+
+    def sums_by_weight(self, factors: GradientFactors) -> dict[int, tf.Tensor]:
+        """The sum of the gradients, by the index of the weight: (its entries,). Absent where no loss depends on it."""
+        return sums_by_weight(factors, self.layout)
 
     def fixed_products(self, outers: Outers, outers2: Outers) -> tuple[tf.Tensor, ...]:
         """For each outer whose rows depend on the examples alone, the products of the rows."""

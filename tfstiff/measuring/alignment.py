@@ -11,7 +11,6 @@ import numpy as np
 
 from tfstiff._options import takes
 from tfstiff.errors import UnsupportedModel
-from tfstiff.gradients.directional import products_by_weight
 from tfstiff.gradients.gradient_factors import of_weights
 from tfstiff.gradients.gram import chunks_of, proved_plan
 from tfstiff.gradients.objective import ObjectiveFunction
@@ -95,7 +94,7 @@ def weight_alignment(
     for chunk in chunks_of(plan, x, y):
         factors = plan.factors(*chunk)
         count = int(factors.losses.shape[0])
-        products = products_by_weight(factors, plan.layout, directions).get(chosen, np.zeros((count, 1)))[:, 0]
+        products = plan.products_along(factors, directions).get(chosen, np.zeros((count, 1)))[:, 0]
         norms = np.sqrt(of_weights(factors, plan.layout, {chosen}).squared_norms.numpy().astype(np.float64))
         scale = norms / factors.scales.numpy() * length
         values.append(np.divide(-products, scale, out=np.zeros(count), where=(scale > 0) | ~np.isfinite(scale)))

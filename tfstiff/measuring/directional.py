@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -14,8 +14,7 @@ import tensorflow as tf
 from tfstiff._options import takes
 from tfstiff.datasets.classes import read_classes
 from tfstiff.errors import InvalidInput
-from tfstiff.gradients.directional import products_by_weight
-from tfstiff.gradients.gradient_factors import gradients_by_weight
+from tfstiff.gradients.gradient_factors import GradientFactors
 from tfstiff.gradients.gradient_plan import GradientPlan
 from tfstiff.gradients.gram import chunks_of, proved_plan
 from tfstiff.gradients.objective import ObjectiveFunction
@@ -90,45 +89,52 @@ def directional_stiffness(
     plan, x, y = proved_plan(model, x, y, GradientOptions(**options), loss, objective)
     means = partial(class_mean_directions, plan, x, y)
     found = directions_of(model, direction, means, measured=plan.weights, since=since, batch=batch)
-    return stiffness_along(plan, found, chunks_of(plan, x, y), per_layer=True)
+    return stiffness_along(plan, found, chunks_of(plan, x, y))
 
 
-def stiffness_along(
-    plan: GradientPlan, found: Directions, chunks: Iterable[Any], *, per_layer: bool = False
-) -> DirectionalStiffness:
-    """The same of directions in the weights of a plan, for the examples of its chunks, (x, y) each.
-
-    Args:
-        plan: Computes the gradients.
-        found: The directions.
-        chunks: At least one.
-        per_layer: Whether to tell of each layer's weights alone, too.
-    """
-    wholes = {"": list(range(len(plan.weights)))} | (plan.layers if per_layer else {})
-    parts: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {layer: [] for layer in wholes}
+def stiffness_along(plan: GradientPlan, found: Directions, chunks: Iterable[Any]) -> DirectionalStiffness:
+    """The same of directions in the weights of a plan, for the examples of its chunks, (x, y) each, at least one."""
+    wholes = {"": list(range(len(plan.weights)))} | plan.layers
+    parts: dict[str, list[Products]] = {layer: [] for layer in wholes}
     losses = []
     for chunk in chunks:
         factors = plan.factors(*chunk)
         losses.append(factors.losses.numpy().astype(np.float64))
-        products = products_by_weight(factors, plan.layout, found.parts)
-        by_layer = {"": factors} | (plan.by_layer(factors) if per_layer else {})
-        nothing = np.zeros((len(losses[-1]), len(found.names)))
+        products = plan.products_along(factors, found.parts)
+        by_layer = {"": factors} | plan.by_layer(factors)
         for layer, weights in wholes.items():
-            norms = np.sqrt(by_layer[layer].squared_norms.numpy().astype(np.float64)) / factors.scales.numpy()
-            parts[layer].append((sum((products[w] for w in weights if w in products), nothing), norms))
-    whole, *layers = (
-        _stiffness(found, weights, parts[layer], np.concatenate(losses)) for layer, weights in wholes.items()
-    )
+            parts[layer].append(products_of(by_layer[layer], products, weights, found))
+    whole, *layers = (joined(found, weights, parts[layer], np.concatenate(losses)) for layer, weights in wholes.items())
     return DirectionalStiffness(**{**vars(whole), "layers": dict(zip([*wholes][1:], layers, strict=True))})
 
 
-def _stiffness(
-    directions: Directions,
-    weights: Sequence[int],
-    parts: Sequence[tuple[np.ndarray, np.ndarray]],
-    losses: np.ndarray,
+class Products(NamedTuple):
+    """Of some examples: (n, D) products with directions, and (n,) lengths of the gradients, both float64."""
+
+    products: np.ndarray
+    norms: np.ndarray
+
+
+def products_of(
+    factors: GradientFactors, by_weight: Mapping[int, np.ndarray], weights: Iterable[int], directions: Directions
+) -> Products:
+    """Those of some weights.
+
+    Args:
+        factors: Of the gradients with respect to these weights.
+        by_weight: As `GradientPlan.products_along` returns them.
+        weights: Their indices.
+        directions: The directions.
+    """
+    norms = np.sqrt(factors.squared_norms.numpy().astype(np.float64)) / factors.scales.numpy()
+    nothing = np.zeros((len(norms), len(directions.names)))
+    return Products(sum((by_weight[weight] for weight in weights if weight in by_weight), nothing), norms)
+
+
+def joined(
+    directions: Directions, weights: Sequence[int], parts: Sequence[Products], losses: np.ndarray
 ) -> DirectionalStiffness:
-    """Of some of the weights; `parts` holds products and norms of consecutive examples."""
+    """Of some of the weights; `parts` are of consecutive examples."""
     lengths = Directions(directions.names, [directions.parts[weight] for weight in weights]).lengths
     products, norms = (np.concatenate(some) for some in zip(*parts, strict=True))
     is_finite = np.isfinite(norms)
@@ -159,16 +165,10 @@ def class_mean_directions(plan: GradientPlan, x: Arrays, y: Any) -> Directions:
     counts = np.bincount(of, minlength=size)
     present = np.flatnonzero(counts)
     totals = [np.zeros((len(present), *weight.shape)) for weight in plan.weights]
-    start = 0
-    for chunk in chunks_of(plan, x, y):
-        factors = plan.factors(*chunk)
-        count = int(factors.losses.shape[0])
-        members = (of[start : start + count, None] == present) / counts[present]
-        start += count
-        for total, gradients in zip(totals, gradients_by_weight(factors, plan.layout), strict=True):
-            total += (
-                tf.matmul(tf.constant(members, gradients.dtype), gradients, transpose_a=True)
-                .numpy()
-                .reshape(total.shape)
-            )
+    for place, label in enumerate(present):
+        members = np.flatnonzero(of == label)
+        own = tf.nest.map_structure(lambda array, members=members: array[members], (x, y))
+        for chunk in chunks_of(plan, *own):
+            for weight, total in plan.sums_by_weight(plan.factors(*chunk)).items():
+                totals[weight][place] += total.numpy().reshape(totals[weight].shape[1:]) / counts[label]
     return Directions(tuple(str(classes.names[place]) for place in present), totals)

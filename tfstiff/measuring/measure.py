@@ -20,7 +20,7 @@ from tfstiff.gradients.options import NONE
 from tfstiff.gradients.plan import plan_for
 from tfstiff.gradients.preconditioner import Preconditioner, diagonal_of, named
 from tfstiff.measuring import reservations
-from tfstiff.measuring.direction_effects import Since, check_directions, direction_effects
+from tfstiff.measuring.direction_effects import DirectionsMet, Since, check_directions
 from tfstiff.measuring.labels import accuracies, accuracy, as_read, check_labels, scores_of, why_no_accuracy
 from tfstiff.measuring.options import MeasureOptions
 from tfstiff.measuring.probe import Probe, ProbeHalf, check_probe, proof_sample
@@ -175,7 +175,7 @@ class MeasurementTask:
         """Makes the measurement."""
         diagonal = diagonal_of(self._model, self._options.preconditioner, self._options.weights)
         return self.measurement(
-            self._pass(self._compared(), keep_gram=self._options.keep_gram, diagonal=diagonal).run()
+            self._pass(self._compared(), keep_gram=self._options.keep_gram, diagonal=diagonal, show=self._met.add).run()
         )
 
     def edges(self) -> dict[str, dict[str, list[float]]]:
@@ -271,9 +271,14 @@ class MeasurementTask:
         )
 
     def _directions(self, found: ProbeSums) -> dict[str, DirectionEffects]:
-        plain, wanted = found.pair_sets.get(PLAIN, found.pair_sets[WHOLE]), self._options.directions
-        plain = plain if self._sample.is_whole else {}  # sums over all pairs
-        return direction_effects(self._model, self._plan, self.blocks, self._examples, wanted, plain, self._since)
+        plain = found.pair_sets.get(PLAIN, found.pair_sets[WHOLE])
+        return self._met.effects(plain if self._sample.is_whole else {})  # sums over all pairs
+
+    @cached_property
+    def _met(self) -> DirectionsMet:
+        return DirectionsMet(
+            self._model, self._plan, self.blocks, self._examples, self._options.directions, self._since
+        )
 
     def _told(self, found: PairSetStiffness) -> PairSetStiffness:
         """The same, with the reason where there is no ξ since inputs have no distances."""

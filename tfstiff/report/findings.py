@@ -27,6 +27,7 @@ from tfstiff.records.words import (
     with_interval,
 )
 from tfstiff.report.cells import cells_of, lowest_and_highest
+from tfstiff.report.directions import direction_findings
 from tfstiff.report.turning_points import turning_point_findings
 from tfstiff.stiffness.intervals import interval
 
@@ -54,6 +55,7 @@ def findings(source: Source) -> list[tuple[str, list[str]]]:
     else:
         sections.append(("Stiffness", list(_overall(source, measured))))
     sections.append(("Critical length", list(_length(source, measured))))
+    sections.append(("Steps", list(direction_findings(source))))
     sections.append(("Turning points", list(turning_point_findings(source))))
     sections.append(("Reservations", list(_reservations(source))))
     return [(heading, sentences) for heading, sentences in sections if sentences]

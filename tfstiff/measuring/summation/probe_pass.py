@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -54,6 +54,7 @@ class ProbePass:
         keep_gram: Whether to keep the products of all gradients.
         diagonal: D of products `g_iᵀ D g_j`, beside which those without it are summed too; None means without alone.
         part: The tiles to sum, with the pairs of `compared` theirs alone; None means all.
+        show: Called with the number of each block and its gradients, each time that they are computed.
     """
 
     def __init__(  # noqa: PLR0913  # one for each choice
@@ -68,9 +69,10 @@ class ProbePass:
         keep_gram: bool = False,
         diagonal: Diagonal | None = None,
         part: Part | None = None,
+        show: Callable[[int, GradientFactors], object] | None = None,
     ) -> None:
         self._plan, self._probe, self._compared = plan, probe, compared
-        self._diagonal = diagonal
+        self._diagonal, self._show = diagonal, show
         self._diagonals: dict[str, Diagonals] = {}  # by layer
         self._part = part or whole(probe, pair_sets)
         self._sizes = tuple(map(len, probe.classes))
@@ -127,6 +129,8 @@ class ProbePass:
     def _gradients(self, index: int) -> dict[str, _Gradients]:
         """The gradients of a block, by layer; notes losses, predictions and norms."""
         factors = self._plan.factors(*self._probe.examples(index))
+        if self._show is not None:
+            self._show(index, factors)
         block = self._probe.blocks[index]
         self._outputs[index] = (factors.losses.numpy(), factors.predictions)
         layers = self._totals.keys() - {WHOLE, PLAIN}
