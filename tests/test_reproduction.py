@@ -3,6 +3,7 @@
 import importlib
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -99,6 +100,7 @@ def planted_league(league, rng):
         for curve in ("validation_loss", *league.MONITORS):
             found = {"validation_loss": (10, 14), "cosine_within_tt": (2, 5)}.get(curve, (math.nan, math.nan))
             turns.append(design | {"curve": curve, "turned": found[0], "sure": found[1]})
+        turns.append(design | {"curve": "late cosine_within_tt", "turned": 9, "sure": 12})
     return pd.DataFrame(epochs), pd.DataFrame(turns)
 
 
@@ -111,6 +113,8 @@ def test_the_league_finds_the_rule_that_is_right(parts):
     wide = league.by_seed(found)
     assert wide["validation loss"].max() < 0.1
     assert wide["turn of cosine_within_tt"].to_numpy() == pytest.approx(8, abs=0.1)
+    assert wide["late turn of cosine_within_tt"].to_numpy() == pytest.approx(1, abs=0.1)
+    assert "late turn of sign_within_tt" not in wide  # which was not run
     assert wide["last"].to_numpy() == pytest.approx((30 + 20) / 2, abs=0.1)
     difference = {rule: verdicts.mean_of(wide[rule] - wide["validation loss"]) for rule in wide}
     assert verdicts.of_rule(difference["validation turning point"]) == "as good"
@@ -118,6 +122,38 @@ def test_the_league_finds_the_rule_that_is_right(parts):
     assert not verdicts.is_competitive(difference["turn of cosine_within_tt"])
     incomplete = epochs[~((epochs["seed"] == 2) & (epochs["noise"] == 0.4))]
     assert list(league.by_seed(league.regrets(incomplete, turns)).index) == [0, 1]
+
+
+def test_a_late_turn_is_looked_for_from_before_the_first_step(parts, monkeypatch):
+    league = parts["league"]
+    weights = np.full(4, 1 / 4)
+
+    class Grown:
+        """Stiffness that falls while nothing is learnt, rises, and falls for good; by the epoch."""
+
+        values = (0.9, 0.2, 0.5, 0.95, 0.9, 0.5, 0.3, 0.2, 0.1)
+        losses = (2.0, 1.9, 1.2, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+
+        def measure(self, *_):
+            return self.at
+
+    network = Grown()
+
+    def epochs_of(*_):
+        for epoch in range(len(Grown.values)):
+            network.at = SimpleNamespace(train=SimpleNamespace(loss=Grown.losses[epoch]), value=Grown.values[epoch])
+            yield epoch
+
+    monkeypatch.setattr(league, "epochs_of", epochs_of)
+    monkeypatch.setattr(league, "data_of", lambda *_: [weights] * 3)
+    found_in = SimpleNamespace(se=0.01, influence=None)
+    monkeypatch.setattr(
+        "tfstiff.analysis.readings.reading", lambda m, _: SimpleNamespace(**vars(found_in), value=m.value)
+    )
+    rows = league.late_turns(network, {}, None)
+    assert {row["curve"] for row in rows} == {f"late {name}" for name in league.MONITORS}
+    assert {row["turned"] for row in rows} == {3}
+    assert {row["sure"] for row in rows} == {6}
 
 
 @pytest.mark.parametrize(

@@ -42,27 +42,44 @@ def train_all(data_dir: str | None, seeds: int, is_over: Any, folder: Path = TAB
         append("league", (design | row for row in epochs), folder)
         append("league_turns", (design | row for row in turns), folder)
         yield design
+    for design in missing("league_late", KEYS, designs(seeds), is_over, folder):
+        append("league_late", (design | row for row in late_turns(network, design, data_dir)), folder)
+        yield design | {"rule": "late turns"}
+
+
+def data_of(design: dict[str, Any], data_dir: str | None) -> list[Any]:
+    """The training, validation and test examples."""
+    from benchmarks.reproduction.trainings import Part, parts, with_wrong_labels
+
+    seed, noise, size = design["seed"], design["noise"], design["n"]
+    train, validation, test = parts(design["dataset"], data_dir, seed, (size, VALIDATION))
+    wrong = [with_wrong_labels(part, noise, seed + 1000 * place) for place, part in enumerate((train, validation))]
+    return [*wrong, Part(test.x[:TEST], test.y[:TEST])]
+
+
+def epochs_of(network: Any, design: dict[str, Any], train: Any) -> Iterator[int]:
+    """Trains, and yields each epoch when it is over; 0 before the first."""
+    seed, size = design["seed"], design["n"]
+    network.begin(seed, LEARNING_RATE)
+    yield 0
+    steps = size // BATCH  # an epoch, to the step
+    for step in network.train(train, BATCH, seed, [steps * epoch for epoch in range(1, EPOCHS[size] + 1)]):
+        yield step // steps
 
 
 def trained(network: Any, design: dict[str, Any], data_dir: str | None) -> tuple[list[dict], list[dict]]:
     """What each epoch was, and for each curve the first turn that was confirmed while it grew."""
-    from benchmarks.reproduction.trainings import Part, parts, quantities, with_wrong_labels
+    from benchmarks.reproduction.trainings import quantities
     from tfstiff.analysis.readings import loss_influence, reading
     from tfstiff.analysis.turning_points import TurnWatch
     from tfstiff.stiffness.per_parameter import evidence_stopping_score
 
-    seed, noise, size = design["seed"], design["noise"], design["n"]
-    train, validation, test = parts(design["dataset"], data_dir, seed, (size, VALIDATION))
-    train, validation = (
-        with_wrong_labels(part, noise, seed + 1000 * place) for place, part in enumerate((train, validation))
-    )
-    test = Part(test.x[:TEST], test.y[:TEST])
-    network.begin(seed, LEARNING_RATE)
-    steps = size // BATCH  # an epoch, to the step
+    train, validation, test = data_of(design, data_dir)
     watches = {name: TurnWatch() for name in ("validation_loss", *MONITORS)}
     rows = []
-    for step in network.train(train, BATCH, seed, [steps * epoch for epoch in range(1, EPOCHS[size] + 1)]):
-        epoch = step // steps
+    for epoch in epochs_of(network, design, train):
+        if not epoch:
+            continue
         measurement = network.measure(train[:PROBE], validation[:PROBE])
         for name in MONITORS:
             found = reading(measurement, f"{name[:-3]}_{PAIR_SETS[name[-2:]]}")
@@ -79,15 +96,33 @@ def trained(network: Any, design: dict[str, Any], data_dir: str | None) -> tuple
             | evaluated
             | {"evidence": evidence_stopping_score(moments.mean, moments.variance, moments.num_examples)}
         )
-    turns = [
-        {
-            "curve": name,
-            "turned": watch.turn.time if watch.turn.status == "confirmed" else float("nan"),
-            "sure": watch.turn.confirmed_time,
-        }
-        for name, watch in watches.items()
-    ]
-    return rows, turns
+    return rows, [_told(name, watch.turn) for name, watch in watches.items()]
+
+
+def late_turns(network: Any, design: dict[str, Any], data_dir: str | None) -> list[dict]:
+    """Of each monitor the first turn that was confirmed where the network has learnt, as `StopWhenStiffnessDrops` does.
+
+    The training is that of `trained`, measured before the first step too, from which the fall of the loss counts.
+    """
+    from tfstiff.analysis.readings import reading
+    from tfstiff.analysis.training_watch import StiffnessTurnsLate
+    from tfstiff.analysis.turning_points import TurnWatch
+
+    train, validation, _ = data_of(design, data_dir)
+    watches = {name: (StiffnessTurnsLate(), TurnWatch()) for name in MONITORS}
+
+    for epoch in epochs_of(network, design, train):
+        measurement = network.measure(train[:PROBE], validation[:PROBE])
+        for name, (is_late, watch) in watches.items():
+            found = reading(measurement, f"{name[:-3]}_{PAIR_SETS[name[-2:]]}")
+            counts = is_late.add(found.value, measurement.train.loss)
+            watch.add(epoch, found.value if counts else float("nan"), found.se, found.influence)
+    return [_told(f"late {name}", watch.turn) for name, (_, watch) in watches.items()]
+
+
+def _told(curve: str, turn: Any) -> dict[str, Any]:
+    turned = turn.time if turn.status == "confirmed" else float("nan")
+    return {"curve": curve, "turned": turned, "sure": turn.confirmed_time}
 
 
 def ended_and_kept(epochs: pd.DataFrame, turns: pd.DataFrame) -> dict[str, tuple[int, int]]:
@@ -109,6 +144,7 @@ def ended_and_kept(epochs: pd.DataFrame, turns: pd.DataFrame) -> dict[str, tuple
         "evidence": first_above(epochs["evidence"].to_numpy(float)),
         "last": (last, last),
         **{f"turn of {name}": turn(name) for name in MONITORS},
+        **{f"late turn of {name}": turn(f"late {name}") for name in MONITORS if f"late {name}" in turned.index},
         **{f"best {name}": patience(-epochs[name].to_numpy(float)) for name in MONITORS},
     }
 
@@ -174,4 +210,4 @@ def by_seed(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def tables() -> tuple[pd.DataFrame, pd.DataFrame]:
-    return read("league"), read("league_turns")
+    return read("league"), pd.concat([read("league_turns"), read("league_late")])

@@ -59,15 +59,15 @@ def draw_league() -> Figure:
     means = {rule: verdicts.mean_of(wide[rule]) for rule in wide.mean().sort_values().index}
     named = {}
     for rule, mean in means.items():
-        kind, _, monitor = rule.partition(" ")
-        if kind in ("turn", "best"):
+        kind, _, monitor = rule.replace("late turn", "late-turn").partition(" ")
+        if kind in ("turn", "late-turn", "best"):
             words = _named(monitor.removeprefix("of "))
-            named[f"{kind}: {words}"] = mean
+            named[f"{kind.replace('-', ' ')}: {words}"] = mean
         else:
             named[rule] = mean
-    figure = Figure(figsize=(6.6, 5.6), layout="constrained")
+    figure = Figure(figsize=(6.6, 7.4), layout="constrained")
     axes = figure.subplots()
-    _dots(axes, named, {name: name.startswith(("turn:", "best:")) for name in named})
+    _dots(axes, named, {name: name.startswith(("turn:", "late turn:", "best:")) for name in named})
     axes.axvspan(0, means[verdicts.REFERENCE].value + verdicts.AS_GOOD, color="0.93", zorder=0)
     axes.set_xlim(0)
     axes.set_xlabel("regret in test accuracy, points: mean and 95 % interval over seeds")
