@@ -1,18 +1,19 @@
 """Whether scores of single examples find wrong labels, against other people's scores.
 
-    python benchmarks/mislabelled.py                       # MNIST, fc, 10 % wrong labels, 3 seeds
-    python benchmarks/mislabelled.py --dataset cifar10 --arch cnn --share 0.2 --kind lookalike --seeds 5
+    python -m benchmarks.mislabelled run --data-dir DIR      # what the table lacks: an hour or two
+    python -m benchmarks.mislabelled run --only mnist,fc,0.1,uniform,60000 --data-dir DIR
+    python -m benchmarks.mislabelled table                   # areas under the ROC curve; with --precision also that
 
 A part of the training labels is replaced: by any other class (`uniform`), or by the one that looks most like it
-(`lookalike`). A network is trained on all of them, and at some moments every training example is scored. Told are the
+(`lookalike`). A network is trained on all of them, and after some epochs every training example is scored. Told are the
 area under the ROC curve and the precision among as many as are wrong, means over seeds with 95 % intervals by Student's
-t. Ours compare an example with 1,000 validation examples, whose labels are right; `… of training` with the 1,000 first
-training examples themselves, wrong labels included, as the probe does.
+t. Ours compare an example with 500 others, whose labels are right; `… of training` with the 500 first training examples
+themselves, wrong labels included, as the probe does.
 
 Peers: loss; EL2N and the length of the gradient (GraNd at that moment; Paul et al. 2021, arXiv 2107.07075); the product
-of the gradient with the mean gradient of its class (as TracIn has it; Pruthi et al. 2020, arXiv 2002.08484); and the
-normalised margin by which confident learning ranks labels (Northcutt et al. 2021, arXiv 1911.00068; `cleanlab` has that
-of out-of-sample predictions, here they are those of the model that trains).
+of the gradient with the mean gradient of the others (TracIn; Pruthi et al. 2020, arXiv 2002.08484); and confident
+learning (Northcutt et al. 2021, arXiv 1911.00068), as the library cleanlab has it, of out-of-sample predictions: three
+further trainings, each without a third of the examples.
 """
 
 from __future__ import annotations
@@ -20,122 +21,202 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+import pandas as pd
+import tensorflow as tf
 
 import tfstiff
-from tfstiff.datasets import load, prepare
-from tfstiff.gradients.directional import products_by_weight
-from tfstiff.gradients.gram import chunks_of, proved_plan
-from tfstiff.gradients.options import GradientOptions
-from tfstiff.measuring.directional import class_mean_directions
+from benchmarks.reproduction.tables import append, are_there, read
+from benchmarks.reproduction.trainings import NUM_CLASSES, Part, parts
+from benchmarks.reproduction.verdicts import mean_of
+from tfstiff.measuring.directional import directional_stiffness
 from tfstiff.measuring.ranking import score_examples
 from tfstiff.models import MODELS
 from tfstiff.records.example_frame import own_and_others
-from tfstiff.stiffness.intervals import quantile
+from tfstiff.runs.batches import STEPS_PER_EXECUTION
 
-REFERENCE = 1000
+FOLDER = Path(__file__).parent / "tables"
+REFERENCE = 500
+FOLDS = 3
+BATCH = 64
+KEYS = ("dataset", "arch", "share", "kind", "train", "seed")
 LOOKALIKES = {
     "mnist": (6, 7, 3, 8, 9, 3, 0, 1, 3, 4),
     "fashion_mnist": (6, 3, 4, 1, 2, 7, 0, 5, 0, 7),
-    "fashion_mnist_mini": (6, 3, 4, 1, 2, 7, 0, 5, 0, 7),
     "cifar10": (8, 9, 0, 5, 7, 3, 2, 4, 0, 1),
 }
+EPOCHS = {5000: (2, 6), 60000: (1, 4)}  # by the number of training examples
+SEEDS = 5
+
+
+class Cell(NamedTuple):
+    """One training."""
+
+    dataset: str
+    arch: str
+    share: float
+    kind: str
+    train: int
+    seed: int
+
+
+def cells(seeds: int = SEEDS) -> Iterator[Cell]:
+    """What tells most first: `fc`, the set of the aim (MNIST whole, `fc`, a tenth of the labels), a tenth in `cnn`."""
+    kinds = [(dataset, kind) for dataset in LOOKALIKES for kind in ("uniform", "lookalike")]
+    for some in (range(min(3, seeds)), range(3, seeds)):
+        for arch, shares in (("fc", (0.05, 0.1, 0.2)), ("aim", ()), ("cnn", (0.1,)), ("cnn", (0.05, 0.2))):
+            for seed in some:
+                if arch == "aim":
+                    yield Cell("mnist", "fc", 0.1, "uniform", 60000, seed)
+                for dataset, kind in kinds:
+                    for share in shares:
+                        yield Cell(dataset, arch, share, kind, 5000, seed)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", default="mnist", choices=sorted(LOOKALIKES))
-    parser.add_argument("--arch", default="fc", choices=("fc", "cnn"))
-    parser.add_argument("--share", type=float, default=0.1, help="of the labels, which are made wrong")
-    parser.add_argument("--kind", default="uniform", choices=("uniform", "lookalike"))
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, nargs="+", default=[1, 2, 4], help="after which examples are scored")
-    parser.add_argument("--train", type=int, help="training examples; default: all")
-    parser.add_argument("--learning-rate", type=float, default=8e-4)
-    parser.add_argument("--data-dir", help="folder of prepared TFDS data sets")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="train and score what the table lacks")
+    run.add_argument("--data-dir", help="folder of prepared TFDS data sets")
+    run.add_argument("--seeds", type=int, default=SEEDS)
+    run.add_argument(
+        "--only", default="", help="first keys of the trainings to make: dataset,arch,share,kind,train,seed"
+    )
+    table = commands.add_parser("table", help="print what was found")
+    table.add_argument("--precision", action="store_true", help="precision at the share, in place of the area")
     arguments = parser.parse_args()
-    found: dict[tuple[int, str], list[tuple[float, float]]] = {}
-    for seed in range(arguments.seeds):
-        for epoch, scores, wrong in trained(arguments, seed):
-            for name, score in scores.items():
-                found.setdefault((epoch, name), []).append(quality(score, wrong))
-    print(f"\n{arguments.dataset}, {arguments.arch}, {arguments.share:.0%} {arguments.kind}, {arguments.seeds} seeds\n")
-    print("| epoch | score | area under the ROC | precision at the share |")
-    print("|---:|---|---:|---:|")
-    for (epoch, name), values in sorted(found.items(), key=lambda item: (item[0][0], -np.mean(item[1], 0)[0])):
-        cells = " | ".join(with_interval(np.array(one)) for one in zip(*values, strict=True))
-        print(f"| {epoch} | {name} | {cells} |")
-
-
-def trained(arguments: argparse.Namespace, seed: int):
-    """After each of the epochs: (epoch, by name the scores (n,), large where a label looks wrong, which are wrong)."""
-    data = prepare(load(arguments.dataset, data_dir=arguments.data_dir), train_examples=arguments.train, seed=seed)
-    x, right = data.train.x, np.asarray(data.train.y).astype(int)
-    rng = np.random.default_rng(seed)
-    wrong = rng.random(len(right)) < arguments.share
-    others = (right + rng.integers(1, 10, len(right))) % 10
-    if arguments.kind == "lookalike":
-        others = np.array(LOOKALIKES[arguments.dataset])[right]
-    y = np.where(wrong, others, right)
-    held = (data.validation.x, np.asarray(data.validation.y).astype(int))
-    size = (None, min(REFERENCE, len(held[1])))
-    probe = tfstiff.Probe.from_arrays((x, y), held, size=size, seed=seed)
-    own = tfstiff.Probe.from_arrays((x, y), (x[:REFERENCE], y[:REFERENCE]), size=None)
-    keras.utils.set_random_seed(seed)
-    model = MODELS[arguments.arch](x.shape[1:], 10)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(arguments.learning_rate), loss)
-    before = 0
-    for epoch in sorted(arguments.epochs):
-        model.fit(x, y, batch_size=32, epochs=epoch - before, verbose=0)
-        before = epoch
+    if arguments.command == "table":
+        print(in_markdown(read("mislabelled", FOLDER), "precision" if arguments.precision else "area"))
+        return
+    there = are_there("mislabelled", KEYS, FOLDER)
+    wanted = [key for key in arguments.only.split(",") if key]
+    trainer = Trainer()
+    for cell in cells(arguments.seeds):
+        if tuple(cell) in there or [str(key) for key in cell[: len(wanted)]] != wanted:
+            continue
         began = time.perf_counter()
-        scores = ours_and_peers(model, probe, own)
-        seconds = time.perf_counter() - began
-        print(f"seed {seed}, epoch {epoch}: {len(y):,} examples scored in {seconds:.1f} s", file=sys.stderr, flush=True)
-        yield epoch, scores, wrong
+        append("mislabelled", found(cell, trainer, arguments.data_dir), FOLDER)
+        print(f"{time.perf_counter() - began:6.1f} s  {', '.join(map(str, cell))}", file=sys.stderr, flush=True)
 
 
-def ours_and_peers(model: keras.Model, probe: tfstiff.Probe, own: tfstiff.Probe) -> dict[str, np.ndarray]:
-    found = {}
+class Trainer:
+    """Networks that begin anew for each training, and are traced once for all of them."""
+
+    def __init__(self) -> None:
+        self._models: dict[tuple[str, str], keras.Model] = {}
+
+    def begin(self, cell: Cell, shape: tuple[int, ...]) -> keras.Model:
+        """A network of new weights, and an optimizer that remembers nothing."""
+        keras.utils.set_random_seed(cell.seed)
+        fresh = MODELS[cell.arch](shape, NUM_CLASSES)
+        model = self._models.setdefault((cell.dataset, cell.arch), fresh)
+        if model is fresh:
+            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            model.compile(keras.optimizers.Adam(8e-4), loss, steps_per_execution=STEPS_PER_EXECUTION)
+            model.optimizer.build(model.trainable_variables)
+        model.set_weights(fresh.get_weights())
+        for variable in model.optimizer.variables:
+            if variable is not model.optimizer._learning_rate:
+                variable.assign(np.zeros(variable.shape))
+        return model
+
+
+def found(cell: Cell, trainer: Trainer, data_dir: str | None) -> list[dict[str, Any]]:
+    """The rows of one training: by epoch and score, area and precision."""
+    train, held, _ = (
+        parts(cell.dataset, data_dir, cell.seed, (cell.train, REFERENCE))
+        if cell.train < 60000
+        else (_whole(cell, data_dir))
+    )
+    rng = np.random.default_rng([cell.seed, 2])
+    is_wrong = rng.random(len(train.y)) < cell.share
+    others = (train.y + rng.integers(1, NUM_CLASSES, len(train.y), dtype=np.int32)) % NUM_CLASSES
+    if cell.kind == "lookalike":
+        others = np.array(LOOKALIKES[cell.dataset], np.int32)[train.y]
+    train = Part(train.x, np.where(is_wrong, others, train.y))
+    moments = EPOCHS[cell.train]
+    outside = _out_of_sample(cell, trainer, train, moments)
+    model = trainer.begin(cell, train.x.shape[1:])
+    rows, before = [], 0
+    for epoch in moments:
+        model.fit(train.x, train.y, batch_size=BATCH, epochs=epoch - before, verbose=0)
+        before = epoch
+        for name, score in (scores(model, train, held) | confident_learning(train.y, outside[epoch])).items():
+            area, precision = quality(score, is_wrong)
+            rows.append({**cell._asdict(), "epoch": epoch, "score": name, "area": area, "precision": precision})
+    return rows
+
+
+def _whole(cell: Cell, data_dir: str | None) -> list[Part]:
+    """All training images, and some of the test set in the place of those held out."""
+    train, test = parts(cell.dataset, data_dir, cell.seed, (cell.train,))
+    order = np.random.default_rng([cell.seed, 4]).permutation(len(test.y))[:REFERENCE]
+    return [train, Part(test.x[order], test.y[order]), test]
+
+
+def _out_of_sample(cell: Cell, trainer: Trainer, train: Part, moments: tuple[int, ...]) -> dict[int, np.ndarray]:
+    """By epoch, (n, classes) the probabilities of trainings that have not seen the example."""
+    fold = np.random.default_rng([cell.seed, 5]).permutation(len(train.y)) % FOLDS
+    result = {epoch: np.empty((len(train.y), NUM_CLASSES)) for epoch in moments}
+    for number in range(FOLDS):
+        model, is_in, before = trainer.begin(cell, train.x.shape[1:]), fold != number, 0
+        for epoch in moments:
+            model.fit(train.x[is_in], train.y[is_in], batch_size=BATCH, epochs=epoch - before, verbose=0)
+            before = epoch
+            logits = model.predict(train.x[~is_in], batch_size=500, verbose=0).astype(float)
+            powers = np.exp(logits - logits.max(1, keepdims=True))
+            result[epoch][~is_in] = powers / powers.sum(1, keepdims=True)
+    return result
+
+
+def confident_learning(y: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
+    from cleanlab.rank import get_label_quality_scores
+
+    return {
+        f"cleanlab, {name.replace('_', ' ')} (peer)": -get_label_quality_scores(y, probabilities, method=name)
+        for name in ("self_confidence", "normalized_margin")
+    }
+
+
+def scores(model: keras.Model, train: Part, held: Part) -> dict[str, np.ndarray]:
+    """By name, (n,), large where a label looks wrong."""
+    probe = tfstiff.Probe.from_arrays((train.x, train.y), (held.x, held.y), size=None)
+    own = tfstiff.Probe.from_arrays((train.x, train.y), (train.x[:REFERENCE], train.y[:REFERENCE]), size=None)
+    result = {}
     for name, one in (("", probe), (" of training", own)):
         scored = score_examples(model, one)
         stiffness = scored.stiffness["validation"]
-        parts = own_and_others(stiffness, scored.classes, "cosine")
-        mean = parts["own"][0]
+        of = own_and_others(stiffness, scored.classes, "cosine")
+        mean = of["own"][0]
         if name:  # an example that is one of those it is compared with has the cosine 1 with itself
             counts = stiffness.counts[np.arange(len(mean)), scored.classes]
             is_one = np.arange(len(mean)) < REFERENCE
             mean = np.where(is_one, (mean * counts - 1) / np.maximum(counts - 1, 1), mean)
-        found |= {f"−cosine with its class{name}": -mean, f"closest class − own{name}": parts["closest"][0] - mean}
+        result |= {f"−cosine with its class{name}": -mean, f"closest class − own{name}": of["closest"][0] - mean}
         if not name:
-            found |= {
+            result |= {
                 "−sign with its class": -own_and_others(stiffness, scored.classes, "sign")["own"][0],
-                "−cosine with the most opposed class": -parts["opposed"][0],
+                "−cosine with the most opposed class": -of["opposed"][0],
                 "−mean cosine with all classes": -np.nanmean(stiffness.cosine, 1),
                 "loss (peer)": scored.loss,
                 "EL2N (peer)": scored.el2n,
                 "gradient length (peer)": scored.gradient_norm,
-                "normalised margin (peer)": -scored.margin,
-                "−product with mean gradient of its class (peer)": -products_with_class_means(model, probe),
+                "normalised margin in the sample (peer)": -scored.margin,
+                "−product with the mean gradient (peer)": -products_with_mean(model, train, held),
             }
-    return found
+    return {name: np.nan_to_num(np.asarray(score, float)) for name, score in result.items()}
 
 
-def products_with_class_means(model: keras.Model, probe: tfstiff.Probe) -> np.ndarray:
-    """(n,): of each training gradient with the mean gradient of the validation examples of its class."""
-    half = probe.validation
-    plan, x, y = proved_plan(model, half.x, half.y, GradientOptions(), None, None)
-    means = class_mean_directions(plan, x, y)
-    own = [int(name) for name in means.names].index
-    plan, x, y = proved_plan(model, probe.train.x, probe.train.y, GradientOptions(), None, None)
-    products = [
-        sum(products_by_weight(plan.factors(*chunk), plan.layout, means.parts).values())
-        for chunk in chunks_of(plan, x, y)
-    ]
-    return np.concatenate(products)[np.arange(len(y)), [own(label) for label in probe.train.y.tolist()]]
+def products_with_mean(model: keras.Model, train: Part, held: Part) -> np.ndarray:
+    """(n,): of each training gradient with the mean gradient of the others, so what a step on it does to their loss."""
+    with tf.GradientTape() as tape:
+        loss = model.loss(held.y, model(held.x))
+    return directional_stiffness(model, train.x, train.y, tape.gradient(loss, model.trainable_variables)).products[:, 0]
 
 
 def quality(score: np.ndarray, wrong: np.ndarray) -> tuple[float, float]:
@@ -147,11 +228,30 @@ def quality(score: np.ndarray, wrong: np.ndarray) -> tuple[float, float]:
     return float(area), float(wrong[np.argsort(-score, kind="stable")[:count]].mean())
 
 
-def with_interval(values: np.ndarray) -> str:
-    if len(values) < 2:
-        return f"{values[0]:.3f}"
-    width = float(quantile(len(values) - 1)) * values.std(ddof=1) / np.sqrt(len(values))
-    return f"{values.mean():.3f} ± {width:.3f}"
+def in_markdown(table: pd.DataFrame, value: str) -> str:
+    """A row a score and moment, a column a kind of wrong labels, the best of each column in bold."""
+    lines: list[str] = []
+    for (train, arch, dataset), group in table.groupby(["train", "arch", "dataset"], sort=False):
+        lines += ["", f"{dataset}, {arch}, {train:,} examples, {group['seed'].nunique()} seeds", ""]
+        wide = group.pivot_table(index=["epoch", "score"], columns=["kind", "share"], values=value, aggfunc="mean")
+        wide = wide.sort_index(key=lambda level: level).assign(order=-wide.mean(1)).reset_index()
+        wide = wide.sort_values(["epoch", "order"]).set_index(["epoch", "score"]).drop(columns="order")
+        widths = group.groupby(["epoch", "score", "kind", "share"])[value].agg(half_width)
+        heads = [f"{kind} {share:.0%}" for kind, share in wide.columns]
+        lines += ["| epoch | score | " + " | ".join(heads) + " |", "|---:|---|" + "---:|" * len(heads)]
+        for (epoch, name), row in wide.iterrows():
+            texts = []
+            for column, mean in row.items():
+                text = f"{mean:.3f} ± {widths[epoch, name, *column]:.3f}"
+                texts.append(f"**{text}**" if mean == wide[column].max() else text)
+            lines.append(f"| {epoch} | {name} | " + " | ".join(texts) + " |")
+    return "\n".join(lines)
+
+
+def half_width(values: pd.Series) -> float:
+    """Of the 95 % interval of the mean; NaN of fewer than three."""
+    found = mean_of(values)
+    return (found.high - found.low) / 2
 
 
 if __name__ == "__main__":
