@@ -1,12 +1,15 @@
 """What is used of Keras' and TensorFlow's private parts is there, and does what we use it for."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.eager import context
 
 import tfstiff
 from tfstiff import _keras
@@ -124,3 +127,40 @@ def test_what_is_traced_often_on_purpose_is_not_warned_of(caplog):
     finally:
         logger.removeHandler(caplog.handler)
     assert _keras.quietly_traced(double, reduce_retracing=True)(tf.ones(2)).numpy().tolist() == [2, 2]
+
+
+def is_rewritten():
+    """Whether TensorFlow rewrites the graph of a function that this thread calls."""
+    config = tf.compat.v1.ConfigProto.FromString(context.context().function_call_options.config_proto_serialized)
+    return not config.graph_options.rewrite_options.disable_meta_optimizer
+
+
+def test_graphs_are_not_rewritten_within_and_are_afterwards():
+    assert is_rewritten()
+    with _keras.graphs_as_traced():
+        assert not is_rewritten()
+        with suppress(KeyError), _keras.graphs_as_traced():
+            assert not is_rewritten()
+            raise KeyError
+        assert not is_rewritten()
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(is_rewritten).result()
+    assert is_rewritten()
+
+
+def test_a_function_that_runs_within_is_the_one_that_was_traced():
+    """Of a product with 1 a rewritten graph computes nothing."""
+
+    def multiply(x):
+        return tf.identity((x * 1.0) * 1.0)
+
+    def operations(call):
+        context.context().enable_run_metadata()
+        call(tf.function(multiply))
+        graphs = context.context().export_run_metadata().partition_graphs
+        context.context().disable_run_metadata()
+        return [node.op for graph in graphs for node in graph.node]
+
+    assert "Mul" not in operations(lambda function: function(tf.ones(3)))
+    with _keras.graphs_as_traced():
+        assert operations(lambda function: function(tf.ones(3))).count("Mul") == 2

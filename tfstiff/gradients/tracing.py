@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfstiff._keras import all_layers, quietly_traced, uses_cudnn
+from tfstiff._keras import all_layers, graphs_as_traced, quietly_traced, uses_cudnn
 from tfstiff.errors import UnsupportedModel
 from tfstiff.gradients.loops import loops_by_rows
 
@@ -100,8 +100,11 @@ def traceable(model: keras.Model, precision: str = "float32") -> Iterator[keras.
 
 @contextmanager
 def compiled() -> Iterator[None]:
-    """Within it (or a function decorated with it) traced functions run as graphs, also for one who debugs eagerly."""
-    with one_at_a_time:
+    """Within it (or a function decorated with it) traced functions run as graphs, also for one who debugs eagerly.
+
+    The graphs are those that were traced, see `graphs_as_traced`.
+    """
+    with one_at_a_time, graphs_as_traced():
         were_eager = tf.config.functions_run_eagerly()
         try:
             tf.config.run_functions_eagerly(False)

@@ -51,6 +51,6 @@ def _by_chance(num_classes: int) -> str:
     if num_classes < 2:
         return ""
     return (
-        f" Of the others it cannot be told; did it nothing, about {0.05 * num_classes:.2g} of {num_classes} classes would "
-        "seem lowered or raised by chance."
+        f" Of the others it cannot be told; did it nothing, about {0.05 * num_classes:.2g} of {num_classes} classes "
+        "would seem lowered or raised by chance."
     )
