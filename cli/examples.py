@@ -100,11 +100,12 @@ def command(  # noqa: PLR0913  # one for each option
     """Tell which examples of a run's probe to look at.
 
     RUN is a folder that `tfstiff run` or StiffnessCallback(log_dir=...) wrote. Lists:
-    fight (those that fight their own class most), label (those that agree with another
-    class more than with their own), duplicates (near duplicates whose gradients oppose
-    one another; needs a run with --keep-gram), helpful (those that help most), forgotten
-    (right at one measurement, wrong at the next). Ids such as train_00012 say where in the
-    split an example stands. With --all the lists are fight, label and helpful.
+    fight (those that fight their own class most), label (those whose label looks wrong,
+    by EL2N, with whether they agree with another class more than with their own),
+    duplicates (near duplicates whose gradients oppose one another; needs a run with
+    --keep-gram), helpful (those that help most), forgotten (right at one measurement,
+    wrong at the next). Ids such as train_00012 say where in the split an example stands.
+    With --all the lists are fight, label and helpful.
 
     \b
     Examples:
@@ -200,10 +201,12 @@ def _print(found: ExampleList, top: int) -> None:
             )  # fmt: skip
     else:
         name, header = _RANKED_BY[found.name]
-        others = ["closest\nclass"] if found.name == "label" else []
+        has_el2n = any("el2n" in row for row in rows)
+        others = ["EL2N"] * has_el2n + ["closest\nclass"] * (found.name == "label")
         table = plain_table("id", "class", "predicted", *others, header, "± se", "", "loss")
         for row in rows:
-            cells = [_text(row.get("closest_class"))] if others else []
+            cells = [plain_number(row["el2n"])] if has_el2n else []
+            cells += [_text(row.get("closest_class"))] if found.name == "label" else []
             table.add_row(
                 row["id"], _text(row.get("class")), _text(row.get("predicted")), *cells, plain_number(row[name]),
                 plain_number(row[f"{name}_se"]), _marks(row), plain_number(row["loss"]),

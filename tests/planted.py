@@ -20,8 +20,10 @@ def gradients(seed=0, spread=0.15):
     return [np.eye(3, 12)[y] + spread * rng.normal(size=(len(y), 12)) for y in classes], classes
 
 
-def measured(parts, classes, predicted=None, pair_sets=("train_train", "train_val", "val_val"), *, step=5, gram=False):
-    """A measurement with the scores of these examples."""
+def measured(
+    parts, classes, predicted=None, pair_sets=("train_train", "train_val", "val_val"), *, step=5, gram=False, el2n=None
+):
+    """A measurement with the scores of these examples; `predicted` and `el2n` of the training half."""
     sides = {"train_train": (0, 0), "train_val": (0, 1), "val_val": (1, 1)}
     sums = {
         name: sums_of(
@@ -38,7 +40,7 @@ def measured(parts, classes, predicted=None, pair_sets=("train_train", "train_va
         scores = ExampleScores(
             rng.random(len(y)),
             np.linalg.norm(parts[place], axis=1),
-            rng.random(len(y)),
+            None if place else el2n,
             margin=rng.random(len(y)).astype(np.float32),
             predicted=(y if predicted is None or place else predicted).astype(np.int32),
             classes=y.astype(np.int32),

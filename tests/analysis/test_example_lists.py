@@ -73,6 +73,19 @@ def test_wrong_labels_that_share_the_gradient_of_their_class():
     assert {row["place"] for row in found.rows if row["is_unusual"]} == {3, 10} == {r["place"] for r in found.rows[:2]}
 
 
+def test_labels_are_doubted_in_the_order_of_el2n_where_it_is_known():
+    parts, classes = gradients()
+    assert "EL2N" not in lists_of(measured(parts, classes))["label"].sentence
+    el2n = np.random.default_rng(0).random(SIZES[0]).astype(np.float32)
+    el2n[5] = np.nan
+    found = lists_of(measured(parts, classes, el2n=el2n))["label"]
+    assert found.sentence.endswith(
+        " The order is that of EL2N, the distance of the predicted probabilities from the label."
+    )
+    assert [row["el2n"] for row in found.rows[:-1]] == sorted(el2n[~np.isnan(el2n)].tolist(), reverse=True)
+    assert found.rows[-1]["place"] == 5
+
+
 def test_noise_is_told_apart_falsely_in_few_halves():
     """Classes that say nothing: any example told apart is told so falsely."""
     false = 0

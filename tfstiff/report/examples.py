@@ -106,6 +106,8 @@ def _lines(name: str, row: Mapping[str, Any]) -> list[str]:
         lines.append(f"class {label}" + (f" and {other}" if other is not None else ""))
     if predicted is not None and other is None:
         lines.append(f"predicted {predicted}")
+    if "el2n" in row:
+        lines.append(f"EL2N {number(row['el2n'])}")
     if name in _RANKED_BY:
         column, words = _RANKED_BY[name]
         lines.append(f"{words.format_map(row)} {number(row[column])}, standard error {number(row[f'{column}_se'])}")
