@@ -16,6 +16,7 @@ from tfstiff.analysis.example_lists import ExamplesAt
 from tfstiff.errors import InvalidInput
 from tfstiff.records import HalfSummary, Measurement, open_run
 from tfstiff.runs.load import encoding_of
+from tfstiff.runs.losses import outputs_in
 from tfstiff.runs.own_code import check_named_again
 from tfstiff.runs.saved.files import ModelFile, check_readable, model_files
 from tfstiff.runs.spec import RunSpec
@@ -67,9 +68,7 @@ def scored(
         ids=(train.ids, validation.ids),
     )
     network = (spec.arch if is_run else arch, spec.hidden if is_run else None)
-    saved = SavedModels(
-        [file], *network, config.get("input_shape"), config.get("num_classes"), config.get("num_token_ids")
-    )
+    saved = SavedModels([file], *network, config.get("input_shape"), outputs_in(config), config.get("num_token_ids"))
     found = load_model(file.path, builder(saved, dataset))
     loss, probe = fitted(found, dataset, probe, None, _say)
     _say(f"Scoring {len(probe.train):,} training examples against {len(probe.validation):,} validation examples.")

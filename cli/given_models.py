@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from tfstiff.records import open_run
 from tfstiff.runs.data import INPUTS, STANDARDIZED
 from tfstiff.runs.load import encoding_of
+from tfstiff.runs.losses import OF_NUMBERS, loss_in, outputs_in
 from tfstiff.runs.own_code import check_named_again
 from tfstiff.runs.saved.files import ModelFile, model_files
 from tfstiff.runs.spec import RunSpec
@@ -89,13 +90,18 @@ class GivenModels:
             self.arch if self.arch or not is_run else self.spec.arch,
             self.spec.hidden if self.arch or is_run else None,
             self.config.get("input_shape"),
-            self.config.get("num_classes"),
+            outputs_in(self.config),
             self.config.get("num_token_ids"),
             None if self.run is None else encoding_of(open_run(self.run)),
             self.spec.learning_rate if is_run else float("nan"),
-            self.loss,
+            self.loss or self._loss_of_numbers(),
             self.spec.objective if self.loss is None else None,
         )
+
+    def _loss_of_numbers(self) -> str | None:
+        """That of a run whose targets are numbers; that of classes depends on whether the model ends in a softmax."""
+        found = loss_in(self.config)
+        return found if found in OF_NUMBERS and self.spec.objective is None else None
 
 
 def given_models(

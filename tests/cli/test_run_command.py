@@ -201,7 +201,7 @@ def test_mistakes_are_told_before_training_and_leave_nothing(monkeypatch, option
         {"y_validation": np.arange(20) % 5, "class_names": np.array(["a", "b", "c"])},
         {"y_train": np.arange(39)},
         {"x_train": np.full((40, 6), np.nan)},
-        {"y_train": np.linspace(0, 1.5, 40), "y_validation": np.linspace(0, 1.5, 20)},
+        {"y_train": np.linspace(0, 1.5, 40), "y_validation": np.linspace(0, 1.5, 20), "class_names": np.array(["a"])},
     ],
 )
 def test_data_that_cannot_be_used(change):

@@ -166,7 +166,13 @@ def check_can_load(name: str) -> None:
         npz_source.check_is_there(Path(name.removeprefix(_NPZ_PREFIX)).expanduser())
 
 
-def load(name: str, *, data_dir: str | os.PathLike[str] | None = None, offline: bool = False) -> Dataset:
+def load(
+    name: str,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    offline: bool = False,
+    as_numbers: bool = False,
+) -> Dataset:
     """Loads the raw data set `name`.
 
     Args:
@@ -174,6 +180,7 @@ def load(name: str, *, data_dir: str | os.PathLike[str] | None = None, offline: 
             `spherical_harmonics:degree=3,dimension=10,…` with options as `spherical_harmonics.parse` reads them.
         data_dir: TensorFlow Datasets' directory; None is its default, $TFDS_DATA_DIR or else ~/tensorflow_datasets.
         offline: Never use the network.
+        as_numbers: Of an npz file: its targets are numbers to regress on, also where they are whole ones.
 
     Returns:
         The data as stored: images are (n, h, w, c) uint8.
@@ -185,7 +192,7 @@ def load(name: str, *, data_dir: str | os.PathLike[str] | None = None, offline: 
     """
     check_name(name)
     if name.startswith(_NPZ_PREFIX):
-        return npz_source.load(name.removeprefix(_NPZ_PREFIX))
+        return npz_source.load(name.removeprefix(_NPZ_PREFIX), as_numbers)
     if name.startswith(_SPHERE_PREFIX):
         return spherical_harmonics.load(name.removeprefix(_SPHERE_PREFIX))
     return _ENTRIES[name].load(tfds_source.resolve_data_dir(data_dir), offline)

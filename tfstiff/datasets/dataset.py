@@ -103,6 +103,11 @@ class Dataset(Brief):
         """The number of classes, or None for regression."""
         return len(self.class_names) or None
 
+    @property
+    def num_outputs(self) -> int:
+        """Outputs of a network for it: one a class, or one for targets that are numbers."""
+        return self.num_classes or 1
+
     def with_provenance(self, source: str, **details: Any) -> Dataset:
         """Returns the data set with a provenance of `source`, `details` and a description of the splits as they are."""
         splits = {

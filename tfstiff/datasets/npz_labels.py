@@ -11,13 +11,14 @@ from tfstiff.errors import InvalidInput
 
 
 def class_labels_or_targets(
-    members: dict[str, np.ndarray], label_members: Sequence[str]
+    members: dict[str, np.ndarray], label_members: Sequence[str], as_numbers: bool = False
 ) -> tuple[list[np.ndarray], tuple[str, ...]]:
     """Reads the label members together, by the rule of `read_classes`: one kind for all of them.
 
     Args:
         members: The arrays of the file by name; `class_names`, if there, names the classes.
         label_members: Names of the label members.
+        as_numbers: Whether they are regression targets, whatever they look like.
 
     Returns:
         For class labels: arrays (n,) int64 and the names of the classes.
@@ -29,7 +30,7 @@ def class_labels_or_targets(
     for name in label_members:
         _check(name, members[name])
     named = _class_names(members)
-    classes = read_classes([members[name] for name in label_members], named)
+    classes = None if as_numbers else read_classes([members[name] for name in label_members], named)
     if classes is not None:
         return list(classes.of), classes.names
     labels = [members[name].reshape(len(members[name]), -1) for name in label_members]

@@ -19,7 +19,7 @@ _LAYOUT = (
 )
 
 
-def load(path_text: str) -> Dataset:
+def load(path_text: str, as_numbers: bool = False) -> Dataset:
     """Reads x_train, y_train, x_validation, y_validation (or _val, or _test) from an npz file.
 
     Args:
@@ -29,6 +29,7 @@ def load(path_text: str) -> Dataset:
             Its y are class labels, (n,) or (n, 1) whole numbers from 0 or (n, classes) one-hot, or else regression
             targets, (n,) or (n, 1). Optional members: class_names, ids_train and ids_validation (or the suffix that x
             has).
+        as_numbers: Whether y are regression targets also where they look like classes.
 
     Raises:
         DatasetUnavailable: There is no such file, or it may not be read.
@@ -53,7 +54,7 @@ def load(path_text: str) -> Dataset:
                 expected=f"{len(x)} labels",
                 received=members[f"y_{split}"].shape,
             )
-    (y_train, y_validation), class_names = class_labels_or_targets(members, ("y_train", f"y_{suffix}"))
+    (y_train, y_validation), class_names = class_labels_or_targets(members, ("y_train", f"y_{suffix}"), as_numbers)
     words = _vocabulary(members)
     return Dataset(
         name=f"npz:{path_text}",

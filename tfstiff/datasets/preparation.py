@@ -29,8 +29,9 @@ def prepare(
 ) -> Dataset:
     """Takes a subset of the training examples, permutes their labels if asked, then preprocesses both splits.
 
-    Texts become token ids; inputs that are token ids stay as they are; numbers are centred and scaled. Statistics and
-    vocabulary are fitted on the training examples that remain. The validation split is never subset or permuted.
+    Texts become token ids; inputs that are token ids stay as they are; numbers are centred and scaled, and so are
+    targets that are numbers. Statistics and vocabulary are fitted on the training examples that remain. The validation
+    split is never subset or permuted.
 
     Permuted labels are those of the first version of the paper (its figure 4: a fully connected network on MNIST "with
     randomly permuted training set labels"; it does not say how they were drawn). Whatever is drawn from the training
@@ -50,7 +51,8 @@ def prepare(
 
     Returns:
         A data set with float32 inputs, or int32 token ids. Its provenance describes the raw splits and gains
-        `preparation`, where `labels_kept` is the share of training examples that have their true label.
+        `preparation`, where `labels_kept` is the share of training examples that have their true label; `targets` says
+        how targets that are numbers were scaled.
 
     Raises:
         InvalidInput: Fewer examples than asked for, or an unknown centering, or a negative seed.
@@ -81,10 +83,15 @@ def prepare(
         "seed": seed,
         "preprocessing": preprocessing.summary() | {"in_words": preprocessing.in_words()},
     }
+    y, y_validation = train.y, dataset.validation.y
+    if dataset.num_classes is None:
+        mean, deviation = float(y.mean(dtype=np.float64)), float(y.std(dtype=np.float64)) or 1.0
+        y, y_validation = (((one - mean) / deviation).astype(np.float32) for one in (y, y_validation))
+        preparation["targets"] = {"mean": mean, "standard_deviation": deviation}
     return replace(
         dataset,
-        train=replace(train, x=preprocessing.apply(train.x)),
-        validation=replace(dataset.validation, x=preprocessing.apply(dataset.validation.x)),
+        train=replace(train, x=preprocessing.apply(train.x), y=y),
+        validation=replace(dataset.validation, x=preprocessing.apply(dataset.validation.x), y=y_validation),
         num_token_ids=num_token_ids,
         encoding=encoding,
         provenance={**dataset.provenance, "preparation": preparation},

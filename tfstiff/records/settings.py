@@ -12,6 +12,7 @@ _ASIDE = frozenset(
         *("data_dir", "offline", "memory_limit", "method", "deterministic", "steps_per_execution"),
         # what is kept of it, and shown
         *("pair_sets", "metrics", "per_layer", "directions", "keep_gram", "keep_models"),
+        *("training_loss", "num_outputs"),  # which `loss` and `num_classes` tell apart
         # when it is measured, and when training ends; where the learning rate falls, `decay_steps` tells runs apart
         *("epochs", "schedule", "measured_steps", "stop_at_loss", "stop_interval", "stop_examples"),
         *("num_stop_examples", "stop_when_stiffness_drops", "stiffness_monitor", "min_stiffness_drop"),

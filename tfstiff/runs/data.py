@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,8 @@ import numpy as np
 from tfstiff.datasets import Dataset, Examples, load, prepare
 from tfstiff.datasets.text import TextEncoding, num_ids
 from tfstiff.errors import InvalidInput
-from tfstiff.runs.spec import RunSpec
+from tfstiff.runs.losses import OF_NUMBERS
+from tfstiff.runs.spec import PROBE_SIZE, RunSpec
 
 if TYPE_CHECKING:
     from tfstiff.measuring.probe import Probe
@@ -36,7 +38,8 @@ def load_examples(spec: RunSpec, inputs: str = STANDARDIZED, encoding: TextEncod
         DatasetUnavailable: The data set is not here and cannot be fetched.
         DatasetCorrupt: The data set is damaged.
     """
-    raw = load(spec.dataset, data_dir=spec.data_dir, offline=spec.offline)
+    are_numbers = spec.training_loss in OF_NUMBERS
+    raw = load(spec.dataset, data_dir=spec.data_dir, offline=spec.offline, as_numbers=are_numbers)
     from tfstiff.models import OF_TOKENS  # which imports TensorFlow
 
     if spec.arch in OF_TOKENS and raw.num_token_ids is None and not raw.train.are_texts:
@@ -52,10 +55,11 @@ def load_examples(spec: RunSpec, inputs: str = STANDARDIZED, encoding: TextEncod
     places = {name: place for place, name in enumerate(raw.train.ids.tolist())}  # of a subset in what it is of
     chosen = np.array([places[name] for name in prepared.train.ids.tolist()])
     preparation = {**prepared.provenance["preparation"], "preprocessing": {"inputs": inputs}}
+    targets = preparation.pop("targets", None)
     return replace(
         prepared,
-        train=_with_inputs(prepared.train, raw.train.x[chosen], scale),
-        validation=_with_inputs(prepared.validation, raw.validation.x, scale),
+        train=_as_stored(prepared.train, raw.train.x[chosen], scale, targets),
+        validation=_as_stored(prepared.validation, raw.validation.x, scale, targets),
         num_token_ids=None,
         encoding=None,
         provenance={**prepared.provenance, "preparation": preparation},
@@ -63,19 +67,26 @@ def load_examples(spec: RunSpec, inputs: str = STANDARDIZED, encoding: TextEncod
 
 
 def draw_probe(spec: RunSpec, dataset: Dataset) -> Probe:
-    """Draws the probe of a specification from its examples."""
+    """Draws the probe of a specification from its examples; by default all of them where there are fewer."""
     from tfstiff.measuring.probe import Probe
 
     train, validation = dataset.train, dataset.validation
+    size = spec.probe_size
+    if size == PROBE_SIZE:  # nobody asked for it
+        size = min(size[0], len(train)), min(size[1], len(validation))
     return Probe.from_arrays(
         (train.x, train.y),
         (validation.x, validation.y),
-        size=spec.probe_size,
+        size=size,
         seed=spec.seed,
         class_names=dataset.class_names,
         ids=(train.ids, validation.ids),
     )
 
 
-def _with_inputs(examples: Examples, x: np.ndarray, scale: np.float32) -> Examples:
-    return replace(examples, x=x if x.dtype.kind == "O" else x.astype(np.float32) / scale)
+def _as_stored(examples: Examples, x: np.ndarray, scale: np.float32, targets: Mapping[str, float] | None) -> Examples:
+    """The examples with other inputs, and with targets that are numbers as they were before they were standardised."""
+    y = examples.y
+    if targets is not None:
+        y = (y.astype(np.float64) * targets["standard_deviation"] + targets["mean"]).astype(np.float32)
+    return replace(examples, x=x if x.dtype.kind == "O" else x.astype(np.float32) / scale, y=y)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from tfstiff.errors import InvalidInput
 from tfstiff.gradients.options import NONE
 from tfstiff.records import METRICS, scalar_names
 from tfstiff.runs.data import draw_probe, load_examples
+from tfstiff.runs.losses import chosen_loss, make_loss
 from tfstiff.runs.optimizers import make_optimizer
 from tfstiff.runs.spec import RunSpec
 
@@ -54,13 +54,14 @@ class PreparedRun:
             **stopping,
             **decay,
             "class_groups": grouping and {name: list(classes) for name, classes in grouping.items()},
-            "loss": "sparse_categorical_crossentropy",
+            "loss": chosen_loss(self.spec.training_loss, self.dataset.num_classes, self.spec.dataset),
             "steps_per_epoch": self.steps_per_epoch,
             "steps_per_execution": self.model.steps_per_execution,
             "measured_steps": self.measured_steps,
             "num_train_examples": len(self.dataset.train),
             "input_shape": list(self.dataset.train.x.shape[1:]),
             "num_classes": self.dataset.num_classes,
+            "num_outputs": self.dataset.num_outputs,
             **texts,
             "num_parameters": int(self.model.count_params()),
         }
@@ -99,12 +100,7 @@ def prepare_run(
     """
     require_tensorflow_backend()
     dataset = load_examples(spec, encoding=encoding)
-    if dataset.num_classes is None:
-        raise InvalidInput(
-            "A run trains a classifier, and this data set has regression targets.",
-            received=spec.dataset,
-            remedy="Use StiffnessCallback in a model.fit of your own.",
-        )
+    loss = chosen_loss(spec.training_loss, dataset.num_classes, spec.dataset)
     import keras
 
     from tfstiff import models
@@ -124,11 +120,11 @@ def prepare_run(
 
         tf.config.experimental.enable_op_determinism()
     with strategy_scope(spec.strategy):
-        model = models.build(spec.arch, train.x.shape[1:], dataset.num_classes, spec.hidden, dataset.num_token_ids)
+        model = models.build(spec.arch, train.x.shape[1:], dataset.num_outputs, spec.hidden, dataset.num_token_ids)
         model.compile(
             make_optimizer(spec.optimizer, spec.learning_rate, spec.lr_schedule, spec.epochs * steps_per_epoch),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy"],
+            make_loss(loss),
+            metrics=None if dataset.num_classes is None else ["accuracy"],
             steps_per_execution=_steps_per_execution(spec),
         )
     objective = None if spec.objective is None else models.imported(spec.objective, "objective")
@@ -140,7 +136,7 @@ def prepare_run(
         objective=objective,
         log_dir=folder,
         tensorboard=tensorboard,
-        publish=_published(spec, dataset.class_names),
+        publish=_published(spec, dataset),
         **vars(spec.measure_options()),
     )
     stop = None
@@ -196,12 +192,12 @@ def _steps_per_execution(spec: RunSpec) -> int:
     return steps_per_execution(spec.stop_interval if spec.stop_at_loss else None)
 
 
-def _published(spec: RunSpec, class_names: Sequence[str]) -> list[str]:
+def _published(spec: RunSpec, dataset: Dataset) -> list[str]:
     """The scalars of the specification's pair sets, without those of metrics that it leaves out."""
     left_out = tuple(f"stiffness_{metric}_" for metric in METRICS if metric not in spec.metrics)
-    has_groups = chosen_grouping(spec.groups, class_names) is not None
+    has_groups = chosen_grouping(spec.groups, dataset.class_names) is not None
     known = scalar_names(
-        True,
+        dataset.num_classes is not None,
         spec.pair_sets,
         has_groups=has_groups,
         has_preconditioner=spec.preconditioner != NONE,

@@ -165,7 +165,10 @@ def _prepared(
     import_tensorflow()
     say(f"Loading {spec.dataset}.")
     prepared = prepare_run(spec, folder, begun.tensorboard, None if found is None else encoding_of(found))
-    say(prepared.dataset.provenance["preparation"]["preprocessing"]["in_words"])
+    preparation = prepared.dataset.provenance["preparation"]
+    say(preparation["preprocessing"]["in_words"])
+    if "targets" in preparation:
+        say("The targets are numbers; they were brought to mean 0 and variance 1 over the training examples.")
     if found is not None and checkpoint is not None:
         meta = _checked_meta(found, prepared, checkpoint, say)
         rewind(folder, store, checkpoint, say)

@@ -23,6 +23,7 @@ from tfstiff.gradients.options import OPTIMIZER
 from tfstiff.measuring.options import MeasureOptions
 from tfstiff.records import METRICS, scalar_names
 from tfstiff.runs import settings_text as text
+from tfstiff.runs.losses import AUTO, LOSSES
 from tfstiff.runs.optimizers import OPTIMIZERS, RATE_SCHEDULES
 from tfstiff.runs.presets import preset
 from tfstiff.runs.strategies import STRATEGIES
@@ -32,6 +33,7 @@ MEASURED_ON = (
     *("dataset", "seed", "probe_size", "centering", "train_examples", "permute_labels", "metrics"),
     *("vocabulary_size", "sequence_length", "data_dir", "offline"),
 )
+PROBE_SIZE = (500, 500)  # or all of fewer
 _LARGEST = 2**31 - 1  # of counts
 _MOST_MEASUREMENTS = 1_000_000
 
@@ -85,6 +87,14 @@ class RunSpec(MeasureOptions):
         choices=RATE_SCHEDULES,
         group=MODEL,
     )
+    training_loss: str = option(
+        AUTO,
+        "What is minimised; auto is cross-entropy of classes, and the squared error of numbers, which are "
+        "standardised. With a loss of numbers, whole numbers of an npz file are no classes.",
+        flag="loss",
+        choices=LOSSES,
+        group=MODEL,
+    )
     epochs: int = option(10, "Passes over the training examples.", group=MODEL)
     batch_size: int = option(32, "Examples of a training batch.", group=MODEL)
     seed: int = option(
@@ -98,8 +108,9 @@ class RunSpec(MeasureOptions):
         metavar="NAME",
     )
     probe_size: tuple[int, int] = option(
-        (500, 500),
-        "Examples to measure on, of the training split and of the validation split.",
+        PROBE_SIZE,
+        "Examples to measure on, of the training split and of the validation split; where it is not given, fewer where "
+        "there are fewer.",
         metavar="N[:M]",
         parse=text.probe_size,
     )
@@ -229,7 +240,8 @@ class RunSpec(MeasureOptions):
             )
         if not (isinstance(least, numbers.Real) and 0 <= least < math.inf):
             raise InvalidInput("The least drop of stiffness must be a number from 0 on.", received=least)
-        chosen_monitor(self.stiffness_monitor, scalar_names(True, self.pair_sets, has_groups=self.groups != "none"))
+        of_classes = scalar_names(True, self.pair_sets, has_groups=self.groups != "none")
+        chosen_monitor(self.stiffness_monitor, (*of_classes, *scalar_names(False, self.pair_sets)))
 
     @classmethod
     def from_preset(cls, name: str, **changes: Any) -> RunSpec:

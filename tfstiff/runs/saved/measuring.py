@@ -236,9 +236,7 @@ def builder(saved: SavedModels, dataset: Dataset) -> Callable[[], keras.Model] |
 
 def _build(arch: str, saved: SavedModels, dataset: Dataset) -> keras.Model:
     shape = saved.input_shape or dataset.train.x.shape[1:]
-    outputs = saved.num_outputs or dataset.num_classes
-    if outputs is None:
-        raise InvalidInput("--arch builds classifiers, and this data set has regression targets.")
+    outputs = saved.num_outputs or dataset.num_outputs
     return models.build(arch, tuple(shape), outputs, saved.hidden, saved.num_token_ids or dataset.num_token_ids)
 
 

@@ -29,10 +29,16 @@ _ONE_HOT_FUNCTIONS = (
 )
 
 
-def loss_of(model: keras.Model, say: Callable[[str], object]) -> Any:
-    """The loss to measure with: None for the compiled one, else cross-entropy of what the outputs seem to be."""
+def loss_of(model: keras.Model, say: Callable[[str], object], *, has_classes: bool = True) -> Any:
+    """The loss to measure with: None for the compiled one, else cross-entropy of what the outputs seem to be.
+
+    Of targets that are numbers the squared error.
+    """
     if getattr(model, "loss", None) is not None:
         return None
+    if not has_classes:
+        say("The model has no loss: taken is the mean squared error.")
+        return keras.losses.MeanSquaredError()
     last = model.layers[-1] if getattr(model, "layers", None) else None
     is_softmax = (
         isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) is keras.activations.softmax
@@ -64,7 +70,11 @@ def fitted(
         UnsupportedModel: There is no loss, or Keras does not know it.
     """
     check_fit(model, dataset, say)
-    loss = loss if loss is not None or objective is not None else loss_of(model, say)
+    loss = (
+        loss
+        if loss is not None or objective is not None
+        else loss_of(model, say, has_classes=dataset.num_classes is not None)
+    )
     resolve_objective(model, loss, objective)  # tells what is wrong with it
     return loss, with_one_hot(probe, model) if takes_one_hot(model.loss if loss is None else loss) else probe
 

@@ -14,6 +14,7 @@ from tfstiff import models
 from tfstiff.errors import InvalidInput, ModelCorrupt, RecordCorrupt, UnsupportedModel
 from tfstiff.records import RunFolder
 from tfstiff.records.run_folder import model_path
+from tfstiff.runs.losses import OF_NUMBERS, loss_in, make_loss, outputs_in
 from tfstiff.runs.own_code import check_named_again
 from tfstiff.runs.saved.files import WEIGHTS, check_readable
 
@@ -58,7 +59,8 @@ def model_of_run(run: RunFolder, step: int, arch: str | None = None) -> keras.Mo
             received=step,
         )
     model = load_model(model_path(run.folder, step), partial(models.build, *_network(run, arch)))
-    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    loss = loss_in(run.spec)
+    model.compile(loss=make_loss(loss), metrics=None if loss in OF_NUMBERS else ["accuracy"])
     return model
 
 
@@ -66,17 +68,17 @@ def _network(run: RunFolder, named: str | None) -> tuple[str, tuple[int, ...], i
     """What `models.build` takes, out of the settings of a run that may come from anybody."""
     names = ("input_shape", "num_classes", "hidden", "num_token_ids")
     arch, shape = run.spec.get("arch"), _sizes(run.spec.get("input_shape"))
-    classes = _sizes([run.spec.get("num_classes")])
+    outputs = _sizes([outputs_in(run.spec)])
     hidden, tokens = run.spec.get("hidden"), run.spec.get("num_token_ids")
     widths, num_ids = _sizes([] if hidden is None else hidden), _sizes([] if tokens is None else [tokens])
-    if not isinstance(arch, str) or shape is None or classes is None or widths is None or num_ids is None:
+    if not isinstance(arch, str) or shape is None or outputs is None or widths is None or num_ids is None:
         raise RecordCorrupt(
             f"{run.folder / 'config.json'} does not say which model was trained.",
             expected=f"a name for arch, and whole numbers above 0 for {', '.join(names)}",
             received=(arch, *(run.spec.get(name) for name in names)),
         )
     check_named_again(arch, [named], run.folder, f"model_at(step, arch={arch!r})")
-    return arch, shape, classes[0], None if hidden is None else widths, num_ids[0] if num_ids else None
+    return arch, shape, outputs[0], None if hidden is None else widths, num_ids[0] if num_ids else None
 
 
 def _sizes(values: Any) -> tuple[int, ...] | None:
