@@ -337,6 +337,29 @@ def test_area_under_the_curve(parts):
     assert quality(np.ones(4), is_it)[0] == 0.5
 
 
+def test_scores_of_wrong_labels_are_told_with_intervals_over_seeds(parts):
+    mislabelled = importlib.import_module("benchmarks.mislabelled")
+    cells = list(mislabelled.cells(5))
+    assert len(set(cells)) == len(cells) == 5 * (3 * 2 * 3 * 2 + 1)
+    keys = {"dataset": "mnist", "arch": "fc", "kind": "uniform", "train": 5000, "epoch": 2}
+    rows = [
+        keys | {"share": share, "seed": seed, "score": score, "area": area, "precision": 0.5}
+        for share, seed, score, area in (
+            *((0.1, seed, "loss", value) for seed, value in enumerate((0.8, 0.9, 1.0))),
+            *((0.1, seed, "length", 0.7) for seed in range(3)),
+            *((0.2, seed, "loss", 0.6) for seed in range(3)),
+            *((0.2, seed, "length", 0.65) for seed in range(3)),
+        )
+    ]
+    told = mislabelled.in_markdown(pd.DataFrame(rows), "area")
+    assert "mnist, fc, 5,000 examples, 3 seeds" in told
+    assert "| epoch | score | uniform 10% | uniform 20% |" in told
+    half = 4.303 * 0.1 / math.sqrt(3)  # Student's t with two degrees of freedom
+    assert f"| 2 | loss | **0.900 ± {half:.3f}** | 0.600 ± 0.000 |" in told
+    assert "| 2 | length | 0.700 ± 0.000 | **0.650 ± 0.000** |" in told
+    assert told.index("| 2 | loss") < told.index("| 2 | length")
+
+
 def test_the_page_shows_what_the_tables_say(parts, tmp_path, monkeypatch):
     page = importlib.import_module("benchmarks.reproduction.page")
     made = tmp_path / "page.md"
