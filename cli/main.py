@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -14,6 +15,12 @@ from tfstiff.runs.interruption import end_on_signals
 
 from .encoding import write_in_any_encoding
 
+_MAY_NOT = "Choose a folder that you may write in: --out, or a copy of this one."
+_IS_FULL = "Make room; nothing recorded is lost, and a run goes on with --resume."
+_REMEDIES: dict[int | None, str] = {
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), _MAY_NOT),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _IS_FULL),
+}
 # Command name -> module of this package that defines `command`, and its one-line help. The help stands here too so that
 # `tfstiff --help` imports none of them.
 _COMMANDS = {
@@ -63,7 +70,8 @@ class _LazyGroup(click.Group):
         except BrokenPipeError:  # who reads has read enough; click ends quietly
             raise
         except OSError as error:  # a full disk, a folder that cannot be written
-            click.echo(f"Error: {error}", err=True)
+            remedy = _REMEDIES.get(error.errno)
+            click.echo(f"Error: {error}" + (f"\n  Remedy: {remedy}" if remedy else ""), err=True)
             sys.exit(1)
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)

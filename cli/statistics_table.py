@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import click
 
 from tfstiff.records import Measurement
+from tfstiff.records.words import ABSENT
 from tfstiff.stiffness.statistics import STATISTICS, Statistic
 
 _HALVES = {"train_train": "training", "val_val": "validation"}
@@ -31,6 +32,8 @@ def print_statistics(measurement: Measurement) -> None:
 
 def _cell(statistic: Statistic, found: Mapping[str, float]) -> str:
     value, *beside = (found.get(name, math.nan) for name, _ in statistic.columns())
+    if math.isnan(value):  # as without classes
+        return ABSENT
     if statistic.beside == ("se",):
         return f"{value:.4g} (se {beside[0]:.2g})"
     if statistic.beside:

@@ -231,6 +231,7 @@ def test_statistics_of_the_last_measurement_are_shown(tmp_path):
     assert [line.split() for line in lines if line.startswith("noise")] == [
         ["noise", "scale", "812.5", "(600", "to", "inf)", "examples"]
     ]
+    assert next(line.split() for line in lines if line.startswith("label alignment"))[2:] == ["–"]
     document = json.loads(show(run.folder, "--json").stdout)["measurements"]
     assert document[1]["gradient_disparity_val_val"] == 0.25
     assert "gradient_disparity_val_val" not in document[0]

@@ -1,8 +1,13 @@
 """What a run finds around it: folders, backends, compilers."""
 
+import shlex
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
+from synthetic_runs import SPEC, series, write_run
 
 from tfstiff import Probe, RunSpec, StiffnessCallback, run
 from tfstiff.errors import InvalidInput
@@ -57,3 +62,40 @@ def test_folders_that_cannot_be_written(tmp_path, monkeypatch, kind):
             use()
     np.testing.assert_array_equal(model.get_weights()[0], before[0])
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """A run on a mount that nobody can write to, and what runs commands where that is mounted."""
+    folder = tmp_path / "mount"
+    write_run(folder / "mine", series(3, 2), SPEC | {"dataset": "fashion_mnist_mini"}, status="interrupted")
+    mount = f"mount --bind {folder} {folder} && mount -o remount,ro,bind {folder}"
+
+    def call(*arguments):
+        command = shlex.join([sys.executable, "-m", "tfstiff", *map(str, arguments)])
+        inside = ["unshare", "--map-root-user", "--mount", "sh", "-c", f"{mount} || exit 99; {command}"]
+        return subprocess.run(inside, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    try:
+        mounts = call("--version").returncode == 0
+    except FileNotFoundError:
+        mounts = False
+    if not mounts:
+        pytest.skip("nothing can be mounted here without other rights")
+    return folder / "mine", call
+
+
+def test_a_run_on_a_mount_that_is_read_only(read_only, tmp_path):
+    folder, call = read_only
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for command in (["show", folder], ["plot", folder, "--figure", "curves", "--out", tmp_path / "figures"]):
+        found = call(*command)
+        assert found.returncode == 0, found.stderr
+    assert (tmp_path / "figures" / "curves.png").exists()
+    for command, told in ((["report", folder], "cannot be written"), (["run", "--resume", folder], "Read-only file")):
+        found = call(*command)
+        assert found.returncode in (1, 2)
+        assert told in found.stderr
+        assert "Remedy: Choose a folder that" in found.stderr
+        assert "Traceback" not in found.stderr
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
