@@ -94,6 +94,14 @@ def quietly_traced(function: Callable[..., Any], **options: Any) -> Any:
     return made
 
 
+# What TensorFlow does to the graph of a function before it runs it first. Only what is not asked for is taken out.
+_REWRITES = (
+    *("arithmetic_optimization", "common_subgraph_elimination", "constant_folding", "dependency_optimization"),
+    *("function_optimization", "implementation_selector", "layout_optimizer", "loop_optimization", "remapping"),
+    *("shape_optimization", "use_plugin_optimizers"),
+)
+
+
 @contextmanager
 def graphs_as_traced() -> Iterator[None]:
     """Within it, this thread's functions run as they were traced, and TensorFlow does not rewrite their graphs before.
@@ -107,7 +115,11 @@ def graphs_as_traced() -> Iterator[None]:
     settings = context.context()
     before = settings.function_call_options
     config = tf.compat.v1.ConfigProto.FromString(before.config_proto_serialized)
-    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    rewrites = config.graph_options.rewrite_options
+    for name in _REWRITES:
+        setattr(rewrites, name, rewrites.OFF)
+    rewrites.memory_optimization = rewrites.NO_MEM_OPT
+    rewrites.meta_optimizer_iterations = rewrites.ONE
     settings.function_call_options = context.FunctionCallOptions(before.executor_type, config)
     try:
         yield

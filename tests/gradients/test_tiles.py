@@ -2,12 +2,15 @@
 
 from typing import NamedTuple
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_models import SOFTMAX
 
+from tfstiff import Probe, measure
 from tfstiff.gradients import tiles
 from tfstiff.gradients.rows import row_products
 from tfstiff.gradients.tiles import Side, reduce_tile, signature_of
@@ -232,3 +235,27 @@ def test_one_trace_serves_tiles_of_any_size():
             reduce_tile(*sides, known, pairs, fixed=fixed, is_diagonal=False, keep_cosines=False).rows,
             atol=1e-5,
         )
+
+
+def test_models_whose_factors_are_alike_share_a_trace():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(30, 4)).astype(np.float32), np.arange(30) % 3
+    probe = Probe.from_arrays((x[:18], y[:18]), (x[18:], y[18:]), size=None)
+
+    def measured(*widths):
+        layers = [keras.layers.Dense(width) for width in widths]
+        model = keras.Sequential([keras.Input((4,)), *layers, keras.layers.Dense(3)])
+        found = measure(model, probe, loss=SOFTMAX)["train_val"].cosine.matrix
+        return found, lambda: measure(model, probe, loss=SOFTMAX)["train_val"].cosine.matrix
+
+    tiles.traced_tile.cache_clear()
+    measured(5)
+    before = tiles.traced_tile.cache_info()
+    second, again = measured(5)
+    after = tiles.traced_tile.cache_info()
+    assert (after.misses, after.hits > before.hits) == (before.misses, True)
+    tiles.traced_tile.cache_clear()
+    np.testing.assert_array_equal(again(), second)  # its plan keeps what it was traced with
+    assert tiles.traced_tile.cache_info().misses == 0
+    measured(5, 6)
+    assert tiles.traced_tile.cache_info().misses > 0

@@ -26,7 +26,7 @@ from tfstiff.gradients.proved_parts import ProvedParts
 from tfstiff.gradients.reference import Reference
 from tfstiff.gradients.rows import row_products
 from tfstiff.gradients.scaled_products import Diagonals, scaled_products
-from tfstiff.gradients.tiles import NO_DIAGONALS, Pairs, Side, TileSums, reduce_tile, signature_of
+from tfstiff.gradients.tiles import NO_DIAGONALS, Pairs, Side, TileSums, signature_of, traced_tile
 from tfstiff.gradients.tracing import compiled
 
 
@@ -112,16 +112,11 @@ class GradientPlan(ProvedParts):
         diagonals: Diagonals = NO_DIAGONALS,
         **choices: Any,
     ) -> TileSums:
-        """The sums over a tile; see `tiles.reduce_tile`."""
+        """The sums over a tile; see `tiles.reduce_tile`. It is traced once for all plans whose factors are alike."""
         specs = tf.nest.map_structure(lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), diagonals)
-        signature = (*signature_of(first, second, known, compared), specs)
-        key = (tuple(choices.items()), tuple(tf.nest.flatten(signature)), len(known), len(compared))
+        key = (*signature_of(first, second, known, compared), specs), tuple(choices.items())
         if key not in self._tile_functions:
-
-            def reduce(*tile: Any) -> TileSums:
-                return reduce_tile(*tile, **choices)
-
-            self._tile_functions[key] = quietly_traced(reduce, input_signature=signature)
+            self._tile_functions[key] = traced_tile(*key)
         return self._tile_functions[key](first, second, known, compared, diagonals)
 
     @property

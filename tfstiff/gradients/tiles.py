@@ -5,10 +5,13 @@ A tile is computed a panel of rows at a time, small enough to stay in a processo
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from tfstiff._keras import quietly_traced
 from tfstiff.gradients.gradient_factors import Outers
 from tfstiff.gradients.products import products
 from tfstiff.gradients.scaled_products import Diagonals, scaled_products
@@ -16,6 +19,7 @@ from tfstiff.records.pair_set import SMALLEST_COSINE
 
 _PANEL_ROWS = 250
 _PARALLEL_PANELS = 4
+_KEPT = 16  # traced functions that are kept for the next model; a plan keeps its own
 
 
 class Side(NamedTuple):
@@ -190,6 +194,22 @@ def signature_of(
 
     sides = (any_size(side)._replace(classes=any_size(side.classes, 2)) for side in (first, second))
     return (*sides, any_size(known, 2), any_size(compared))
+
+
+@lru_cache(maxsize=_KEPT)
+def traced_tile(signature: tuple[Any, ...], choices: tuple[tuple[str, Any], ...]) -> Callable[..., TileSums]:
+    """`reduce_tile`, traced once for tiles of a signature, whosever gradients they are of.
+
+    Args:
+        signature: Of its arguments.
+        choices: Its keyword arguments.
+    """
+
+    def reduce(*tile: Any) -> TileSums:
+        return reduce_tile(*tile, **dict(choices))
+
+    traced: Callable[..., TileSums] = quietly_traced(reduce, input_signature=signature)
+    return traced
 
 
 def _part(side: Side, start: tf.Tensor | int, stop: tf.Tensor) -> Side:
