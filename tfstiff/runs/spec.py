@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +11,6 @@ from typing import Any
 from tfstiff import models
 from tfstiff._options import DATA, MODEL, RUNNING, STOPPING, option, option_class, option_fields, part_of
 from tfstiff.analysis.loss_level import checked_levels
-from tfstiff.analysis.turns_of_training import chosen_monitor
 from tfstiff.callbacks.schedules import Schedule, as_schedule, log_fractions
 from tfstiff.datasets import CENTERINGS, DEFAULT
 from tfstiff.datasets.catalog import check_name as check_data_set
@@ -21,11 +18,12 @@ from tfstiff.datasets.text import SEQUENCE_LENGTH, VOCABULARY_SIZE
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.options import OPTIMIZER
 from tfstiff.measuring.options import MeasureOptions
-from tfstiff.records import METRICS, scalar_names
+from tfstiff.records import METRICS
 from tfstiff.runs import settings_text as text
 from tfstiff.runs.losses import AUTO, LOSSES
 from tfstiff.runs.optimizers import OPTIMIZERS, RATE_SCHEDULES
 from tfstiff.runs.presets import preset
+from tfstiff.runs.spec_checks import check_numbers, check_stiffness_drop
 from tfstiff.runs.strategies import STRATEGIES
 
 # Settings that say on which examples is measured, and what of it is shown.
@@ -34,7 +32,6 @@ MEASURED_ON = (
     *("vocabulary_size", "sequence_length", "data_dir", "offline"),
 )
 PROBE_SIZE = (500, 500)  # or all of fewer
-_LARGEST = 2**31 - 1  # of counts
 _MOST_MEASUREMENTS = 1_000_000
 
 
@@ -200,17 +197,7 @@ class RunSpec(MeasureOptions):
         super().__post_init__()
         check_data_set(self.dataset)
         models.check_name(self.arch)
-        rate = self.learning_rate
-        if not (isinstance(rate, numbers.Real) and math.isfinite(rate) and rate > 0):
-            raise InvalidInput("The learning rate must be a number above 0.", expected="such as 8e-4", received=rate)
-        counts = {name: getattr(self, name) for name in ("epochs", "batch_size", "stop_interval", "stop_examples")}
-        counts |= {f"probe_size[{index}]": size for index, size in enumerate(self.probe_size)}
-        counts |= {f"hidden[{index}]": width for index, width in enumerate(self.hidden or ())}
-        counts |= {"sequence_length": self.sequence_length, "vocabulary_size": self.vocabulary_size}
-        for name, count in counts.items():
-            if not isinstance(count, int) or not 1 <= count <= _LARGEST:
-                what = f"{name} must be a whole number above 0."
-                raise InvalidInput(what, expected=f"1 to {_LARGEST}", received=count)
+        check_numbers(self)
         if not 0 <= self.seed < 2**32:
             raise InvalidInput("The seed is out of range.", expected="0 to 4294967295", received=self.seed)
         if isinstance(self.schedule, Schedule):
@@ -224,24 +211,11 @@ class RunSpec(MeasureOptions):
         if levels and levels[-1] <= 0:
             raise InvalidInput("A training loss to stop at must be above 0.", expected="0.1", received=levels[-1])
         object.__setattr__(self, "stop_at_loss", levels)
-        self._check_stiffness_drop()
+        check_stiffness_drop(self)
         if self.objective is not None and not models.is_path(self.objective):
             raise InvalidInput(
                 "An objective is a function of your own.", expected="package.module:function", received=self.objective
             )
-
-    def _check_stiffness_drop(self) -> None:
-        patience, least = self.stop_when_stiffness_drops, self.min_stiffness_drop
-        if not isinstance(patience, int) or isinstance(patience, bool) or patience < 0:
-            raise InvalidInput(
-                "The patience with a drop of stiffness must be a whole number of measurements.",
-                expected="1 or more, or 0 to go on training",
-                received=patience,
-            )
-        if not (isinstance(least, numbers.Real) and 0 <= least < math.inf):
-            raise InvalidInput("The least drop of stiffness must be a number from 0 on.", received=least)
-        of_classes = scalar_names(True, self.pair_sets, has_groups=self.groups != "none")
-        chosen_monitor(self.stiffness_monitor, (*of_classes, *scalar_names(False, self.pair_sets)))
 
     @classmethod
     def from_preset(cls, name: str, **changes: Any) -> RunSpec:
