@@ -591,10 +591,13 @@ def test_a_rule_that_counts_the_examples(plant_rule):
 
 
 def test_sums_over_tiles_that_are_wrong(monkeypatch):
-    def wrong(first, second, *rest, **choices):
-        return tiles.reduce_tile(first, first, *rest, **choices)
+    right = tiles.reduce_tile
 
-    monkeypatch.setattr(gradient_plan, "reduce_tile", wrong)
+    def wrong(first, second, *rest, **choices):
+        return right(first, first, *rest, **choices)
+
+    monkeypatch.setattr(tiles, "reduce_tile", wrong)
+    monkeypatch.setattr(gradient_plan, "traced_tile", tiles.traced_tile.__wrapped__)  # none is kept that is wrong
     assert_found(found(numbers(), "tiles"), "A measurement in tiles of 3|fails where this is tried")
 
 
