@@ -70,8 +70,8 @@ def draw_league() -> Figure:
     _dots(axes, named, {name: name.startswith(("turn:", "late turn:", "best:")) for name in named})
     axes.axvspan(0, means[verdicts.REFERENCE].value + verdicts.AS_GOOD, color="0.93", zorder=0)
     axes.set_xlim(0)
-    axes.set_xlabel("regret in test accuracy, points: mean and 95 % interval over seeds")
-    axes.set_title("When to stop: rules of stiffness (blue) and others (orange)", loc="left", fontsize=9)
+    axes.set_xlabel("regret in test accuracy, points:\nmean and 95 % interval over seeds")
+    figure.suptitle("When to stop: rules of stiffness (blue) and others (orange)", x=0.01, ha="left", fontsize=9)
     return figure
 
 
