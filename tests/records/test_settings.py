@@ -5,7 +5,7 @@ from tfstiff.records import settings
 from tfstiff.records.settings import separates_runs
 
 # What a run's config.json holds beside the specification; see `prepare.Trial.resolved`.
-_RESOLVED = {"measured_steps", "steps_per_execution", "num_stop_examples"}
+_RESOLVED = {"measured_steps", "steps_per_execution", "num_stop_examples", "num_outputs"}
 
 
 def test_the_table_names_settings_that_there_are():
