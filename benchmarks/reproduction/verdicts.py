@@ -75,7 +75,8 @@ def claims_table() -> pd.DataFrame:
         for dataset, arch in claims.DATA:
             one = found[(found["claim"] == claim) & (found["dataset"] == dataset) & (found["arch"] == arch)]
             mean = mean_of(one["value"])
-            row[f"{dataset}, {arch}"] = f"{of_claim(claim, mean)}: {mean}" if mean.seeds else "not run"
+            nothing = "undecided: there is no such number in any seed" if len(one) else "not run"
+            row[f"{dataset}, {arch}"] = f"{of_claim(claim, mean)}: {mean}" if mean.seeds else nothing
         rows.append(row)
     return pd.DataFrame(rows)
 
