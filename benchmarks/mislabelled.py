@@ -29,10 +29,11 @@ import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from scipy.special import softmax
 
 import tfstiff
 from benchmarks.reproduction.tables import append, are_there, read
-from benchmarks.reproduction.trainings import NUM_CLASSES, Part, parts
+from benchmarks.reproduction.trainings import NUM_CLASSES, Part, parts, with_wrong_labels
 from benchmarks.reproduction.verdicts import mean_of
 from tfstiff.measuring.directional import directional_stiffness
 from tfstiff.measuring.ranking import score_examples
@@ -43,7 +44,7 @@ from tfstiff.runs.batches import STEPS_PER_EXECUTION
 FOLDER = Path(__file__).parent / "tables"
 REFERENCE = 500
 FOLDS = 3
-BATCH = 64
+BATCH, RATE = 64, 8e-4
 KEYS = ("dataset", "arch", "share", "kind", "train", "seed")
 LOOKALIKES = {
     "mnist": (6, 7, 3, 8, 9, 3, 0, 1, 3, 4),
@@ -117,28 +118,25 @@ class Trainer:
         model = self._models.setdefault((cell.dataset, cell.arch), fresh)
         if model is fresh:
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-            model.compile(keras.optimizers.Adam(8e-4), loss, steps_per_execution=STEPS_PER_EXECUTION)
+            model.compile(keras.optimizers.Adam(RATE), loss, steps_per_execution=STEPS_PER_EXECUTION)
             model.optimizer.build(model.trainable_variables)
         model.set_weights(fresh.get_weights())
         for variable in model.optimizer.variables:
-            if variable is not model.optimizer._learning_rate:
-                variable.assign(np.zeros(variable.shape))
+            variable.assign(np.zeros(variable.shape))
+        model.optimizer.learning_rate.assign(RATE)
         return model
 
 
 def found(cell: Cell, trainer: Trainer, data_dir: str | None) -> list[dict[str, Any]]:
     """The rows of one training: by epoch and score, area and precision."""
-    train, held, _ = (
-        parts(cell.dataset, data_dir, cell.seed, (cell.train, REFERENCE))
-        if cell.train < 60000
-        else (_whole(cell, data_dir))
-    )
-    rng = np.random.default_rng([cell.seed, 2])
-    is_wrong = rng.random(len(train.y)) < cell.share
-    others = (train.y + rng.integers(1, NUM_CLASSES, len(train.y), dtype=np.int32)) % NUM_CLASSES
+    if cell.train < 60000:
+        right, held, _ = parts(cell.dataset, data_dir, cell.seed, (cell.train, REFERENCE))
+    else:
+        right, held, _ = _whole(cell, data_dir)
+    train = with_wrong_labels(right, cell.share, cell.seed)
+    is_wrong = train.y != right.y
     if cell.kind == "lookalike":
-        others = np.array(LOOKALIKES[cell.dataset], np.int32)[train.y]
-    train = Part(train.x, np.where(is_wrong, others, train.y))
+        train = Part(right.x, np.where(is_wrong, np.array(LOOKALIKES[cell.dataset], np.int32)[right.y], right.y))
     moments = EPOCHS[cell.train]
     outside = _out_of_sample(cell, trainer, train, moments)
     model = trainer.begin(cell, train.x.shape[1:])
@@ -169,8 +167,7 @@ def _out_of_sample(cell: Cell, trainer: Trainer, train: Part, moments: tuple[int
             model.fit(train.x[is_in], train.y[is_in], batch_size=BATCH, epochs=epoch - before, verbose=0)
             before = epoch
             logits = model.predict(train.x[~is_in], batch_size=500, verbose=0).astype(float)
-            powers = np.exp(logits - logits.max(1, keepdims=True))
-            result[epoch][~is_in] = powers / powers.sum(1, keepdims=True)
+            result[epoch][~is_in] = softmax(logits, 1)
     return result
 
 

@@ -21,6 +21,7 @@ from tfstiff.gradients.objective import ObjectiveFunction
 from tfstiff.gradients.options import GradientOptions
 from tfstiff.measuring.arrays import Arrays
 from tfstiff.measuring.directions import Directions, directions_of
+from tfstiff.measuring.summation.held import lengths_of
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def products_of(
         weights: Their indices.
         directions: The directions.
     """
-    norms = np.sqrt(factors.squared_norms.numpy().astype(np.float64)) / factors.scales.numpy()
+    _, norms = lengths_of(factors)
     nothing = np.zeros((len(norms), len(directions.names)))
     return Products(sum((by_weight[weight] for weight in weights if weight in by_weight), nothing), norms)
 
