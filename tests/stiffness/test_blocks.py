@@ -68,6 +68,7 @@ def test_the_contrast_is_that_of_the_cells(metric, is_symmetric, groups):
     same, different = by_loops(matrix, groups)
     assert (found.same_group, found.different_group) == pytest.approx((same, different))
     assert found.contrast == pytest.approx(same - different)
+    # Less the noise of single pairs, which the influences hold twice, where that alone does not make more
     assert 0 < found.contrast_se <= np.linalg.norm(found.contrast_influence) * (1 + 1e-6)
     assert len(found.contrast_influence) == (20 if is_symmetric else 29)
     test = block_permutation_test(matrix, groups)
