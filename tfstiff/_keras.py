@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -229,3 +230,22 @@ def evaluate_while_tracing(
         outer = [outer for outer, _ in captured]
         found = [function.call_flat(*map(tf.convert_to_tensor, given), *outer) for given in values]
         return [[value.numpy() for value in results] for results in found]
+
+
+def lost_its_threads() -> bool:
+    """Whether this process was forked from one in which TensorFlow ran: whatever it computes here waits for ever.
+
+    Known of forks after this module was imported.
+    """
+    return _lost_its_threads
+
+
+_lost_its_threads = False
+
+
+def _forked() -> None:
+    global _lost_its_threads
+    _lost_its_threads = _lost_its_threads or context.context()._context_handle is not None
+
+
+os.register_at_fork(after_in_child=_forked)

@@ -99,3 +99,54 @@ def test_a_run_on_a_mount_that_is_read_only(read_only, tmp_path):
         assert "Remedy: Choose a folder that" in found.stderr
         assert "Traceback" not in found.stderr
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+FORKED = """
+import os, sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import tfstiff
+
+X, Y = np.ones((6, 4), np.float32), np.arange(6) % 3
+LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def model():
+    made = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    made.compile("sgd", LOSS)
+    return made
+
+
+def gram():
+    tfstiff.gradient_gram(model() if before else trained, X, Y)
+
+
+def fit():
+    callback = tfstiff.StiffnessCallback(tfstiff.Probe.from_arrays((X, Y), (X, Y)), [0])
+    (model() if before else trained).fit(X, Y, verbose=0, callbacks=[callback])
+
+
+tfstiff.StiffnessCallback, tfstiff.gradient_gram
+before = sys.argv[1] == "before"  # TensorFlow has run
+trained = None if before else model()
+for number, task in enumerate([gram, fit]):
+    if not (child := os.fork()):
+        try:
+            task()
+        except tfstiff.TfstiffError as error:
+            print(error, flush=True)
+            os._exit(7)
+        os._exit(0)
+    print("ended with", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@pytest.mark.parametrize(("when", "code"), [("before", 0), ("after", 7)])
+def test_a_process_forked_before_or_after_tensorflow_ran(when, code):
+    command = [sys.executable, "-c", FORKED, when]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    assert ended.stdout.count(f"ended with {code}") == 2, ended.stdout + ended.stderr
+    assert ended.stdout.count('get_context("spawn")') == (2 if code else 0)

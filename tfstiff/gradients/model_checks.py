@@ -9,8 +9,22 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfstiff._keras import variable_of
-from tfstiff.errors import UnsupportedModel
+from tfstiff._keras import lost_its_threads, variable_of
+from tfstiff.errors import TfstiffError, UnsupportedModel
+
+
+def refuse_forked() -> None:
+    """Checks that TensorFlow can compute in this process.
+
+    Raises:
+        TfstiffError: It was forked from one in which TensorFlow ran.
+    """
+    if lost_its_threads():
+        raise TfstiffError(
+            "This process was forked from one in which TensorFlow ran, so that TensorFlow would wait for ever here.",
+            expected="a process that starts TensorFlow itself",
+            remedy='Start it anew: multiprocessing.get_context("spawn").',
+        )
 
 
 def refuse_assigned(scope: keras.StatelessScope, weights: Iterable[keras.Variable]) -> None:

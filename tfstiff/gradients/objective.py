@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfstiff.errors import InvalidInput, UnsupportedModel
 from tfstiff.gradients.loss import ExampleLoss, predict, resolve_loss
+from tfstiff.gradients.model_checks import refuse_forked
 
 _WANTED = "a function (model, x, y) -> (n,) losses of the n examples, or (losses, predictions)"
 
@@ -128,7 +129,9 @@ def check_model(model: Any, x: Any, y: Any = None, objective: Objective | None =
     Raises:
         InvalidInput: It takes examples of another shape.
         UnsupportedModel: It is not a Keras 3 model on TensorFlow, or has no trainable weights.
+        TfstiffError: The process was forked from one in which TensorFlow ran.
     """
+    refuse_forked()
     check_kind(model)
     if keras.backend.backend() != "tensorflow":
         raise UnsupportedModel(
