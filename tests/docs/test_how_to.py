@@ -246,6 +246,18 @@ def test_find_examples(names, capsys):
     assert page.split('<section id="examples">')[1].count("data:image/png") >= 8
 
 
+def test_keras_tuner(names):
+    pytest.importorskip("keras_tuner")
+    (compared,) = follow("docs/how-to/keras-tuner.md", names).values()
+    for number, folder in enumerate(("stiffness", "stiffness-2", "stiffness-3")):  # in the order of the trials
+        chosen = names["tuner"].oracle.get_trial(str(number)).hyperparameters.values["rate"]
+        first = tfstiff.load_run(f"search/{folder}").measurements[0]
+        assert first.learning_rate == pytest.approx(chosen)
+        assert f"learning rate {first.learning_rate:.4g}"[:19] in compared
+    assert "stiffness_cosine_within_train_val" in names["tuner"].oracle.get_trial("0").metrics.metrics
+    tfstiff.measure(names["tuner"].get_best_models()[0], names["probe"])
+
+
 def test_every_how_to_is_tested_here_or_where_its_subject_is():
     here = {name.removeprefix("test_").replace("_", "-") for name in globals() if name.startswith("test_")}
     assert {page.stem for page in (DOCS / "how-to").glob("*.md")} <= here | ELSEWHERE
