@@ -6,7 +6,7 @@ MIN := .venv-min
 BIN := $(VENV)/bin
 SOURCES := setup.cfg pyproject.toml
 
-.PHONY: run test test-random test-min lint format docs wheel clean
+.PHONY: run test test-random test-min lint format docs site wheel clean
 
 run: $(VENV)/installed
 	$(BIN)/tfstiff run
@@ -33,6 +33,9 @@ format: $(VENV)/installed-test
 docs: $(VENV)/installed-test
 	$(BIN)/python docs/make_reference.py
 
+site: $(VENV)/installed-test  # in build/site; a link or an anchor that leads nowhere fails (--quiet would let it pass)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 wheel: $(VENV)/installed-test  # in dist/, the same to the last bit for the same commit
 	rm -rf build/lib  # or what was built before goes in too
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
@@ -48,7 +51,7 @@ $(VENV)/installed: $(BIN)/python $(SOURCES)
 	touch $@
 
 $(VENV)/installed-test: $(BIN)/python $(SOURCES)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test,hub]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test,hub,docs]"
 	touch $@ $(VENV)/installed
 
 $(MIN)/installed: $(SOURCES)
