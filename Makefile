@@ -6,7 +6,7 @@ MIN := .venv-min
 BIN := $(VENV)/bin
 SOURCES := setup.cfg pyproject.toml
 
-.PHONY: run test test-random test-min lint format docs site wheel clean
+.PHONY: run test test-random test-min lint format docs site dist clean
 
 run: $(VENV)/installed
 	$(BIN)/tfstiff run
@@ -36,9 +36,11 @@ docs: $(VENV)/installed-test
 site: $(VENV)/installed-test  # in build/site; a link or an anchor that leads nowhere fails (--quiet would let it pass)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-wheel: $(VENV)/installed-test  # in dist/, the same to the last bit for the same commit
-	rm -rf build/lib  # or what was built before goes in too
-	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+dist: $(VENV)/installed-test  # source distribution, and the wheel made of it: the same to the last bit for the same commit
+	rm -rf build/source && mkdir -p build/source
+	umask 022 && git -c tar.umask=0022 archive HEAD | tar -x -C build/source && cd build/source && \
+	    SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
+	    $(CURDIR)/$(BIN)/python -m build --no-isolation --outdir $(CURDIR)/dist .
 
 clean:
 	rm -rf $(VENV) $(MIN) build dist *.egg-info
