@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfstiff._quiet import import_tensorflow
+from tfstiff.bench import GRADIENTS
 from tfstiff.bench.timing import machine
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.options import METHODS
@@ -32,8 +33,9 @@ _ROUNDS = 3  # of timing: enough for a first answer within a minute
 
 def _methods(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(value.split(",")))
-    if set(names) - set(METHODS):
-        raise click.BadParameter(f"{value!r} is not a list of {', '.join(METHODS)}.")
+    known = (*METHODS, GRADIENTS)
+    if set(names) - set(known):
+        raise click.BadParameter(f"{value!r} is not a list of {', '.join(known)}.")
     return names
 
 
@@ -58,7 +60,7 @@ def _shape(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ...]
 @click.option("--dataset", help="Take the examples from a data set instead: a name that `tfstiff data list` shows.")
 @setting_options(("data_dir", "offline"))
 @click.option("--probe-size", type=click.IntRange(2), default=500, show_default=True, help="Examples in all.")
-@click.option("--methods", callback=_methods, default="auto,vectorized,jacobian,loop", show_default=True)
+@click.option("--methods", callback=_methods, default=f"auto,{GRADIENTS},vectorized,jacobian,loop", show_default=True)
 @click.option("--seconds", type=click.FloatRange(0.1), default=2.0, show_default=True, help="For each method, about.")
 @click.option("--explain", is_flag=True, help="Measure nothing; print how the gradients of each weight are computed.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -67,7 +69,8 @@ def command(methods: tuple[str, ...], seconds: float, explain: bool, as_json: bo
 
     Computes the gradients of the examples and the products of every two of them, by each
     method, in turns with plain forward+backward over the same examples, which computes
-    nothing per example. A slow method is measured on fewer examples.
+    nothing per example. A slow method is measured on fewer examples. per_example_gradients
+    is the gradients alone, as that function and gradient_chunks give them, without products.
 
     \b
     Examples:

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from tfstiff.bench import GRADIENTS
 from tfstiff.bench.throughput import PLAIN, forward_backward, throughput
 from tfstiff.errors import InvalidInput
 
@@ -25,6 +26,21 @@ def test_every_method_has_a_row():
     assert all(row.seconds > 0 and row.ratio > 0 and not row.reason for row in (auto, loop))
     assert loop.described()["examples_per_second"] == pytest.approx(16 / loop.seconds)
     assert said
+
+
+def test_the_gradients_alone_have_a_row(monkeypatch):
+    rows = []
+
+    def chunks(model, x, y):
+        rows.append(len(x))
+        yield from (np.ones((len(x) // 2, 26)) for _ in range(2))
+
+    monkeypatch.setattr("tfstiff.bench.throughput.gradient_chunks", chunks)
+    monkeypatch.setattr("tfstiff.bench.throughput.in_new_process", lambda *_, **__: {GRADIENTS: 7})
+    _, gradients = throughput(build, (GRADIENTS,), rounds=2, seconds=60)
+    assert (gradients.method, gradients.examples, gradients.peak_memory) == (GRADIENTS, 24, 7)
+    assert gradients.seconds > 0
+    assert rows == [16, 16, 24, 24, 24]  # tried on a few, then once before two rounds
 
 
 def test_a_method_that_does_not_support_the_model(monkeypatch):

@@ -30,11 +30,11 @@ def plan(monkeypatch):
 
 
 def test_a_row_a_method():
-    result = bench("--methods", "auto,loop")
+    result = bench("--methods", "auto,per_example_gradients,loop")
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    rows = [line.split() for line in lines if line.startswith(("forward+backward ", "auto ", "loop "))]
-    assert [row[0] for row in rows] == ["forward+backward", "auto", "loop"]
+    rows = [line.split() for line in lines if line.startswith(("forward+backward ", "auto ", "per_", "loop "))]
+    assert [row[0] for row in rows] == ["forward+backward", "auto", "per_example_gradients", "loop"]
     assert [row[1].rstrip("*") for row in rows[:2]] == ["20", "20"]
     assert "43 parameters, examples of 3×2" in result.stdout  # 6·4 + 4 + 4·3 + 3
     assert "cores" in lines[-1]

@@ -1,4 +1,4 @@
-"""How fast a machine computes the per-example gradients of a model and their Gram matrix, by each method."""
+"""How fast a machine computes the per-example gradients of a model, and their Gram matrix by each method."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfstiff.bench import GRADIENTS
 from tfstiff.bench.timing import BenchmarkFailed, in_new_process, peak_memory, take_turns
 from tfstiff.errors import TfstiffError, unknown_name
-from tfstiff.gradients import METHODS, gradient_gram
+from tfstiff.gradients import METHODS, gradient_chunks, gradient_gram
 from tfstiff.gradients.loss import predict, resolve_loss
 
 Build = Callable[[], tuple[keras.Model, Any, Any]]
@@ -32,9 +33,10 @@ class Throughput:
     """What one method does.
 
     Attributes:
-        method: One of `gradient_gram`'s, or `PLAIN`: the summed loss and its gradient, nothing per example.
+        method: One of `gradient_gram`'s; or `GRADIENTS`: the gradients themselves, a chunk at a time; or `PLAIN`: the
+            summed loss and its gradient, nothing per example.
         examples: n, on which it was measured.
-        seconds: For gradients and Gram matrix of all n; None where the method does not support the model.
+        seconds: For the Gram matrix, or the gradients, of all n; None where the method does not support the model.
         ratio: How many times as long as `PLAIN` over the same examples, in the same run.
         peak_memory: Bytes that a call takes at its peak; None where it is not known.
         reason: Why the model is not supported; empty where it is.
@@ -49,7 +51,7 @@ class Throughput:
 
     @property
     def examples_per_second(self) -> float | None:
-        """Examples whose gradients and products are computed in a second."""
+        """Examples whose gradients, and products where they are asked for, are computed in a second."""
         return None if self.seconds is None else self.examples / self.seconds
 
     def described(self) -> dict[str, Any]:
@@ -70,7 +72,7 @@ def throughput(
     Args:
         build: Returns a compiled Keras model, inputs whose first axis is the n examples, and targets. It is called in
             both processes, so it must be picklable.
-        methods: Of `gradient_gram`.
+        methods: Of `gradient_gram`, and `GRADIENTS`.
         rounds: How often each is timed; medians are returned.
         seconds: What the rounds of one method may take, about. A slow method is measured on fewer examples.
         say: Is told what is being done.
@@ -81,8 +83,8 @@ def throughput(
     Raises:
         InvalidInput: A method is unknown.
     """
-    for method in set(methods) - set(METHODS):
-        raise unknown_name("Unknown method.", method, METHODS)
+    for method in set(methods) - {*METHODS, GRADIENTS}:
+        raise unknown_name("Unknown method.", method, (*METHODS, GRADIENTS))
     model, x, y = build()
     counts = {PLAIN: len(tf.nest.flatten(x)[0])}
     reasons: dict[str, str] = {}
@@ -141,6 +143,8 @@ def _call(model: keras.Model, x: Any, y: Any, method: str, count: int) -> Callab
     x, y = tf.nest.map_structure(lambda array: array[:count], (x, y))
     if method == PLAIN:
         return forward_backward(model, x, y)
+    if method == GRADIENTS:
+        return lambda: sum(len(chunk) for chunk in gradient_chunks(model, x, y))  # of which none is kept
     return lambda: gradient_gram(model, x, y, method=method)
 
 

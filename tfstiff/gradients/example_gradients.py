@@ -8,22 +8,29 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfstiff._options import takes
 from tfstiff.errors import InvalidInput
 from tfstiff.gradients.chosen_weights import chosen_weights
 from tfstiff.gradients.gram import chunks_of, proved_plan
+from tfstiff.gradients.in_graph import gradients_in_graph
 from tfstiff.gradients.objective import ObjectiveFunction
 from tfstiff.gradients.options import GradientOptions
 
 
+@tf.autograph.experimental.do_not_convert
 @takes(GradientOptions)
 def per_example_gradients(
     model: keras.Model, x: Any, y: Any, *, loss: Any = None, objective: ObjectiveFunction | None = None, **options: Any
-) -> np.ndarray:
+) -> np.ndarray | tf.Tensor:
     """Computes the gradient of each example's loss with respect to the trainable weights, flattened side by side.
 
     `gradients_by_variable` takes it apart, `gradient_chunks` computes it for some examples at a time.
+
+    Within a `tf.function`, such as a training step of your own, it returns a tensor: of the weights as they are when
+    the function runs, and of all its examples at once. What is traced is proved on the examples of an earlier call from
+    outside with examples of the same shapes and dtypes, or, where there was none, on examples that are made up.
 
     Args:
         model: A Keras model with P trainable parameters, in all or in those weights that `weights` chooses.
@@ -34,14 +41,20 @@ def per_example_gradients(
         **options: Those of `GradientOptions`.
 
     Returns:
-        (n, P) array, in the order of `model.trainable_weights`; n·P numbers must fit in memory.
+        (n, P) array, or tensor within a `tf.function`, in the order of `model.trainable_weights`; n·P numbers must fit
+            in memory.
 
     Raises:
         InvalidInput: An option is unknown, both a loss and an objective are given, the numbers of inputs and targets
-            differ, or no trainable weight is chosen.
-        UnsupportedModel: No loss, no trainable weights, quantised layers, or examples that interact.
+            differ, or no trainable weight is chosen; within a `tf.function` also where the shape of an example is not
+            known.
+        UnsupportedModel: No loss, no trainable weights, quantised layers, or examples that interact; within a
+            `tf.function` also where examples that are made up prove nothing, or weights take a way that needs values.
     """
-    return np.concatenate(list(gradient_chunks(model, x, y, loss=loss, objective=objective, **options)))
+    if not tf.executing_eagerly():
+        return gradients_in_graph(model, x, y, GradientOptions(**options), loss, objective)
+    chunks = list(gradient_chunks(model, x, y, loss=loss, objective=objective, **options))
+    return np.concatenate(chunks) if len(chunks) > 1 else chunks[0]
 
 
 @takes(GradientOptions)
@@ -87,18 +100,20 @@ def gradient_chunks(
         yield plan.gradients(*chunk).numpy()
 
 
+@tf.autograph.experimental.do_not_convert
 def gradients_by_variable(
-    model: keras.Model, gradients: np.ndarray, *, weights: Any = GradientOptions.weights
-) -> list[np.ndarray]:
+    model: keras.Model, gradients: np.ndarray | tf.Tensor, *, weights: Any = GradientOptions.weights
+) -> list[np.ndarray] | list[tf.Tensor]:
     """Takes gradients of `per_example_gradients` or `gradient_chunks` apart.
 
     Args:
         model: The model.
-        gradients: (k, P), as those functions give them.
+        gradients: (k, P), as those functions give them: an array or a tensor.
         weights: The choice that they were given.
 
     Returns:
-        Of each weight (k, *shape of the weight), views of `gradients`, in the order of `model.trainable_weights`.
+        Of each weight (k, *shape of the weight), in the order of `model.trainable_weights`; of an array views, of a
+            tensor tensors.
 
     Raises:
         InvalidInput: P is not the number of parameters of these weights, or none is chosen.
@@ -111,12 +126,15 @@ def gradients_by_variable(
     """
     chosen = chosen_weights(model, weights)
     sizes = [math.prod(weight.shape) for weight in chosen]
-    if gradients.ndim != 2 or gradients.shape[1] != sum(sizes):
+    if len(gradients.shape) != 2 or gradients.shape[1] != sum(sizes):
         raise InvalidInput(
             "These are no gradients of this model, or of other weights of it.",
             expected=f"an array (examples, {sum(sizes)})",
-            received=gradients.shape,
+            received=tuple(gradients.shape),
             remedy="Give the same weights= as to per_example_gradients.",
         )
+    if tf.is_tensor(gradients):
+        parts = tf.split(gradients, sizes, axis=1)
+        return [tf.reshape(part, [-1, *weight.shape]) for weight, part in zip(chosen, parts, strict=True)]
     parts = np.split(gradients, np.cumsum(sizes)[:-1], axis=1)
     return [part.reshape(len(gradients), *weight.shape) for weight, part in zip(chosen, parts, strict=True)]

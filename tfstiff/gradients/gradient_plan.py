@@ -65,6 +65,16 @@ class GradientPlan(ProvedParts):
         """(n, P): the per-example gradients of `x`, `y`, formed, weights side by side in the model's order."""
         return tf.concat(gradients_by_weight(self.factors(x, y), self.layout), 1)
 
+    @property
+    def is_checked(self) -> bool:
+        """Whether examples were put to the proof already, and the losses found right."""
+        return self._are_losses_checked
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether every weight is proved, or its gradients are zero as they should be; and one at least is proved."""
+        return self._are_losses_checked and self._unproved <= self._zero and len(self._zero) < len(self.weights)
+
     def by_layer(self, factors: GradientFactors) -> dict[str, GradientFactors]:
         """The factors of each layer's weights alone, by the layer's path."""
         return {layer: of_weights(factors, self.layout, weights) for layer, weights in self.layers.items()}

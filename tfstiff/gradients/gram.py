@@ -133,6 +133,12 @@ def gram_of(
 def proved_plan(
     model: keras.Model, x: Any, y: Any, options: GradientOptions, loss: Any, objective: ObjectiveFunction | None
 ) -> tuple[GradientPlan, Any, Any]:
+    if not tf.executing_eagerly():
+        raise InvalidInput(
+            "This is computed outside of tf.function alone, and gives NumPy arrays.",
+            received="a call while a graph is traced",
+            remedy="Call it outside, such as in a callback, or take the gradients as tensors: per_example_gradients.",
+        )
     x, y = tf.nest.map_structure(np.asarray, (x, y))
     plan = plan_for(model, x, y, options, loss=loss, objective=objective)
     plan.prove(x, y)

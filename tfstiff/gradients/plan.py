@@ -49,6 +49,7 @@ def plan_for(
     loss: Any = None,
     objective: ObjectiveFunction | None = None,
     num_examples: int | None = None,
+    in_graph: bool = False,
 ) -> GradientPlan:
     """Returns the plan of `model`, traced before where it can be.
 
@@ -63,6 +64,7 @@ def plan_for(
         loss: As `compile(loss=…)` takes it; None means the compiled one.
         objective: In place of a loss; see `gradient_gram`.
         num_examples: Size of the Gram matrices to come; None means as many as in `x`.
+        in_graph: Whether it is for a function of the user's own, who then sees what it minimises.
 
     Raises:
         InvalidInput: Both a loss and an objective are given, inputs and targets differ in number, or no trainable
@@ -92,7 +94,7 @@ def plan_for(
         if kept.key == key and is_loss and kept.loss_state == taken_in(keras.tree.flatten(kept.loss)):
             return kept.plan
     check_separable(model, resolved.loss, x, y)
-    if given is None and (unmeasured := left_out(model, x)):
+    if given is None and not in_graph and (unmeasured := left_out(model, x)):
         warnings.warn(
             f"fit minimises more than the compiled loss, which alone is measured: {', '.join(unmeasured)}. To measure "
             "the whole, pass objective=, a function (model, x, y) -> (n,) losses.",
@@ -104,6 +106,12 @@ def plan_for(
     plans.append(_Kept(key, identifier, loss_state, layers_state, plan))
     del plans[:-_MAX_PLANS]
     return plan
+
+
+def forget(model: keras.Model, plan: GradientPlan) -> None:
+    """Keeps a plan no longer, so that the next is traced anew."""
+    kept = _plans.get(model, [])
+    kept[:] = [one for one in kept if one.plan is not plan]
 
 
 def new_plan(

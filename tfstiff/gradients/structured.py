@@ -97,7 +97,7 @@ class Structured:
 
     def compute(self, x: Any, y: Any) -> GradientFactors:
         """The factors of the examples `x`, `y`."""
-        ones = tf.ones([len(tf.nest.flatten(x)[0])], tf.float64)
+        ones = tf.ones(tf.shape(tf.nest.flatten(x)[0])[:1], tf.float64)
         found: Trace = self.trace(x, y, ones, False)
         return found.factors
 
