@@ -29,9 +29,9 @@ def pixel(image, row, column):
     return image.to_rgba(image.get_array())[row, column]
 
 
-def rings_of(axes):
-    """Columns and rows of the cells that have a ring."""
-    found = [collection.get_offsets() for collection in axes.collections if collection.get_gid() == "rings"]
+def rings_of(axes, kind="rings"):
+    """Columns and rows of the cells that have a ring, or a bar."""
+    found = [collection.get_offsets() for collection in axes.collections if collection.get_gid() == kind]
     return sorted((round(x), round(y)) for x, y in np.concatenate([*found, np.empty((0, 2))]).tolist())
 
 
@@ -145,6 +145,36 @@ def test_rings_are_there_where_values_are_not():
     assert values_of(panels(figure)[0]) == []
     assert rings_of(panels(figure)[0]) == [(7, 3)]
     assert any("holds 0" in note for note in notes(figure))
+
+
+def test_cells_below_zero_have_a_bar_where_no_value_says_so():
+    matrix = np.full((25, 25), 0.9)
+    matrix[3, 7], matrix[5, 2], matrix[6, 1], matrix[0, 0] = -0.01, -0.5, -1, math.nan  # the first is not sure
+    figure = class_matrices([with_matrix(matrix)], pair_sets=["train_val"], metrics=["sign"])
+    (axes,) = panels(figure)
+    assert rings_of(axes, "bars") == [(1, 6), (2, 5)]
+    assert "below 0" in notes(figure)
+    with_values = class_matrices([with_matrix([[0.9, -0.9], [-0.9, 0.9]])], pair_sets=["train_val"], metrics=["sign"])
+    assert rings_of(panels(with_values)[0], "bars") == []
+    assert "below 0" not in notes(with_values)
+
+
+def test_in_grey_a_bar_tells_minus_one_from_one():
+    matrix = np.where(np.arange(25)[:, None] < 12, -1.0, 1.0) * np.ones((25, 25))
+    figure = class_matrices([with_matrix(matrix)], pair_sets=["train_val"], metrics=["sign"])
+    figure.canvas.draw()
+    (axes,) = panels(figure)
+    grey = np.asarray(figure.canvas.buffer_rgba())[..., :3] @ [0.299, 0.587, 0.114]
+    box = axes.get_window_extent()
+    height = len(grey)
+    below, above = (
+        grey[height - int(box.y0 + high * box.height) : height - int(box.y0 + low * box.height), int(box.x0) :][
+            :, : int(box.width)
+        ]
+        for low, high in ((0.55, 0.95), (0.05, 0.45))
+    )
+    assert abs(np.median(below) - np.median(above)) < 30  # the colours alone
+    assert below.std() > 5 * above.std()
 
 
 def test_a_hundred_names_give_way_to_numbers():

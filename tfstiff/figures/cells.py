@@ -23,6 +23,7 @@ MISSING: dict[str, Any] = {"facecolor": "0.9", "edgecolor": "0.55", "hatch": "//
 _LARGEST_VALUE = 7.0  # points
 _DARK = 0.6  # white text is legible on colours from here on
 _RING, _SMALLEST_RING = 0.22, 0.8  # diameter of the mark of an uncertain cell, of the cell's side; and in points
+_BAR = 0.35  # length of the mark of a negative cell, of the cell's side
 
 
 def values_are_shown(cell: float) -> bool:
@@ -30,15 +31,20 @@ def values_are_shown(cell: float) -> bool:
     return _text_size(cell) >= SMALLEST_TEXT
 
 
-def rings_are_shown(cell: float) -> bool:
+def marks_are_shown(cell: float) -> bool:
     """Whether a cell of this side, in points, has room for the ring that says that its interval holds 0."""
     return _RING * cell >= _SMALLEST_RING
+
+
+def bars_are_shown(cell: float) -> bool:
+    """Whether cells of this side, in points, have a bar that says that they lie below 0; a value says it itself."""
+    return marks_are_shown(cell) and not values_are_shown(cell)
 
 
 def draw_cells(axes: Axes, matrix: np.ndarray, cell: float, uncertain: np.ndarray) -> AxesImage:
     """Draws a class stiffness matrix from −1 (blue) over 0 (white) to 1 (red), with values where there is room.
 
-    A cell whose 95 % interval holds 0 has a ring.
+    A cell whose 95 % interval holds 0 has a ring, one that lies below 0 a bar, unless its value is there.
 
     Args:
         axes: The panel.
@@ -65,13 +71,27 @@ def draw_cells(axes: Axes, matrix: np.ndarray, cell: float, uncertain: np.ndarra
         texts.set_in_layout(False)
         axes.add_collection(texts, autolim=False)
     ringed = np.argwhere(np.isfinite(matrix) & uncertain)
-    if rings_are_shown(cell) and len(ringed):
-        edges = np.where(np.abs(matrix[tuple(ringed.T)]) > _DARK, "white", "0.25")
+    if marks_are_shown(cell) and len(ringed):
         aside = 0.36 if values_are_shown(cell) else 0.0  # below and to the right of a value
-        look: dict[str, Any] = {"facecolors": "none", "edgecolors": edges, "linewidths": max(0.3, 0.03 * cell)}
         down, right = ringed.T + aside
-        axes.scatter(right, down, s=(_RING * cell) ** 2, gid="rings", **look)
+        look: dict[str, Any] = {"edgecolors": _inks(matrix, ringed), "linewidths": max(0.3, 0.03 * cell)}
+        axes.scatter(right, down, s=(_RING * cell) ** 2, facecolors="none", gid="rings", **look)
+    barred = np.argwhere(negative_cells(matrix, uncertain))
+    if bars_are_shown(cell) and len(barred):
+        down, right = barred.T
+        look = {"color": _inks(matrix, barred), "linewidths": 0.06 * cell}
+        axes.scatter(right, down, s=(_BAR * cell) ** 2, marker="_", gid="bars", **look)
     return image
+
+
+def negative_cells(matrix: np.ndarray, uncertain: np.ndarray) -> np.ndarray:
+    """(C, C) cells that lie below 0 by more than their error. In grey they look like those above it."""
+    return (matrix < 0) & ~uncertain
+
+
+def _inks(matrix: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """Of some cells, (k, 2): the colour of a mark that is seen on theirs."""
+    return np.where(np.abs(matrix[tuple(cells.T)]) > _DARK, "white", "0.25")
 
 
 def uncertain_cells(stiffness: ClassStiffness) -> np.ndarray:

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from tfstiff.errors import InvalidInput
-from tfstiff.figures.cells import MISSING, draw_cells, rings_are_shown, uncertain_cells
+from tfstiff.figures.cells import MISSING, bars_are_shown, draw_cells, marks_are_shown, negative_cells, uncertain_cells
 from tfstiff.figures.chosen import chosen_pair_sets
 from tfstiff.figures.kinds import register_figure
 from tfstiff.figures.sizes import DEFAULT_WIDTH, SMALLEST_TEXT, add_legends, inches, is_column
@@ -53,8 +53,9 @@ def class_matrices(
     Colours run from −1 (blue) over 0 (white) to 1 (red). Rows of a matrix are classes of the first half of the pair
     set, columns of the second. Cells without a pair are hatched. A ring marks a cell whose 95 % interval holds 0; how
     large the standard errors of the cells are stands below. Values are printed where there is room for them: of ten
-    classes in a page's width, beside each other, at two stages. A single stage has its metrics side by side. In a
-    column the stages are the rows.
+    classes in a page's width, beside each other, at two stages. Where they are not, a bar marks a cell below 0, so that
+    a print in grey tells it from one above. A single stage has its metrics side by side. In a column the stages are the
+    rows.
 
     Args:
         source: A run, or measurements in order of time.
@@ -184,9 +185,13 @@ def add_notes(figure: Figure, drawn: Sequence[ClassStiffness], *, cell: float, o
     handles: list[Artist] = []
     if any(stiffness.num_empty_cells for stiffness in drawn):
         handles.append(Patch(label="no pair in the cell", **MISSING))
-    if rings_are_shown(cell) and any(uncertain_cells(stiffness).any() for stiffness in drawn):
-        ring: dict[str, Any] = {"marker": "o", "markerfacecolor": "none", "color": "0.25", "linestyle": "none"}
-        handles.append(Line2D([], [], **ring, markeredgewidth=0.5, label="the 95 % interval holds 0"))
+    mark: dict[str, Any] = {"markerfacecolor": "none", "color": "0.25", "linestyle": "none", "markeredgewidth": 0.5}
+    unsure = [uncertain_cells(stiffness) for stiffness in drawn]
+    if marks_are_shown(cell) and any(cells.any() for cells in unsure):
+        handles.append(Line2D([], [], marker="o", label="the 95 % interval holds 0", **mark))
+    below = [negative_cells(stiffness.matrix, cells) for stiffness, cells in zip(drawn, unsure, strict=True)]
+    if bars_are_shown(cell) and any(cells.any() for cells in below):
+        handles.append(Line2D([], [], marker="_", label="below 0", **mark))
     notes = list(others)
     if len(errors):
         notes.append(f"standard error of a cell: {np.median(errors):.2g} (median), at most {errors.max():.2g}")

@@ -27,6 +27,8 @@ def class_matrix_of(
 ) -> Figure:
     """Draws one class stiffness matrix, from −1 (blue) over 0 (white) to 1 (red).
 
+    A ring marks a cell whose 95 % interval holds 0. Where no values are printed, a bar marks a cell below 0.
+
     Args:
         measurement: The measurement.
         pair_set: None for train_val, where it was measured.
