@@ -4,10 +4,12 @@ import warnings
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from oracles import float64_twin, reference_gram, relative_error
 
-from tfstiff.gradients import METHODS, gradient_gram
+from tfstiff.errors import UnsupportedModel
+from tfstiff.gradients import METHODS, gradient_gram, per_example_gradients
 
 SOFTMAX = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
@@ -40,8 +42,19 @@ def main():
         assert relative_error(gradient_gram(model, x, y, method=method), expected) < 1e-5, method
         with strategy.scope():
             assert relative_error(gradient_gram(model, x, y, method=method), expected) < 1e-5, method
+    refuses_steps_of_replicas(strategy, model, x, y)
     model.fit(x, y, epochs=1, batch_size=4, verbose=0)
     assert relative_error(gradient_gram(model, x, y), expected) > 1e-3
+
+
+def refuses_steps_of_replicas(strategy, model, x, y):
+    inside = tf.function(lambda x, y: per_example_gradients(model, x, y), autograph=False)
+    np.testing.assert_allclose(inside(x, y), per_example_gradients(model, x, y), rtol=1e-4, atol=1e-6)
+    with strategy.scope():
+        np.testing.assert_allclose(inside(x, y), per_example_gradients(model, x, y), rtol=1e-4, atol=1e-6)
+    step = tf.function(lambda x, y: strategy.run(per_example_gradients, (model, x, y)), autograph=False)
+    with pytest.raises(UnsupportedModel, match="replicas"):
+        step(x, y)
 
 
 if __name__ == "__main__":

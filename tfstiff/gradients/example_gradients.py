@@ -49,7 +49,8 @@ def per_example_gradients(
             differ, or no trainable weight is chosen; within a `tf.function` also where the shape of an example is not
             known.
         UnsupportedModel: No loss, no trainable weights, quantised layers, or examples that interact; within a
-            `tf.function` also where examples that are made up prove nothing, or weights take a way that needs values.
+            `tf.function` also where examples that are made up prove nothing, weights take a way that needs values, or
+            it is a step of one of several replicas.
     """
     if not tf.executing_eagerly():
         return gradients_in_graph(model, x, y, GradientOptions(**options), loss, objective)

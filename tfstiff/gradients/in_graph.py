@@ -36,8 +36,14 @@ def gradients_in_graph(
 
     Raises:
         InvalidInput: The shape of one example is not known, or as `per_example_gradients`.
-        UnsupportedModel: Nothing is proved on examples that are made up, or a way needs values.
+        UnsupportedModel: Nothing is proved on examples that are made up, a way needs values, or there are replicas.
     """
+    if not tf.distribute.in_cross_replica_context() and tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        raise UnsupportedModel(
+            "Gradients cannot be traced in a step of one of several replicas, each of which has weights of its own.",
+            received=type(tf.distribute.get_strategy()).__name__,
+            remedy="Train with one replica, or call it outside of the step, such as in a callback.",
+        )
     x, y = tf.nest.map_structure(tf.convert_to_tensor, (x, y))
     for tensor in tf.nest.flatten((x, y)):
         if not tensor.shape.rank or not tensor.shape[1:].is_fully_defined():
