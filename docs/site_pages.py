@@ -12,7 +12,14 @@ from typing import Any
 
 from mkdocs.structure.files import File, Files
 
-_PAGES = ("*.md", "docs/**/*.md", "docs/images/*.png", "benchmarks/**/*.md", "benchmarks/tables/*.csv")
+_PAGES = (
+    "*.md",
+    "docs/**/*.md",
+    "docs/images/*.png",
+    "docs/examples/*.py",
+    "benchmarks/**/*.md",
+    "benchmarks/tables/*.csv",
+)
 _NOTEBOOKS = "docs/notebooks/*.ipynb"
 _FURTHER_WORDS = re.compile(r"^( *```\w+) .*$", re.MULTILINE)  # by which tests find a block
 _TO_NOTEBOOK = re.compile(r"(\]\([^)\s]+)\.ipynb\)")
