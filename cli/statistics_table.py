@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import click
 
 from tfstiff.records import Measurement
-from tfstiff.records.words import ABSENT
+from tfstiff.records.words import ABSENT, HALF_NAMES
 from tfstiff.stiffness.statistics import STATISTICS, Statistic
 
-_HALVES = {"train_train": "training", "val_val": "validation"}
+_HALVES = {f"{half}_{half}": words for half, words in HALF_NAMES.items()}  # by the pair set within them
 
 
 def print_statistics(measurement: Measurement) -> None:

@@ -19,11 +19,10 @@ from tfstiff.errors import Unavailable
 from tfstiff.records import Measurement
 from tfstiff.records.example_frame import own_and_others
 from tfstiff.records.scores import ExampleScores, ExampleStiffness
-from tfstiff.records.words import HALF_NAMES
+from tfstiff.records.words import HALVES_IN_WORDS
 
 FALSE_DISCOVERIES = 0.05
 _FEWEST_OF_A_CLASS = 8  # examples whose quartiles mean something
-_WORDS = {"train": HALF_NAMES["train"], "validation": HALF_NAMES["val"]}
 _HELD = "past its error (false discoveries held to 5\u00a0%)"
 
 
@@ -65,7 +64,7 @@ class ExamplesAt:
     @property
     def words(self) -> str:
         """`training` or `validation`."""
-        return _WORDS[self.half]
+        return HALVES_IN_WORDS[self.half]
 
     def compared_with(self, wanted: str) -> tuple[str, ExampleStiffness] | None:
         """The half that they were compared with, and how it went: the one wanted, else the other; None without any."""
@@ -102,7 +101,7 @@ def examples_at(measurement: Measurement, probe: Mapping[str, np.ndarray], half:
     summary = measurement.half(half)
     if summary.scores is None or not summary.scores.stiffness:
         raise Unavailable(
-            f"The measurement at step {measurement.step} does not say how {_WORDS[half]} examples go with others.",
+            f"Step {measurement.step} does not say how {HALVES_IN_WORDS[half]} examples go with others.",
             remedy="Measure again, with pairs of that half: records of older versions of tfstiff lack it.",
         )
     return ExamplesAt(half, summary.scores, measurement.class_names, ids_of(probe, half, summary.num_examples))
@@ -222,7 +221,7 @@ def _with(examples: ExamplesAt, wanted: str) -> tuple[str, ExampleStiffness]:
 
 
 def _others(examples: ExamplesAt, half: str) -> str:
-    return f"the {'other ' if half == examples.half else ''}{_WORDS[half]} examples"
+    return f"the {'other ' if half == examples.half else ''}{HALVES_IN_WORDS[half]} examples"
 
 
 def _verb(count: int, verb: str, *possessives: str) -> str:

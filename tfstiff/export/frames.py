@@ -19,6 +19,7 @@ from tfstiff.records import (
     scalar_row,
 )
 from tfstiff.records.directions import StepEffects
+from tfstiff.records.pair_set import HALVES_BY_NAME
 from tfstiff.records.scores import ExampleScores
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 _Labels = tuple[Sequence[Any], ...]  # along each key of a table
 _Part = tuple[str, _Labels, Mapping[str, Any]]  # a table, labels, and by column an array over them, the last axes first
-_HALVES = {"train": "train", "val": "validation"}
 _QUANTITIES = ("within", "between", "contrast", "within_pairs", "between_pairs")  # with classes; `mean` always
 _BLOCKS = {"same_group": "same_group", "different_group": "different_group", "contrast": "block_contrast"}
 _LINE = ("value", "status", "low", "high", "interval", "intercept", "slope", "num_pairs")
@@ -113,7 +113,7 @@ def _parts(measurements: Sequence[Measurement], probe: Mapping[str, np.ndarray])
         for layer, pair_sets in ((ALL_LAYERS, m.pair_sets), (PLAIN, m.plain), *m.layers.items()):
             for name, stiffness in pair_sets.items():
                 yield from _of_pair_set(([index], [layer], [name]), stiffness, m)
-    for half in _HALVES.values():
+    for half in HALVES_BY_NAME.values():
         if f"{half}_ids" in probe:
             ids = probe[f"{half}_ids"].astype(str)
             yield "probe", ([half], range(len(ids))), {"id": ids, "class": probe.get(f"{half}_classes")}
@@ -131,7 +131,7 @@ def _of_measurement(index: int, m: Measurement) -> Iterator[_Part]:
             yield from _of_examples(([index], [half]), found.scores, m.class_names)
     for name, of in m.directions.items():
         yield "directions", ([index], [name]), {"status": [of.status]}
-        for half in _HALVES.values():
+        for half in HALVES_BY_NAME.values():
             effects = getattr(of, half)
             if effects is not None and effects.change is not None:
                 yield from _of_step(([index], [name]), half, effects, of.lengths, m.class_names)
@@ -213,7 +213,7 @@ def _with_errors(found: Any, quantities: Sequence[str]) -> dict[str, list[float]
 
 def _by_half(pair_set: str, m: Measurement, count: int) -> Iterator[tuple[str, slice]]:
     """Which of a pair set's examples are of which half: the rows', then, where the halves differ, the columns'."""
-    first, second = (_HALVES[name] for name in pair_set.split("_"))
+    first, second = (HALVES_BY_NAME[name] for name in pair_set.split("_"))
     end = count if first == second else min(getattr(m, first).num_examples, count)
     yield first, slice(0, end)
     if first != second:

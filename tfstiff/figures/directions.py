@@ -30,9 +30,9 @@ from tfstiff.figures.style import (
 from tfstiff.records import Measurement
 from tfstiff.records.directions import DIRECTIONS
 from tfstiff.records.measurement import HALVES
+from tfstiff.records.words import HALVES_IN_WORDS
 
 _MOST_CLASSES = 10  # more lines cannot be told apart
-_HALVES = {"train": "training", "validation": "validation"}
 _LABELS = {"helped": "share helped", "cosine": "cosine"}
 _MEAN: dict[str, Any] = {"color": "black", "linewidth": 1.8, "marker": None}
 
@@ -72,7 +72,7 @@ def directions(source: Drawn, *, effect: str = "helped", width: str = DEFAULT_WI
                 draw_zero(panel)
             _draw(panel, when, _readings(measurements, name, half, effect), looks)
             if name == names[0]:
-                panel.set_title(f"{_HALVES[half]} half")
+                panel.set_title(f"{HALVES_IN_WORDS[half]} half")
             set_time_axis(panel, when, unit)
             panel.label_outer()
         row[0].set_ylabel(f"{name.replace('_', ' ')}\n{_LABELS[effect]}")

@@ -10,7 +10,7 @@ import numpy as np
 
 from tfstiff.errors import InvalidInput
 from tfstiff.records.directions import DirectionEffects, direction_scalar_names, direction_scalars
-from tfstiff.records.pair_set import METRICS, PairSetStiffness
+from tfstiff.records.pair_set import HALVES_BY_NAME, METRICS, PairSetStiffness
 from tfstiff.records.scores import ExampleScores
 from tfstiff.records.shown import Brief, Showing, Shown, from_above
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas
 
 PAIR_SETS = ("train_train", "train_val", "val_val")
-HALVES = ("train", "validation")  # of the probe
+HALVES = tuple(HALVES_BY_NAME.values())  # of the probe
 ALL_WEIGHTS = "all"
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from tfstiff.records.shown import Brief
 
 METRICS = ("sign", "cosine")
+HALVES_BY_NAME = {"train": "train", "val": "validation"}  # a measurement's halves, by what pair sets call them
 SMALLEST_COSINE = 1e-6  # a float32 product of gradients does not resolve a smaller one
 # Why a critical length is what it is. `ok`: inside the observed distances. `extrapolated`: beyond the largest observed
 # distance, but not past the largest possible (of unbounded distances: not past twice the largest observed). `beyond`:

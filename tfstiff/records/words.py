@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from tfstiff.records.measurement import Measurement
-from tfstiff.records.pair_set import METRICS, CriticalLength
+from tfstiff.records.pair_set import HALVES_BY_NAME, METRICS, CriticalLength
 
 PAIR_SET_NAMES = {"train_train": "train–train", "train_val": "train–validation", "val_val": "validation–validation"}
 PAIRS_IN_WORDS = {
@@ -18,7 +18,8 @@ PAIRS_IN_WORDS = {
     "train_val": "a training and a validation example",
     "val_val": "two validation examples",
 }
-HALF_NAMES = {"train": "training", "val": "validation"}  # as pair sets call them
+HALVES_IN_WORDS = {"train": "training", "validation": "validation"}
+HALF_NAMES = {name: HALVES_IN_WORDS[half] for name, half in HALVES_BY_NAME.items()}  # as pair sets call them
 METRICS_IN_WORDS = {"sign": "sign of the product of the gradients", "cosine": "cosine of the gradients"}
 DISTANCE_NAMES = {
     "cosine": "distance, 1 − cos",
@@ -66,7 +67,7 @@ _QUANTITIES = {f"{metric}_{part}": f"{metric} {words}" for metric in METRICS for
 _QUANTITIES |= {
     f"{part}_{name}_{half}": text.format(half=words, name=step)
     for name, step in DIRECTION_NAMES.items()
-    for half, words in (("train", "training"), ("validation", "validation"))
+    for half, words in HALVES_IN_WORDS.items()
     for part, text in (
         ("helped_by", "share of {half} examples that {name} helps"),
         ("cosine_with", "cosine of {half} gradients with {name}"),

@@ -21,6 +21,7 @@ from tfstiff.analysis.comparison.words import HOLLOW_IN_WORDS, observation_in_wo
 from tfstiff.analysis.readings import Reading, reading_of_pairs, times_of
 from tfstiff.analysis.source import Source
 from tfstiff.records import METRICS, DistanceStiffness, Measurement, PairSetStiffness
+from tfstiff.records.pair_set import HALVES_BY_NAME
 from tfstiff.records.words import (
     DISTANCE_NAMES,
     HALF_NAMES,
@@ -38,7 +39,6 @@ _FINE_CELLS = 1_000_000
 _MOST_CELLS = 20_000_000
 _WIDTH_LIMIT = 1.27  # half widths of intervals from here on are shown as "or more"
 
-_HALVES = {"train": "train", "val": "validation"}
 _PairSets = Mapping[str, PairSetStiffness]
 
 
@@ -279,7 +279,7 @@ def _turn(source: Source, unit: str) -> float | None:
 
 
 def _halves(measurements: Sequence[Measurement], name: str) -> dict[str, list[float | None]]:
-    columns = {half: [getattr(getattr(m, place), name) for m in measurements] for half, place in _HALVES.items()}
+    columns = {half: [getattr(getattr(m, place), name) for m in measurements] for half, place in HALVES_BY_NAME.items()}
     return {half: _rounded(values) for half, values in columns.items()}
 
 

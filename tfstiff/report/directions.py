@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from tfstiff.analysis.readings import readings_of_effects
 from tfstiff.analysis.source import Source
 from tfstiff.records.directions import CLASS_MEANS, StepEffects
-from tfstiff.records.words import DIRECTION_NAMES, moment
+from tfstiff.records.words import DIRECTION_NAMES, HALVES_IN_WORDS, moment
 
-_HALVES = {"train": "training", "validation": "validation"}
 _MOST_NAMED = 3
 
 
@@ -20,8 +19,8 @@ def direction_findings(source: Source) -> Iterator[str]:
     """
     last = source.measurements[-1]
     for name, of in last.directions.items():
-        known = {half: effects for half in _HALVES if (effects := getattr(of, half)) is not None}
-        parts = [_told(effects, _HALVES[half], last.class_names) for half, effects in known.items()]
+        known = {half: effects for half in HALVES_IN_WORDS if (effects := getattr(of, half)) is not None}
+        parts = [_told(effects, HALVES_IN_WORDS[half], last.class_names) for half, effects in known.items()]
         if any(parts):
             step = DIRECTION_NAMES[name] if name == CLASS_MEANS else f"a step along {DIRECTION_NAMES[name]}"
             told = "; ".join(filter(None, parts))

@@ -22,6 +22,7 @@ from tfstiff.records.settings import SEED
 from tfstiff.records.words import (
     ABSENT,
     BENT,
+    HALVES_IN_WORDS,
     PAIR_SET_NAMES,
     has_interval,
     in_brackets,
@@ -31,8 +32,6 @@ from tfstiff.records.words import (
     setting_in_words,
 )
 from tfstiff.stiffness.statistics import STATISTICS
-
-_HALVES = {"train": "training half", "validation": "validation half"}
 
 
 class ReportTable(NamedTuple):
@@ -109,7 +108,7 @@ def direction_tables(source: Source) -> list[ReportTable]:
     tables = []
     for quantity, words in EFFECTS_IN_WORDS.items() if last.directions else ():
         columns = effect_columns(last, quantity, minus="−")
-        header = ["class", *(f"{name.replace('_', ' ')}, {_HALVES[half]}" for name, half in columns)]
+        header = ["class", *(f"{name.replace('_', ' ')}, {HALVES_IN_WORDS[half]} half" for name, half in columns)]
         rows = [list(row) for row in zip(effect_rows(last), *columns.values(), strict=True)] if columns else []
         absent = "; ".join(directions_without_effects(last))
         caption = f"{words}, at the last measurement" + f" (not measured: {absent})" * bool(absent)
