@@ -3,24 +3,30 @@
     python benchmarks/kills.py --kills 20
 
 The network has dropout, noise and batch normalisation, and the run waits for training losses, so that every kind of
-state matters. A run may be killed several times before it ends. Everything that a run leaves behind must be equal, bit
-for bit, but for clocks: records, weights at each measurement, logs, events, settings.
+state matters. A run may be killed several times before it ends, each time some moments after it has written a file of a
+random number. Everything that a run leaves behind must be equal, bit for bit, but for clocks: records, weights at each
+measurement, logs, events, settings. Runs are processes forked from one that has imported TensorFlow and not run it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import h5py
+import keras  # noqa: F401 - each run finds it imported
 import numpy as np
+from tfstiff_cli import main as main_of_tfstiff
+
+import tfstiff.runs.run
 
 NETWORK = """
 import keras
@@ -33,27 +39,48 @@ def build(input_shape, num_classes):
     ], name="noisy")
 """
 AGAIN = 0.4  # of the resumed runs are killed again
+MOMENTS = 0.3  # seconds at most after a file was written
 EXACT = ("config.json", "history.csv", "scalars.jsonl", "events.jsonl", "probe.npz")
 
 
-def command(folder: Path, options: list[str]) -> list[str]:
-    """Resumes the run in `folder`, or begins it where it was killed before it had begun."""
-    run = [sys.executable, "-c", "from tfstiff_cli import main; main()", "run", "--checkpoint-every", "16"]
-    has_begun = (folder / "config.json").exists()
-    resume = ["--resume", str(folder), "--arch", "noisy_network:build"]  # code of one's own is named again
-    return [*run, *resume] if has_begun else [*run, *options, "--out", str(folder)]
+class Started:
+    """A process that begins the run in `folder`, or resumes it where it had begun before it was killed."""
+
+    def __init__(self, folder: Path, options: list[str]) -> None:
+        resume = ["--resume", str(folder), "--arch", "noisy_network:build"]  # code of one's own is named again
+        has_begun = (folder / "config.json").exists()
+        arguments = ["run", "--checkpoint-every", "16", *(resume if has_begun else [*options, "--out", str(folder)])]
+        self.pid = os.fork()
+        if not self.pid:
+            with (folder.parent / f"{folder.name}.txt").open("ab") as file:
+                os.dup2(file.fileno(), 1)
+                os.dup2(file.fileno(), 2)
+            os.chdir(folder.parent)
+            try:
+                main_of_tfstiff(arguments)
+            except SystemExit as end:
+                sys.stderr.flush()
+                os._exit(int(end.code or 0))
+            os._exit(0)
+        self.code: int | None = None
+
+    def poll(self) -> int | None:
+        if self.code is None and (ended := os.waitpid(self.pid, os.WNOHANG))[0]:
+            self.code = os.waitstatus_to_exitcode(ended[1])
+        return self.code
+
+    def wait(self) -> int:
+        while (code := self.poll()) is None:
+            time.sleep(0.01)
+        return code
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
 
 
-def started(folder: Path, options: list[str]) -> tuple[subprocess.Popen[bytes], float]:
-    """The process, and when its run had begun, after TensorFlow's import or before."""
-    with (folder.parent / f"{folder.name}.txt").open("ab") as file:
-        process = subprocess.Popen(command(folder, options), cwd=folder.parent, stdout=file, stderr=file)
-    status, before = folder / "status.json", None
-    if status.exists():
-        before = status.stat().st_mtime_ns
-    while process.poll() is None and not (status.exists() and status.stat().st_mtime_ns != before):
-        time.sleep(0.01)
-    return process, time.perf_counter()
+def num_files(folder: Path) -> int:
+    """How many files there are in it, and below it."""
+    return sum(len(files) for _, _, files in os.walk(folder))
 
 
 def weights(path: Path) -> dict[str, np.ndarray]:
@@ -91,6 +118,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="keep the runs there")
     choices = parser.parse_args()
     draw = random.Random(choices.seed)
+    tfstiff.runs.run.draw_figures = lambda *_: None  # which are not compared, and take as long as the run
     out = choices.out or Path(tempfile.mkdtemp())
     out.mkdir(parents=True, exist_ok=True)
     (out / "noisy_network.py").write_text(NETWORK)
@@ -98,27 +126,25 @@ def main() -> None:
     options += ["--lr", "3e-3", "--schedule", "0,0.1,0.5,1,2", "--keep-models"]
     options += ["--stop-at-loss", "1.0,0.5,0.01", "--offline", *([] if choices.default_mode else ["--deterministic"])]
 
-    alone, begun = started(out / "alone", options)
-    alone.wait()
-    lasted = time.perf_counter() - begun
-    print(f"left alone: {lasted:.1f} s", flush=True)
+    if Started(out / "alone", options).wait():
+        sys.exit(f"the run left alone failed: see {out}/alone.txt")
+    most = num_files(out / "alone")
     kills, runs, equal, resumed = 0, 0, 0, []
     while kills < choices.kills:
         folder = out / f"killed-{runs}"
         here = 0
         while True:
-            process, begun = started(folder, options)
+            process = Started(folder, options)
             if kills < choices.kills and (here == 0 or draw.random() < AGAIN):
-                moment = begun + draw.uniform(0, lasted)
-                while process.poll() is None and time.perf_counter() < moment:
-                    time.sleep(0.005)
+                number = draw.randint(num_files(folder), most)
+                while process.poll() is None and num_files(folder) < number:
+                    time.sleep(0.002)
+                time.sleep(draw.uniform(0, MOMENTS))
                 if process.poll() is None:
                     process.kill()
                     kills, here = kills + 1, here + 1
             code = process.wait()
             if code == 0:
-                if not here:  # the machine is faster now
-                    lasted = min(lasted, time.perf_counter() - begun)
                 break
             if code != -9:
                 sys.exit(f"{folder} ended with {code}: see {folder}.txt")
