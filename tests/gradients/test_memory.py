@@ -16,7 +16,7 @@ GB = 10**9
 
 @pytest.fixture(autouse=True)
 def blocks(monkeypatch):
-    for name, value in {"_FEWEST_ROWS": 250, "_MOST_ROWS": 2000, "_SMALL_BLOCK": 100}.items():
+    for name, value in {"_FEWEST_ROWS": 250, "_MOST_ROWS": 2000, "_SMALL_BLOCK": 100, "_UNCOUNTED": 0}.items():
         monkeypatch.setattr(memory, name, value)
 
 
@@ -25,14 +25,20 @@ def needed(plan, feature_bytes, working_bytes):
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.integers(1, 10**6), st.integers(1, 10**7), st.integers(0, 10**9), st.integers(0, 10**11))
-def test_never_above_the_limit(count, feature_bytes, working_bytes, limit):
+@given(
+    *(st.integers(low, high) for low, high in ((1, 10**6), (1, 10**7), (0, 10**9), (0, 10**11), (0, 10**8), (0, 10**5)))
+)
+def test_never_above_the_limit(count, feature_bytes, working_bytes, limit, sums, quadratic):
+    def beside(block_size):
+        return sums + quadratic * block_size**2
+
     try:
-        plan = plan_memory(count, feature_bytes, working_bytes, limit)
+        plan = plan_memory(count, feature_bytes, working_bytes, limit, beside)
     except InvalidInput:
-        assert limit < 2 * feature_bytes + working_bytes  # one example held and one computed
+        assert limit < 2 * feature_bytes + working_bytes + beside(1)  # one example held and one computed
         return
-    assert plan.num_bytes == needed(plan, feature_bytes, working_bytes) <= limit
+    assert plan.num_bytes == needed(plan, feature_bytes, working_bytes) + beside(plan.block_size) <= limit
+    assert plan.num_spare == limit - plan.num_bytes
     assert 1 <= plan.block_size <= count
     assert plan.num_resident == count or plan.num_resident % plan.block_size == 0
     assert plan.block_size <= plan.num_resident <= count
@@ -41,14 +47,14 @@ def test_never_above_the_limit(count, feature_bytes, working_bytes, limit):
 def test_all_examples_are_held_where_they_fit(caplog):
     with caplog.at_level(logging.INFO, "tfstiff"):
         plan = plan_memory(1000, 10**6, 10**6, 2 * GB)
-    assert plan == MemoryPlan(250, 1000, 1500 * 10**6)
+    assert plan == MemoryPlan(250, 1000, 1500 * 10**6, 500 * 10**6)
     assert "all 1000 examples are kept: at most 1.50 GB" in caplog.text
 
 
 def test_else_a_part_of_them(caplog):
     with caplog.at_level(logging.INFO, "tfstiff"):
         plan = plan_memory(1000, 10**6, 10**6, GB)
-    assert plan == MemoryPlan(100, 800, 10**9)
+    assert plan == MemoryPlan(100, 800, 10**9, 0)
     assert "800 of 1000 examples are kept at a time" in caplog.text
     assert "at most 1.00 GB" in caplog.text
 
@@ -63,7 +69,10 @@ def test_smaller_blocks_rather_than_features_computed_again():
     plan = plan_memory(2000, 1000, 10**6, 700 * 10**6)
     assert plan.num_resident == 2000
     assert 250 <= plan.block_size < 2000
-    assert plan_memory(2000, 1000, 10**6, 150 * 10**6) == MemoryPlan(100, 2000, 2000 * 1000 + 100 * 1_001_000)
+    least = 2000 * 1000 + 100 * 1_001_000
+    for more in (0, 1_001_000):  # as large as they may be
+        found = plan_memory(2000, 1000, 10**6, least + more)
+        assert found == MemoryPlan(100 + more // 1_001_000, 2000, least + more, 0)
 
 
 def test_a_limit_that_is_too_small():
@@ -72,6 +81,20 @@ def test_a_limit_that_is_too_small():
     assert "3,000,000 bytes" in str(error.value)
     assert "memory_limit" in error.value.remedy
     assert plan_memory(1000, 10**6, 10**6, 3_000_000).block_size == 1
+
+
+@pytest.mark.parametrize("uncounted", [10**6, 10**9])
+def test_room_for_what_is_not_counted(monkeypatch, uncounted):
+    """Of a small limit a quarter, and the error names the smallest limit there is."""
+    monkeypatch.setattr(memory, "_UNCOUNTED", uncounted)
+    with pytest.raises(InvalidInput) as error:
+        plan_memory(1000, 10**6, 10**6, 1)
+    least = 3 * 10**6 + min(uncounted, 10**6)
+    assert f"{least:,} bytes" in str(error.value)
+    assert plan_memory(1000, 10**6, 10**6, least).block_size == 1
+    with pytest.raises(InvalidInput):
+        plan_memory(1000, 10**6, 10**6, least - 1)
+    assert plan_memory(1000, 10**6, 10**6, 8 * GB).num_bytes == 1500 * 10**6 + min(uncounted, 2 * GB)
 
 
 def test_half_of_what_is_free_by_default(monkeypatch):

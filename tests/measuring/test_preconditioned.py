@@ -52,13 +52,12 @@ def expected(whole, pair_set, classes=Y):
     return sums_of(whole[rows, columns], classes[rows], norms=(norms[rows], norms[columns]), num_classes=3, **others)
 
 
-@pytest.mark.parametrize("memory_limit", [None, 10_000])
+@pytest.mark.parametrize("memory_limit", [None, 200_000])
 def test_pair_sets_with_and_without(memory_limit):
     model = network()
-    found = measure(
-        model, probe(), loss=SOFTMAX, preconditioner=drawn, memory_limit=memory_limit, keep_gram=True, per_layer=True
-    )
-    task = MeasurementTask(model, probe(), MeasureOptions(memory_limit=memory_limit), loss=SOFTMAX)
+    options = {"preconditioner": drawn, "memory_limit": memory_limit, "keep_gram": True, "per_layer": True}
+    found = measure(model, probe(), loss=SOFTMAX, **options)
+    task = MeasurementTask(model, probe(), MeasureOptions(**options), loss=SOFTMAX)
     assert (len(task.blocks.blocks) > 2) == (memory_limit is not None)
     scaled, plain = products(model)
     np.testing.assert_allclose(found.gram, scaled, atol=1e-5 * np.abs(scaled).max())
@@ -78,7 +77,7 @@ def test_pair_sets_with_and_without(memory_limit):
     np.testing.assert_allclose(found.train.scores.gradient_norm, norms[:15], rtol=1e-4)  # of gradients as they are
 
 
-@pytest.mark.parametrize("memory_limit", [None, 10_000])
+@pytest.mark.parametrize("memory_limit", [None, 120_000])
 def test_how_often_signs_disagree(memory_limit):
     model = network()
     found = measure(model, probe(), loss=SOFTMAX, preconditioner=drawn, memory_limit=memory_limit)

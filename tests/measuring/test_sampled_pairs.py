@@ -79,7 +79,7 @@ def assert_as_expected(found, whole, probe):
             np.testing.assert_allclose(statistics["negative_share"], other.statistics["negative_share"])
 
 
-@pytest.mark.parametrize("memory_limit", [None, 8_000])
+@pytest.mark.parametrize("memory_limit", [None, 120_000])
 def test_the_pairs_of_the_sample_and_no_others(memory_limit):
     model, probe = model_of(), probe_of()
     whole = measure(model, probe, keep_gram=True)
@@ -112,11 +112,11 @@ def test_distances_are_those_of_the_sample():
 
 def test_parts_add_up_to_the_sample():
     model, probe = model_of(), probe_of()
-    task = MeasurementTask(model, probe, MeasureOptions(pairs=PAIRS, memory_limit=8_000))
+    task = MeasurementTask(model, probe, MeasureOptions(pairs=PAIRS, memory_limit=120_000))
     parts = divided(task.blocks, task.pair_sets, 3)
     assert len(parts) > 1
     in_parts = task.measurement(task.sums(added_totals([task.totals(part, task.edges()) for part in parts])))
-    at_once = measure(model, probe, pairs=PAIRS, memory_limit=8_000)
+    at_once = measure(model, probe, pairs=PAIRS, memory_limit=120_000)
     for name in SETS:
         np.testing.assert_allclose(in_parts[name].cosine.matrix_se, at_once[name].cosine.matrix_se, atol=1e-6)
         np.testing.assert_array_equal(in_parts[name].pair_counts, at_once[name].pair_counts)

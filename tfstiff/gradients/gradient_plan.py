@@ -20,7 +20,7 @@ from tfstiff.gradients.gradient_factors import (
     of_weights,
     squared_norms,
 )
-from tfstiff.gradients.memory import MemoryPlan, default_limit, plan_memory
+from tfstiff.gradients.memory import MemoryPlan, default_limit, nothing, plan_memory
 from tfstiff.gradients.products import products
 from tfstiff.gradients.proved_parts import ProvedParts
 from tfstiff.gradients.reference import Reference
@@ -28,6 +28,8 @@ from tfstiff.gradients.rows import row_products
 from tfstiff.gradients.scaled_products import Diagonals, scaled_products
 from tfstiff.gradients.tiles import NO_DIAGONALS, Pairs, Side, TileSums, signature_of, traced_tile
 from tfstiff.gradients.tracing import compiled
+
+_IN_FACT = 1.5  # times what the graph says: kernels have copies of their own, and nodes run in another order
 
 
 class GradientPlan(ProvedParts):
@@ -45,7 +47,7 @@ class GradientPlan(ProvedParts):
         )
         self._tile_functions: dict[Any, Callable[..., TileSums]] = {}
         self._along: dict[Any, Callable[..., dict[int, tf.Tensor]]] = {}
-        self._memory: dict[tuple[int, int | None], MemoryPlan] = {}
+        self._memory: dict[Any, MemoryPlan] = {}
 
     @compiled()
     def factors(self, x: Any, y: Any) -> GradientFactors:
@@ -142,15 +144,24 @@ class GradientPlan(ProvedParts):
         sizes = [part.bytes_per_example for part in self.parts]
         return sum(size for size, _ in sizes), sum(size for _, size in sizes)
 
-    def memory_for(self, num_examples: int, limit: int | None = None) -> MemoryPlan:
+    def memory_for(
+        self, num_examples: int, limit: int | None = None, beside: Callable[[int], int] = nothing
+    ) -> MemoryPlan:
         """How the factors of `num_examples` are held within `limit` bytes; the same at every measurement.
 
+        Args:
+            num_examples: n.
+            limit: Bytes; None means half of what is free.
+            beside: As `plan_memory` takes it; equal where it counts the same.
+
         Raises:
-            InvalidInput: Not even a few examples at a time fit.
+            InvalidInput: Not even one example at a time fits.
         """
-        if (num_examples, limit) not in self._memory:  # what is free now counts, not what measuring left
-            self._memory[num_examples, limit] = plan_memory(num_examples, *self.bytes_per_example(), limit)
-        return self._memory[num_examples, limit]
+        key = (num_examples, limit, beside)
+        if key not in self._memory:  # what is free now counts, not what measuring left
+            held, working = self.bytes_per_example()
+            self._memory[key] = plan_memory(num_examples, held, int(_IN_FACT * working), limit, beside)
+        return self._memory[key]
 
     @cached_property
     def most_together(self) -> int:

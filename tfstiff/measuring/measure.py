@@ -26,6 +26,7 @@ from tfstiff.measuring.options import MeasureOptions
 from tfstiff.measuring.probe import Probe, ProbeHalf, check_probe, proof_sample
 from tfstiff.measuring.sampling import pair_sample
 from tfstiff.measuring.suitability import check_suits
+from tfstiff.measuring.summation.footprint import footprint
 from tfstiff.measuring.summation.parts import Part
 from tfstiff.measuring.summation.prepared import prepared
 from tfstiff.measuring.summation.probe_pass import ProbePass
@@ -34,9 +35,10 @@ from tfstiff.measuring.summation.representations import (
     INPUT,
     check_space,
     chosen_space,
-    input_vectors,
-    layer_names,
+    input_width,
     representations,
+    widths,
+    without_distances,
 )
 from tfstiff.records import HalfSummary, Measurement, PairSetStiffness
 from tfstiff.records.directions import DirectionEffects
@@ -45,8 +47,6 @@ from tfstiff.stiffness import pair_set_stiffness
 from tfstiff.stiffness.example_scores import example_scores
 from tfstiff.stiffness.example_stiffness import stiffness_of_examples
 from tfstiff.stiffness.pairs import ComparedPairs, DistanceOptions
-
-_NAMED_LAYERS = 12
 
 
 @takes(MeasureOptions)
@@ -136,17 +136,14 @@ class MeasurementTask:
         count, sample = len(probe.train) + len(probe.validation), proof_sample(probe)
         self._plan = plan_for(model, *sample, options, loss=loss, objective=objective, num_examples=count)
         self._plan.prove(*sample)
-        self.memory = memory or self._plan.memory_for(count, options.memory_limit)
-        self.blocks = prepared(probe, self.memory.block_size, self._sample.num_subsets)
         check_space(model, options.space)
-        vectors = input_vectors(model, probe)
-        self._has_distances = vectors is None or vectors[0].shape[1] > 0
+        taken = footprint(probe, options, self.pair_sets, widths(model, probe, options.space), len(self._plan.layers))
+        self.memory = memory or self._plan.memory_for(count, options.memory_limit, taken)
+        kept = taken.kept(self.memory.num_spare)
+        self.blocks = prepared(probe, self.memory.block_size, self._sample.num_subsets, kept)
+        self._has_distances = input_width(model, probe) > 0
         if not self._has_distances and chosen_space(model, probe, options.space) == INPUT:
-            warnings.warn(
-                "The inputs are no numbers but texts or token ids, so that there are no distances between them and no "
-                f"ξ; choose the space of a layer: {', '.join(layer_names(model)[:_NAMED_LAYERS]) or 'its name'}.",
-                stacklevel=3,
-            )
+            warnings.warn(without_distances(model), stacklevel=3)
 
     @cached_property
     def _spaces(self) -> dict[str, tuple[np.ndarray, ...] | None]:

@@ -106,8 +106,8 @@ class MeasureOptions(ProductOptions):
     )
     memory_limit: int | None = option(
         None,
-        "Memory that a measurement's gradients may take: a number of bytes, on the command line such as 4GB. How they "
-        "are divided changes results by rounding.",
+        "Memory that a measurement may take beside the model and the probe, for gradients, inputs, pairs and sums: a "
+        "number of bytes, on the command line such as 4GB. How they are divided changes results by rounding.",
         unset="half of what is free",
         metavar="SIZE",
         parse=_num_bytes,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfstiff.errors import InvalidInput, unknown_name
-from tfstiff.stiffness.pairwise import DISTANCES, distances_and_nearness, finite_rows, mean_length
+from tfstiff.stiffness.pairwise import DISTANCES, distances_and_nearness, mean_length
 
 COMPARED = ("within", "between", "all")
 BINNINGS = ("equal_width", "quantile")
@@ -143,6 +143,7 @@ class ComparedPairs:
             examples of each side ordered by class.
         options: Which distance, pairs and bins.
         edges: (B + 1,) edges of the bins; None means that they follow from the distances.
+        most_kept: Pairs that may be kept; None means `KEPT_PAIRS`, more than which never are.
 
     Attributes:
         edges: (B + 1,) edges of the bins.
@@ -158,8 +159,10 @@ class ComparedPairs:
         tiles: Sequence[Tile],
         options: DistanceOptions,
         edges: np.ndarray | None = None,
+        most_kept: int | None = None,
     ) -> None:
         self._is_symmetric = columns is None
+        self._most_kept = KEPT_PAIRS if most_kept is None else min(most_kept, KEPT_PAIRS)
         self._sides = (rows, rows if columns is None else columns)
         self._options = options
         self._tiles = tiles
@@ -219,15 +222,7 @@ class ComparedPairs:
                 smallest[group] = np.fmin(smallest[group], inside.min())
                 largest[group] = np.fmax(largest[group], inside.max())
         return PairSums(
-            self.edges,
-            groups,
-            bin_counts,
-            bin_distances,
-            moments,
-            group_moments,
-            smallest,
-            largest,
-            num_duplicates,
+            self.edges, groups, bin_counts, bin_distances, moments, group_moments, smallest, largest, num_duplicates
         )
 
     def _found_edges(self) -> np.ndarray:
@@ -235,7 +230,7 @@ class ComparedPairs:
         low, high, count = np.inf, -np.inf, 0
         for d in self._all_distances():
             low, high, count = min(low, d.min()), max(high, d.max()), count + len(d)
-        if count > KEPT_PAIRS:
+        if count > self._most_kept:
             self._keeps_tiles = False
         if count == 0:
             return np.full(self.num_bins + 1, np.nan)
@@ -258,8 +253,7 @@ class ComparedPairs:
         rows, columns, d, duplicates = self._pairs(tile)
         bins = np.clip(np.searchsorted(self.edges, d, "right") - 1, 0, self.num_bins - 1)
         groups = self._groups(self._sides[0].classes[tile[0]])[rows]
-        indices = [part.astype(np.int32) for part in (rows, columns, bins, groups)]
-        return TilePairs(indices[0], indices[1], d, indices[2], indices[3], self.num_bins), duplicates
+        return TilePairs(rows, columns, d, bins.astype(np.int32), groups.astype(np.int32), self.num_bins), duplicates
 
     def _pairs(self, tile: Tile) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
         """Rows, columns and distances of the compared pairs of a tile, and how many are left out as duplicates."""
@@ -267,21 +261,26 @@ class ComparedPairs:
         classes, classes2 = (side.classes[indices] for side, indices in sides)
         counted, counted2 = (side.counted[indices] for side, indices in sides)
         on_diagonal = self._is_symmetric and tile[0] is tile[1]
-        first, second = (finite_rows(side.vectors[indices]) for side, indices in sides)
         found, duplicates = [], 0
         for part, part2 in self._candidates(classes, classes2):
-            distances, nearness = distances_and_nearness(self._options.distance, first[part], second[part2], self._unit)
-            compared = np.isfinite(distances) & counted[part, None] & counted2[part2]
-            if self._options.compared == "between":
-                compared &= classes[part][:, None] != classes2[part2]
-            if on_diagonal:
-                compared &= np.arange(part.start, part.stop)[:, None] < np.arange(part2.start, part2.stop)
-            is_near = compared & (nearness < self._options.duplicate_tolerance)
-            duplicates += int(is_near.sum())
-            rows, columns = np.nonzero(compared & ~is_near)
-            found.append((rows + part.start, columns + part2.start, distances[rows, columns]))
+            points = sides[0][0].vectors[tile[0][part]]
+            points2 = points if on_diagonal else sides[1][0].vectors[tile[1][part2]]
+            for start, distances, nearness in distances_and_nearness(
+                self._options.distance, points, points2, self._unit
+            ):
+                some = slice(part.start + start, part.start + start + len(distances))
+                compared = np.isfinite(distances) & counted[some, None] & counted2[part2]
+                if self._options.compared == "between":
+                    compared &= classes[some][:, None] != classes2[part2]
+                if on_diagonal:
+                    compared &= np.arange(some.start, some.stop)[:, None] < np.arange(part2.start, part2.stop)
+                is_near = compared & (nearness < self._options.duplicate_tolerance)
+                duplicates += int(is_near.sum())
+                rows, columns = np.nonzero(compared & ~is_near)
+                values = distances[rows, columns]
+                found.append(((rows + some.start).astype(np.int32), (columns + part2.start).astype(np.int32), values))
         if not found:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), 0
+            return np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0), 0
         rows, columns, distances = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return rows, columns, distances, duplicates
 

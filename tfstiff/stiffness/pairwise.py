@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 _SCIPY = {"l1": "cityblock", "l2": "euclidean"}  # what SciPy calls them
 DISTANCES = ("cosine", "cosine_similarity", *_SCIPY)
+ROWS_TOGETHER = 256  # of which distances to all others are computed
 _COSINE_STEPS = 2.0**40  # to one; their products round by some 2⁻⁵³·√width, far below a step
 
 
-def distances_and_nearness(kind: str, x: np.ndarray, x2: np.ndarray, unit: float) -> tuple[np.ndarray, np.ndarray]:
-    """(n, m) distances, and the same as a share by which near duplicates are known; NaN where a point is not finite.
+def distances_and_nearness(
+    kind: str, x: np.ndarray, x2: np.ndarray, unit: float
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Distances, and the same as a share by which near duplicates are known; NaN where a point is not finite.
 
     Args:
         kind: One of `DISTANCES`.
         x: (n, d) points.
         x2: (m, d) points.
         unit: `mean_length` of all.
-    """
-    if kind in _SCIPY:
-        from scipy.spatial.distance import cdist  # not above: few need it, and it takes long to load
 
-        distances = cdist(x, x2, _SCIPY[kind])
-        return distances, distances / unit
-    distances = cosine_distance(x, x2)
-    return (1.0 - distances if kind == "cosine_similarity" else distances), distances
+    Yields:
+        For some rows of `x` at a time: the first of them, their distances (r, m), and these as shares (r, m). So what
+        it takes to find the pairs that count does not grow as the number of all.
+    """
+    points = finite_rows(x)
+    points2 = points if x2 is x else finite_rows(x2)
+    if kind not in _SCIPY:
+        unit_rows(points)
+        if points2 is not points:
+            unit_rows(points2)
+    for first in range(0, len(points), ROWS_TOGETHER):
+        some = points[first : first + ROWS_TOGETHER]
+        if kind in _SCIPY:
+            from scipy.spatial.distance import cdist  # not above: few need it, and it takes long to load
+
+            distances = cdist(some, points2, _SCIPY[kind])
+            yield first, distances, distances / unit
+            continue
+        distances = _distances_of_cosines(some @ points2.T)
+        yield first, (1.0 - distances if kind == "cosine_similarity" else distances), distances
 
 
 def mean_length(kind: str, sides: Sequence[np.ndarray]) -> float:
@@ -43,16 +59,27 @@ def cosine_distance(x: np.ndarray, x2: np.ndarray) -> np.ndarray:
     NaN where a vector is not finite. In steps of 2⁻⁴⁰: pairs equally far apart, as many are where inputs are discrete,
     must have one distance, and duplicates 0, in whichever order products are added up; else noise orders and bins them.
     """
-    cosines = unit_rows(finite_rows(x)) @ unit_rows(finite_rows(x2)).T
-    return np.clip(1.0 - np.rint(cosines * _COSINE_STEPS) / _COSINE_STEPS, 0.0, 2.0)
+    return _distances_of_cosines(unit_rows(finite_rows(x)) @ unit_rows(finite_rows(x2)).T)
 
 
 def finite_rows(x: np.ndarray) -> np.ndarray:
-    """(n, d) float64 with NaN for what is not finite."""
-    return np.where(np.isfinite(x), x, np.nan).astype(np.float64)
+    """(n, d) float64, new, with NaN for what is not finite."""
+    found = np.array(x, np.float64)
+    found[~np.isfinite(found)] = np.nan
+    return found
 
 
 def unit_rows(x: np.ndarray) -> np.ndarray:
-    """(n, d): the rows at length 1; zero rows stay zero."""
-    norm = np.linalg.norm(x, axis=1, keepdims=True)
-    return np.divide(x, norm, out=np.zeros_like(x), where=norm != 0)
+    """Brings the rows of `x` (n, d) to length 1, in place; zero rows stay zero."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", x, x))[:, None]
+    x /= np.where(lengths == 0, 1.0, lengths)
+    return x
+
+
+def _distances_of_cosines(cosines: np.ndarray) -> np.ndarray:
+    """The distances, in place of the cosines."""
+    cosines *= _COSINE_STEPS
+    np.rint(cosines, out=cosines)
+    cosines /= -_COSINE_STEPS
+    cosines += 1.0
+    return np.clip(cosines, 0.0, 2.0, out=cosines)

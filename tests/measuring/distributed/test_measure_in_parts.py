@@ -89,7 +89,7 @@ CASES = {
     "another line": {"critical_length_method": "first_crossing", "critical_length_metric": "sign"},
     "groups": {"groups": {"first": ["0", "1"], "second": ["2"]}},
     "one example at a time": {"method": "loop"},
-    "little memory": {"memory_limit": 60_000},
+    "little memory": {"memory_limit": 360_000},
 }
 
 

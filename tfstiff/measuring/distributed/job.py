@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ class Division:
         block_size: Examples of a block.
         num_resident: Examples whose factors a process holds at a time.
         edges: By space and pair set: edges of the distance bins.
+        num_spare: Bytes that a process may keep beside.
     """
 
     num_parts: int
@@ -53,11 +55,12 @@ class Division:
     block_size: int
     num_resident: int
     edges: Mapping[str, Mapping[str, Sequence[float]]]
+    num_spare: int = sys.maxsize
 
     @property
     def memory(self) -> MemoryPlan:
         """How a process holds gradients."""
-        return MemoryPlan(self.block_size, self.num_resident, 0)
+        return MemoryPlan(self.block_size, self.num_resident, 0, self.num_spare)
 
 
 @dataclass(frozen=True)
@@ -95,9 +98,9 @@ class Job:
             return False
         return True
 
-    def totals(self) -> list[ProbeTotals]:
-        """The totals of all parts."""
-        return [read_part(self.part_path(index)) for index in range(self.division.num_parts)]
+    def totals(self) -> Iterator[ProbeTotals]:
+        """The totals of all parts, each read as it is asked for."""
+        return (read_part(self.part_path(index)) for index in range(self.division.num_parts))
 
     def probe(self) -> Probe:
         """The probe, its inputs read from the disk as they are used."""

@@ -119,4 +119,5 @@ def _division(task: MeasurementTask, num_processes: int) -> Division:
         block_size=task.memory.block_size,
         num_resident=task.memory.num_resident,
         edges=task.edges(),
+        num_spare=task.memory.num_spare,
     )

@@ -148,9 +148,13 @@ def pair_set_sums(arrays: Arrays, probe: PreparedProbe, pair_set: str, norms: Se
     def value_sums(place: int, *, with_lengths: bool = False) -> ValueSums:
         parts = []
         for power, kind in enumerate((sums, squares), start=1):
-            for part, length in zip(kind, lengths, strict=True):
-                scale = (length / unit)[:, None] / unit if with_lengths else np.ones((len(part), 1))
-                parts.append(part[:, place] * scale**power)
+            found = [part[:, place] for part in kind[: 1 if is_symmetric else 2]]
+            if with_lengths:
+                found = [
+                    part * ((length / unit)[:, None] / unit) ** power
+                    for part, length in zip(found, lengths, strict=False)
+                ]
+            parts += [found[0], found[-1]]
         return ValueSums(parts[0], parts[1], parts[2], parts[3], members.T @ parts[2])
 
     values = {metric: value_sums(place) for metric, place in (("sign", 2), ("cosine", 0))}
@@ -199,9 +203,9 @@ def _distance_sums(arrays: Mapping[str, np.ndarray]) -> DistanceSums:
     return DistanceSums(**made | {"num_duplicates": int(arrays["num_duplicates"])})
 
 
-def added(parts: Sequence[Arrays]) -> Arrays:
-    """The totals of a pair set, from those of parts that share no pair, each an array for each name."""
-    return {name: _ADDITION.get(name[-1], np.add).reduce([part[name] for part in parts]) for name in parts[0]}
+def added(first: Arrays, second: Arrays) -> Arrays:
+    """The totals of a pair set, from those of two parts that share no pair, each an array for each name."""
+    return {name: _ADDITION.get(name[-1], np.add)(array, second[name]) for name, array in first.items()}
 
 
 class _SpaceTotals:

@@ -7,18 +7,16 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from tfstiff.measuring.arrays import flattened
 from tfstiff.measuring.probe import Probe
+from tfstiff.measuring.summation.footprint import KEEP_ALL, Kept
 from tfstiff.stiffness.batches import NUM_BATCHES, random_batches
 from tfstiff.stiffness.pair_sample import dealt, steps_of
 from tfstiff.stiffness.pairs import ComparedPairs, DistanceOptions, Points
 from tfstiff.stiffness.sums import HALVES
-
-_KEPT_BYTES = 256 * 2**20  # of inputs as tensors; more are made anew at each measurement
 
 
 class Block(NamedTuple):
@@ -51,6 +49,7 @@ class PreparedProbe:
         probe: The probe.
         block_size: Examples of a block.
         num_subsets: G of a sample of the pairs, see `tfstiff.stiffness.pair_sample`; 1 means all.
+        may_keep: What may be kept from one measurement to the next.
 
     Attributes:
         blocks: All blocks, those of the training half first.
@@ -59,9 +58,10 @@ class PreparedProbe:
         batches: By half: (n,) mini-batch of each example, as `random_batches` draws them.
         subsets: By half: (n,) subset of each example; None where there is one.
         kept: Whatever else is the same at every measurement, by a key of its maker's choice.
+        may_keep: What of it may be kept.
     """
 
-    def __init__(self, probe: Probe, block_size: int, num_subsets: int = 1) -> None:
+    def __init__(self, probe: Probe, block_size: int, num_subsets: int = 1, may_keep: Kept = KEEP_ALL) -> None:
         self._halves = (probe.train, probe.validation)
         self.num_classes = probe.num_classes or 1
         self.classes = tuple(
@@ -79,8 +79,7 @@ class PreparedProbe:
                 bounds = np.linspace(0, len(order), -(-len(order) // block_size) + 1).astype(int)
                 self.blocks += [self._block(half, order[start:stop], subset) for start, stop in pairwise(bounds)]
         self.kept: dict[Any, Any] = {}
-        sizes = [array.nbytes for half in self._halves for array in keras.tree.flatten((half.x, half.y))]
-        self._keeps_tensors = sum(sizes) <= _KEPT_BYTES
+        self.may_keep = may_keep
 
     def examples(self, index: int) -> Any:
         """(x, y) of a block, as tensors."""
@@ -88,7 +87,7 @@ class PreparedProbe:
             return self.kept["examples", index]
         half, indices = self._halves[self.blocks[index].half], self.blocks[index].indices
         made = tf.nest.map_structure(lambda array: tf.constant(array[indices]), (half.x, half.y))
-        if self._keeps_tensors:
+        if self.may_keep.inputs:
             self.kept["examples", index] = made
         return made
 
@@ -135,7 +134,8 @@ class PreparedProbe:
             points.append(Points(found, self.classes[half], np.full(len(found), found.shape[1] > 0)))
         indices = [(self.blocks[i].indices, self.blocks[j].indices) for i, j in tiles]
         columns = None if first == second else points[1]
-        return ComparedPairs(points[0], columns, self.num_classes, indices, options, edges)
+        most = self.may_keep.pairs
+        return ComparedPairs(points[0], columns, self.num_classes, indices, options, edges, most)
 
     def _block(self, half: int, indices: np.ndarray, subset: int) -> Block:
         classes = self.classes[half][indices]
@@ -151,12 +151,12 @@ class PreparedProbe:
         )
 
 
-_prepared: weakref.WeakKeyDictionary[Probe, dict[tuple[int, int], PreparedProbe]] = weakref.WeakKeyDictionary()
+_prepared: weakref.WeakKeyDictionary[Probe, dict[tuple[int, int, Kept], PreparedProbe]] = weakref.WeakKeyDictionary()
 
 
-def prepared(probe: Probe, block_size: int, num_subsets: int = 1) -> PreparedProbe:
-    """The probe made ready, once for each size of blocks and number of subsets."""
-    found, how = _prepared.setdefault(probe, {}), (block_size, num_subsets)
+def prepared(probe: Probe, block_size: int, num_subsets: int = 1, may_keep: Kept = KEEP_ALL) -> PreparedProbe:
+    """The probe made ready, once for each size of blocks, number of subsets and what may be kept."""
+    found, how = _prepared.setdefault(probe, {}), (block_size, num_subsets, may_keep)
     if how not in found:
         found[how] = PreparedProbe(probe, *how)
     return found[how]

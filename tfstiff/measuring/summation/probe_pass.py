@@ -24,8 +24,6 @@ from tfstiff.measuring.summation.prepared import PreparedProbe
 from tfstiff.measuring.summation.probe_sums import PLAIN, WHOLE, ProbeSums, ProbeTotals, probe_sums
 from tfstiff.stiffness.pairs import ComparedPairs, TilePairs
 
-_KEPT_BYTES = 64 * 2**20  # of products of fixed rows, kept from one measurement to the next
-
 
 class _Gradients(NamedTuple):
     """The gradients of one block with respect to some weights.
@@ -78,7 +76,7 @@ class ProbePass:
         self._sizes = tuple(map(len, probe.classes))
         is_resident = memory.num_resident >= sum(self._sizes)
         self._window = len(probe.blocks) if is_resident else max(memory.num_resident // memory.block_size, 1)
-        self._keeps_products = part is None and is_resident and 2 * sum(self._sizes) ** 2 <= _KEPT_BYTES
+        self._keeps_products = part is None and is_resident and probe.may_keep.products
         # By pair of blocks: its pair set, and its place among the pair set's tiles.
         self._tiles = {tile: (name, place) for name in pair_sets for place, tile in enumerate(self._part.tiles[name])}
         self._totals = {
@@ -102,13 +100,18 @@ class ProbePass:
         """Adds up the tiles: for each set of blocks that is held at a time, all those of its rows."""
         # Subset by subset, whose rows are columns too.
         rows = sorted({i for i, _ in self._tiles}, key=lambda i: (self._probe.blocks[i].subset, i))
+        ready: dict[int, dict[str, Held]] = {}
         for window in (rows[first : first + self._window] for first in range(0, len(rows), self._window)):
-            ready = {index: self._held(index, self._gradients(index)) for index in window}
+            ready.clear()  # before those that take their place are made
+            for index in window:
+                ready[index] = self._held(index, self._gradients(index))
             for j in sorted({j for i, j in self._tiles if i in ready}):
                 columns = ready[j] if j in ready else self._held(j, self._gradients(j))
                 for i in window:
                     if (i, j) in self._tiles:
                         self._add(i, j, ready[i], columns)
+                del columns
+        ready.clear()
         for index in self._part.blocks:
             if index not in self._outputs:
                 self._gradients(index)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -53,13 +54,16 @@ class ProbeTotals:
 
 
 def added_totals(parts: Iterable[ProbeTotals]) -> ProbeTotals:
-    """The totals of all tiles, from those of parts that share none and together hold all."""
-    parts = list(parts)
-    return ProbeTotals(
-        {key: added([part.sums[key] for part in parts]) for key in parts[0].sums},
-        {key: np.maximum.reduce([part.norms[key] for part in parts]) for key in parts[0].norms},
-        {block: outputs for part in parts for block, outputs in part.outputs.items()},
-    )
+    """The totals of all tiles, from those of parts that share none and together hold all, read one at a time."""
+
+    def both(first: ProbeTotals, second: ProbeTotals) -> ProbeTotals:
+        return ProbeTotals(
+            {key: added(arrays, second.sums[key]) for key, arrays in first.sums.items()},
+            {key: np.maximum(norms, second.norms[key]) for key, norms in first.norms.items()},
+            {**first.outputs, **second.outputs},
+        )
+
+    return reduce(both, parts)
 
 
 def probe_sums(totals: ProbeTotals, probe: PreparedProbe, outputs: Any) -> ProbeSums:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -15,6 +16,7 @@ from tfstiff.measuring.probe import Probe
 AUTO, INPUT, ALL = "auto", "input", "all"
 _POOLED = "pooled"  # the layer of a text network whose output stands for the text
 _BATCH_SIZE = 250
+_NAMED_LAYERS = 12
 
 
 def input_vectors(model: keras.Model, probe: Probe) -> tuple[np.ndarray, ...] | None:
@@ -33,6 +35,40 @@ def input_vectors(model: keras.Model, probe: Probe) -> tuple[np.ndarray, ...] | 
     return tuple(
         flattened([half[place] for place in numeric]) if numeric else np.zeros((len(half[0]), 0)) for half in halves
     )
+
+
+def input_width(model: keras.Model, probe: Probe) -> int:
+    """How many numbers there are in the inputs of an example, between which there are distances."""
+    vectors = input_vectors(model, probe)
+    if vectors is not None:
+        return int(vectors[0].shape[1])
+    leaves = keras.tree.flatten(probe.train.x)
+    return sum(math.prod(leaf.shape[1:]) for leaf in leaves if leaf.dtype.kind in "biuf")
+
+
+def without_distances(model: keras.Model) -> str:
+    """What to say of inputs between which there are none."""
+    return (
+        "The inputs are no numbers but texts or token ids, so that there are no distances between them and no ξ; "
+        f"choose the space of a layer: {', '.join(layer_names(model)[:_NAMED_LAYERS]) or 'its name'}."
+    )
+
+
+def widths(model: keras.Model, probe: Probe, space: str) -> dict[str, int]:
+    """By name of the space, as `representations` has them: how many numbers an example is there.
+
+    Of a layer whose output has axes of unknown size, one for each of these.
+    """
+    space = chosen_space(model, probe, space)
+    if space == INPUT:
+        return {INPUT: input_width(model, probe)}
+
+    def of_layer(name: str) -> int:
+        outputs = keras.tree.flatten(model.get_layer(name).output)
+        return sum(math.prod(size or 1 for size in output.shape[1:]) for output in outputs)
+
+    found = {INPUT: input_width(model, probe)} if space == ALL else {}
+    return found | {name: of_layer(name) for name in check_space(model, space)}
 
 
 def _is_looked_up(model: keras.Model, symbol: Any, leaf: np.ndarray) -> bool:
