@@ -80,7 +80,9 @@ def test_the_sums_are_all_that_is_added_up(options):
                 shared = key[-1] in ("bin_counts", "bin_distances", "moments")
                 arrays[(None if shared else layer, name, *key)] = array
     vectors = 4 * 150 * sum(width for name, width in widths(model, probe, chosen.space).items() if name != "input")
-    assert sum(array.nbytes for key, array in arrays.items() if key[-1] in BY_EXAMPLE) == found.sums - vectors
+    batches = sum(2 * block.batches.nbytes for block in ready.blocks)
+    by_example = sum(array.nbytes for key, array in arrays.items() if key[-1] in BY_EXAMPLE)
+    assert by_example + batches == found.sums - vectors
     assert sum(array.nbytes for array in arrays.values()) < 1.2 * found.sums
 
 

@@ -14,6 +14,7 @@ from tfstiff.gradients.options import NONE
 from tfstiff.measuring.options import MeasureOptions
 from tfstiff.measuring.probe import Probe
 from tfstiff.measuring.summation.representations import INPUT
+from tfstiff.stiffness.batches import NUM_BATCHES
 from tfstiff.stiffness.pairs import KEPT_PAIRS, DistanceOptions
 from tfstiff.stiffness.pairwise import ROWS_TOGETHER
 from tfstiff.stiffness.sums import HALVES
@@ -121,9 +122,10 @@ def footprint(
     is_within = options.distance_pairs == "within" and probe.num_classes is not None
     classes = [half.classes for half in (probe.train, probe.validation) if half.classes is not None]
     largest = max((int(np.bincount(of).max(initial=0)) for of in classes), default=0) if is_within else max(sizes)
+    batches = 2 * 4 * count * NUM_BATCHES  # one-hot, as blocks hold them and as tiles take them
     return Footprint(
         num_examples=count,
-        sums=_DOUBLE * (by_class + by_bin) + gram + vectors,
+        sums=_DOUBLE * (by_class + by_bin) + gram + vectors + batches,
         example=sum(array.nbytes for array in arrays) // max(count, 1),
         width=max(widths.values(), default=0),
         largest_class=largest,
