@@ -26,6 +26,13 @@ def test_layers_within_layers_each_once():
     assert len(found) == len(set(found))
 
 
+def test_memory_of_each_device():
+    found = _keras.memory_of_devices("CPU")
+    assert len(found) == len(tf.config.list_logical_devices("CPU"))
+    assert min(found) > 0
+    assert _keras.memory_of_devices("None such") == []
+
+
 @pytest.mark.parametrize("weights", [None, [1.0, 0.25], {"a": 2.0}])
 def test_loss_weights(weights):
     image = keras.Input((2,))

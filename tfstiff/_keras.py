@@ -17,6 +17,7 @@ from keras.src import backend
 from keras.src.backend.common import global_state
 from keras.src.losses import LossFunctionWrapper
 from keras.src.random.seed_generator import global_seed_generator
+from tensorflow.python.client import device_lib
 from tensorflow.python.eager import context
 from tensorflow.python.eager.polymorphic_function.atomic_function import from_func_graph
 from tensorflow.python.framework import ops
@@ -202,6 +203,11 @@ def uses_cudnn(layer: keras.Layer) -> bool:
         getattr(cell, "reset_after", None),
     )
     return bool(backend.cudnn_ok(*choices))
+
+
+def memory_of_devices(kind: str) -> list[int]:
+    """Bytes that TensorFlow may take on each device of a kind, `GPU` or `CPU`, in the order of their numbers."""
+    return [int(device.memory_limit) for device in device_lib.list_local_devices() if device.device_type == kind]
 
 
 def evaluate_while_tracing(

@@ -53,7 +53,7 @@ def gram(rows: Callable[[int, int], Any], count: int, chunk: int) -> np.ndarray:
     products = np.empty((count, count), np.float32)
     for index, first in enumerate(starts):
         for second, block in zip(starts[index:], blocks[index:], strict=True):
-            tile = np.asarray(blocks[index] @ block.T)
+            tile = _on_host(blocks[index] @ block.T)
             products[first : first + chunk, second : second + chunk] = tile
             products[second : second + chunk, first : first + chunk] = tile.T
     return products
@@ -61,3 +61,7 @@ def gram(rows: Callable[[int, int], Any], count: int, chunk: int) -> np.ndarray:
 
 def _difference(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+def _on_host(tile: Any) -> np.ndarray:
+    return np.asarray(tile.cpu() if hasattr(tile, "cpu") else tile)

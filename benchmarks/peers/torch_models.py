@@ -131,8 +131,8 @@ def build(name: str, weights: Sequence[np.ndarray], recurrent: Recurrent = nn.LS
 
 def tensors(x: np.ndarray, y: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """Examples as PyTorch takes them: images with the channels first."""
-    inputs = torch.from_numpy(x)
-    return (inputs.permute(0, 3, 1, 2).contiguous() if x.ndim == 4 else inputs), torch.from_numpy(y)
+    inputs, labels = (torch.from_numpy(array).to(torch.get_default_device()) for array in (x, y))
+    return (inputs.permute(0, 3, 1, 2).contiguous() if x.ndim == 4 else inputs), labels
 
 
 def _dense(weights: Sequence[np.ndarray]) -> list[nn.Module]:

@@ -4,6 +4,7 @@ import logging
 
 import psutil
 import pytest
+import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -100,6 +101,19 @@ def test_room_for_what_is_not_counted(monkeypatch, uncounted):
 def test_half_of_what_is_free_by_default(monkeypatch):
     monkeypatch.setattr(memory, "free_bytes", lambda: 2 * GB)
     assert plan_memory(1000, 10**6, 10**6) == plan_memory(1000, 10**6, 10**6, GB)
+
+
+@pytest.mark.parametrize(("limit", "used", "expected"), [(6 * GB, GB, 5 * GB), (60 * GB, GB, 59 * GB), (GB, 2 * GB, 0)])
+def test_half_of_what_is_free_on_the_device_that_computes(monkeypatch, limit, used, expected):
+    """A GPU's, where there is one; the host has the sums, so that its memory counts too."""
+    monkeypatch.setattr(memory, "free_bytes", lambda: 8 * GB)
+    assert memory.device_bytes("no such kind") is None
+    assert memory.default_limit() == 4 * GB
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: ["GPU:0", "GPU:1"] * (kind == "GPU"))
+    monkeypatch.setattr(tf.config.experimental, "get_memory_info", lambda device: {"current": used, "peak": limit})
+    monkeypatch.setattr(memory, "memory_of_devices", lambda kind: [limit, 70 * GB])
+    assert memory.device_bytes() == expected
+    assert memory.default_limit() == min(expected, 8 * GB) // 2
 
 
 @pytest.fixture

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
+import tensorflow as tf
 
+from tfstiff._keras import memory_of_devices
 from tfstiff.errors import InvalidInput
 
 _DEFAULT_SHARE = 0.5  # of what is free
@@ -110,8 +112,20 @@ def _least_limit(counted: int) -> int:
 
 
 def default_limit() -> int:
-    """Bytes that a measurement may take where none are given."""
-    return int(_DEFAULT_SHARE * free_bytes())
+    """Bytes that a measurement may take where none are given, on the device that gradients are computed on."""
+    on_device = device_bytes()
+    return int(_DEFAULT_SHARE * (free_bytes() if on_device is None else min(free_bytes(), on_device)))
+
+
+def device_bytes(kind: str = "GPU") -> int | None:
+    """Memory of the first device of a kind that TensorFlow can still take; None where there is no such device.
+
+    Factors are on that device, sums and compared pairs on the host.
+    """
+    if not tf.config.list_logical_devices(kind):
+        return None
+    used = int(tf.config.experimental.get_memory_info(f"{kind}:0")["current"])
+    return max(memory_of_devices(kind)[0] - used, 0)
 
 
 def free_bytes() -> int:

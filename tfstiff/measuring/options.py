@@ -108,7 +108,7 @@ class MeasureOptions(ProductOptions):
         None,
         "Memory that a measurement may take beside the model and the probe, for gradients, inputs, pairs and sums: a "
         "number of bytes, on the command line such as 4GB. How they are divided changes results by rounding.",
-        unset="half of what is free",
+        unset="half of what is free, on the host or the GPU",
         metavar="SIZE",
         parse=_num_bytes,
     )
