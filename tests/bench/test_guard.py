@@ -72,7 +72,7 @@ def test_its_exit_code(guard, table, monkeypatch, tmp_path, capsys, ratio, code)
     path = tmp_path / "guard.csv"
     for name, value in {"TABLE": path, "WORKLOADS": {"fc": (1, {})}, "ratio_of": lambda name: lambda: ratio}.items():
         monkeypatch.setattr(guard, name, value)
-    monkeypatch.setattr("tfstiff.bench.timing.machine", lambda: {"processor": "A"})
+    monkeypatch.setattr(guard, "processor_name", lambda: "A")
     monkeypatch.setattr(sys, "argv", ["guard.py"])
     table.to_csv(path, index=False)
     assert guard.main() == code
