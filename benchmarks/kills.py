@@ -136,7 +136,7 @@ def main() -> None:
         while True:
             process = Started(folder, options)
             if kills < choices.kills and (here == 0 or draw.random() < AGAIN):
-                number = draw.randint(num_files(folder), most)
+                number = draw.randint(min(num_files(folder), most), most)
                 while process.poll() is None and num_files(folder) < number:
                     time.sleep(0.002)
                 time.sleep(draw.uniform(0, MOMENTS))
