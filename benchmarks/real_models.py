@@ -1,11 +1,11 @@
 """Real models: whether they come out right, by which path, and what first and later calls take.
 
-    python benchmarks/real_models.py                       # all, each in a process of its own
-    python benchmarks/real_models.py MobileNetV2 BertBackbone
+    python benchmarks/real_models.py                       # all, each in a process of its own; goes on where it ended
+    python benchmarks/real_models.py MobileNetV2 --anew
 
-One line a model: `right` (against one tape an example), `refused` with the reason, or `wrong`; the weights on the
-generic path; processor seconds of the first and of later calls, as multiples of the model's own traced gradient; and
-the memory that the process held at most.
+What was found is in tables/real_models.csv, and is printed by family at the end. Of each model: `right` (against one
+tape an example), `refused` with the reason, or `wrong`; the weights on the generic path; processor seconds of the first
+and of later calls, as multiples of the model's own traced gradient; and the memory that the process held at most.
 """
 
 from __future__ import annotations
@@ -17,8 +17,14 @@ import subprocess
 import sys
 import time
 import warnings
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from tfstiff.records.atomic import write_atomically
+
+TABLE = Path(__file__).parent / "tables" / "real_models.csv"
 _REPEATS = 3
 
 
@@ -26,19 +32,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", help="names; all where none is given")
     parser.add_argument("--one", help=argparse.SUPPRESS)
-    parser.add_argument("--json", help="file to write the results to")
+    parser.add_argument("--anew", action="store_true", help="those too that are in the table")
     parser.add_argument("--seconds", type=int, default=900, help="after which a model is given up")
     chosen = parser.parse_args()
     if chosen.one:
         print(json.dumps(_measure(chosen.one)))
         return
-    results = []
+    table = pd.read_csv(TABLE) if TABLE.exists() else pd.DataFrame(columns=["model"])
     for name in chosen.models or list(_cases()):
-        results.append(_in_a_process(name, chosen.seconds))
-        print(_line(results[-1]), flush=True)
-    if chosen.json:
-        with open(chosen.json, "w", encoding="utf-8") as file:
-            json.dump(results, file, indent=1)
+        if name in set(table["model"]) and not chosen.anew:
+            continue
+        found = _in_a_process(name, chosen.seconds)
+        print(_line(found), file=sys.stderr, flush=True)
+        found["generic"] = "; ".join(found.get("generic", []))
+        table = pd.concat([table[table["model"] != name], pd.DataFrame([found])])
+        text = table.to_csv(index=False, float_format="%.4g").encode()
+        write_atomically(TABLE, lambda file, text=text: file.write(text))
+    print(by_family(table).to_string())
+
+
+def by_family(table: pd.DataFrame) -> pd.DataFrame:
+    """Counts of outcomes, and medians of the multiples of a plain gradient, a row a family."""
+    kinds = table["outcome"].str.split(":").str[0].str.split().str[0]
+    groups = table.assign(generic=table["generic"].notna() & (table["generic"] != "")).groupby("family")
+    counts = pd.crosstab(table["family"], kinds)
+    columns = {name: (name, "median") for name in ("first", "later", "peak_gigabytes")}
+    return counts.join(groups.agg(generic=("generic", "sum"), **columns).round(2))
 
 
 def _cases() -> dict[str, Any]:
@@ -58,10 +77,10 @@ def _in_a_process(name: str, seconds: int) -> dict[str, Any]:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
-        return {"model": name, "outcome": f"not finished after {seconds} s"}
+        return {"model": name, "family": _cases()[name].family, "outcome": f"unfinished after {seconds} s"}
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1:] or [""]
-        return {"model": name, "outcome": f"died with {done.returncode}: {reason[0]}"}
+        return {"model": name, "family": _cases()[name].family, "outcome": f"died with {done.returncode}: {reason[0]}"}
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return found
 
