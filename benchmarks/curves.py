@@ -30,7 +30,7 @@ import pandas as pd
 from scipy.optimize import nnls
 
 from tfstiff.bench.timing import BenchmarkFailed, in_new_process
-from tfstiff.records.atomic import write_atomically
+from tfstiff.records.atomic import write_text
 
 TABLE = Path(__file__).parent / "tables" / "curves.csv"
 WITHIN = 0.25
@@ -103,7 +103,7 @@ def main() -> None:
 def _write(table: pd.DataFrame) -> pd.DataFrame:
     """Writes the table with what is foretold, and returns that."""
     table = foretold(table)
-    write_atomically(TABLE, lambda file: file.write(table.to_csv(index=False).encode()))
+    write_text(TABLE, table.to_csv(index=False))
     return table
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from tfstiff.bench.timing import BenchmarkFailed, in_new_process
-from tfstiff.records.atomic import write_atomically
+from tfstiff.records.atomic import write_text
 
 TABLE = Path(__file__).parent / "tables" / "gpu.csv"
 MODELS = ("fc", "cnn", "encoder", "lstm", "resnet20")
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("TensorFlow sees no GPU here, so there is nothing to compare.")
         return 0
     table = rows(chosen.models.split(","), chosen.examples, "GPU", SECONDS).assign(device=found[0])
-    write_atomically(TABLE, lambda file: file.write(table.to_csv(index=False).encode()))
+    write_text(TABLE, table.to_csv(index=False))
     print(table.to_string(index=False))
     return 0
 

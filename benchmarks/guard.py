@@ -99,7 +99,7 @@ def main() -> int:
     parser.add_argument("--store", action="store_true", help="store the ratios of this processor")
     store = parser.parse_args().store
     os.environ.update(_ONE_THREAD)  # before TensorFlow is imported
-    from tfstiff.records.atomic import write_atomically
+    from tfstiff.records.atomic import write_text
 
     processor = processor_name()
     table = pd.read_csv(TABLE) if TABLE.exists() else pd.DataFrame(columns=["processor", "workload", "ratio"])
@@ -112,7 +112,7 @@ def main() -> int:
         failed += [] if store or result.holds else [name]
     if store:
         table = with_ratios(table, processor, found)
-        write_atomically(TABLE, lambda file: file.write(table.to_csv(index=False).encode()))
+        write_text(TABLE, table.to_csv(index=False))
     if failed:
         print(
             f"A measurement of {', '.join(failed)} has become slower. Where it is meant to: "

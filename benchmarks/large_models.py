@@ -12,7 +12,6 @@ before.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +20,7 @@ import numpy as np
 
 import tfstiff
 from tfstiff.bench.throughput import forward_backward
-from tfstiff.bench.timing import BenchmarkFailed, in_new_process, peak_memory
+from tfstiff.bench.timing import BenchmarkFailed, in_new_process, peak_memory, processor_seconds
 from tfstiff.gradients import explain
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -100,18 +99,12 @@ def measured(case: str, sequences: int, tokens: int) -> dict[str, Any]:
     plain()
     found: dict[str, Any] = {"weights": sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)}
     found["plain_memory"] = peak_memory(plain) or np.nan
-    found["plain"] = _seconds(plain)
-    found["first"] = _seconds(gram)
+    found["plain"] = processor_seconds(plain)
+    found["first"] = processor_seconds(gram)
     found["memory"] = peak_memory(gram) or np.nan
-    found["later"] = _seconds(gram)
+    found["later"] = processor_seconds(gram)
     found["explained"] = "\n".join(map(str, explain(model, x, y)))
     return found
-
-
-def _seconds(function: Callable[[], object]) -> float:
-    start = time.process_time()
-    function()
-    return time.process_time() - start
 
 
 if __name__ == "__main__":

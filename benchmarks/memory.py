@@ -21,7 +21,7 @@ import pandas as pd
 
 from tfstiff.bench.throughput import GIVE_MEMORY_BACK
 from tfstiff.bench.timing import BenchmarkFailed, in_new_process, peak_memory
-from tfstiff.records.atomic import write_atomically
+from tfstiff.records.atomic import write_text
 
 MODELS, HALVES, LIMITS = ("fc", "cnn", "lstm"), (500, 5000), (100, 200, 500, 1000)  # examples a half; MB
 MOST = 1.25  # times the limit
@@ -50,7 +50,7 @@ def main() -> None:
             print(f"{case}: {error}", file=sys.stderr)
             continue
         table = pd.concat([table[~is_there], pd.DataFrame([row])]).sort_values(["half", "model", "limit"])
-        write_atomically(TABLE, lambda file, table=table: file.write(table.to_csv(index=False).encode()))
+        write_text(TABLE, table.to_csv(index=False))
         print(f"{case}: {row['peak']} MB, {row['ratio']} times the limit, {row['seconds']} s", file=sys.stderr)
     print(table.to_string(index=False))
     above = table[table["ratio"] > MOST]

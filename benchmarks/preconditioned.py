@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +23,7 @@ import tensorflow as tf
 import tfstiff
 from tfstiff.analysis.measured_rows import with_half_width
 from tfstiff.analysis.readings import reading, reading_of_pairs
+from tfstiff.bench.timing import processor_seconds
 from tfstiff.models import build
 
 PAIRS = "train_val"
@@ -106,12 +106,7 @@ def cost(size: int) -> None:
 def seconds(call: Callable[[], object]) -> float:
     """The least processor time of a few calls, after a first one. (Time on the clock would count what else runs.)"""
     call()
-    found = []
-    for _ in range(ROUNDS):
-        start = time.process_time()
-        call()
-        found.append(time.process_time() - start)
-    return min(found)
+    return min(processor_seconds(call) for _ in range(ROUNDS))
 
 
 if __name__ == "__main__":

@@ -15,14 +15,14 @@ import json
 import resource
 import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from tfstiff.records.atomic import write_atomically
+from tfstiff.bench.timing import processor_seconds
+from tfstiff.records.atomic import write_text
 
 TABLE = Path(__file__).parent / "tables" / "real_models.csv"
 _REPEATS = 3
@@ -46,8 +46,7 @@ def main() -> None:
         print(_line(found), file=sys.stderr, flush=True)
         found["generic"] = "; ".join(found.get("generic", []))
         table = pd.concat([table[table["model"] != name], pd.DataFrame([found])])
-        text = table.to_csv(index=False, float_format="%.4g").encode()
-        write_atomically(TABLE, lambda file, text=text: file.write(text))
+        write_text(TABLE, table.to_csv(index=False, float_format="%.4g"))
     print(by_family(table).to_string())
 
 
@@ -133,11 +132,7 @@ def _measure(name: str) -> dict[str, Any]:
 
 def _seconds(function: Any) -> tuple[float, float]:
     """Processor seconds of the first call and of a later one."""
-    times = []
-    for _ in range(2 + _REPEATS):
-        start = time.process_time()
-        function()
-        times.append(time.process_time() - start)
+    times = [processor_seconds(function) for _ in range(2 + _REPEATS)]
     return times[0], min(times[2:])
 
 

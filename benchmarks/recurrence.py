@@ -11,8 +11,6 @@ Processor seconds, so that another user of the machine does not count.
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -20,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 import tfstiff
-from tfstiff.bench.timing import BenchmarkFailed, in_new_process, peak_memory
+from tfstiff.bench.timing import BenchmarkFailed, in_new_process, peak_memory, processor_seconds
 
 VOCABULARY, UNITS = 2000, 64
 _REPEATS = 3
@@ -75,7 +73,7 @@ def measured(cell: str, steps: int, is_masked: bool, examples: int) -> dict[str,
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
     fitted = classifier(cell, steps, is_masked)
     fitted.compile("sgd", loss)
-    fit = _seconds(lambda: fitted.train_on_batch(x, y))
+    fit = processor_seconds(lambda: fitted.train_on_batch(x, y))
     model = classifier(cell, steps, is_masked)
     weights = [weight.value for weight in model.trainable_weights]
     inputs, targets = tf.constant(x), tf.constant(y)
@@ -89,17 +87,11 @@ def measured(cell: str, steps: int, is_masked: bool, examples: int) -> dict[str,
     def gram() -> None:
         tfstiff.gradient_gram(model, x, y, loss=loss)
 
-    first = _seconds(gram)
+    first = processor_seconds(gram)
     forward_backward()
-    later, plain = (min(_seconds(function) for _ in range(_REPEATS)) for function in (gram, forward_backward))
+    later, plain = (min(processor_seconds(function) for _ in range(_REPEATS)) for function in (gram, forward_backward))
     memory = [float(peak_memory(function) or np.nan) for function in (gram, forward_backward)]
     return {"first": (first, fit), "later": (later, plain), "memory": (memory[0], memory[1])}
-
-
-def _seconds(function: Callable[[], object]) -> float:
-    start = time.process_time()
-    function()
-    return time.process_time() - start
 
 
 if __name__ == "__main__":

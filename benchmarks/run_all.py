@@ -22,7 +22,7 @@ from report import markdown
 from sections import Case, Row, growth, measure, methods, peers
 
 from tfstiff.bench.timing import BenchmarkFailed, in_new_process, machine
-from tfstiff.records.atomic import write_atomically, write_json
+from tfstiff.records.atomic import write_json, write_text
 
 SECTIONS: dict[str, Any] = {"methods": methods, "measure": measure, "growth": growth, "peers": peers}
 _PACKAGES = ("torch", "backpack-for-pytorch", "opacus", "jax")
@@ -78,7 +78,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _write(folder: Path, results: dict[str, Any]) -> None:
     ordered = {name: results[name] for name in SECTIONS if name in results}
     write_json(folder / "results.json", ordered)
-    write_atomically(folder / "results.md", lambda file: file.write(markdown(ordered, SECTIONS).encode()))
+    write_text(folder / "results.md", markdown(ordered, SECTIONS))
 
 
 if __name__ == "__main__":

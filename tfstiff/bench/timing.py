@@ -73,6 +73,13 @@ def take_turns(
     return {name: Timing(tuple(values)) for name, values in seconds.items()}
 
 
+def processor_seconds(function: Callable[[], object]) -> float:
+    """Seconds of processors that a call takes, of all threads together: what else runs does not count."""
+    start = time.process_time()
+    function()
+    return time.process_time() - start
+
+
 def peak_memory(function: Callable[[], object]) -> int | None:
     """The bytes of memory that a call takes at its peak, above what the process has before it.
 

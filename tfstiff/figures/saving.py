@@ -10,7 +10,7 @@ from typing import Any
 
 from tfstiff.errors import InvalidInput
 from tfstiff.figures.style import Figure, Numbers, drawing_style
-from tfstiff.records.atomic import write_atomically
+from tfstiff.records.atomic import write_atomically, write_text
 from tfstiff.records.cells import harmless
 
 _DOTS_PER_INCH = 150
@@ -59,4 +59,4 @@ def _save_numbers(table: Numbers, path: Path) -> None:
     text = io.StringIO()
     lines: list[list[object]] = [[*header], *rows]
     csv.writer(text, lineterminator="\n").writerows([harmless(cell) for cell in line] for line in lines)
-    write_atomically(path, lambda file: file.write(text.getvalue().encode()) and None)
+    write_text(path, text.getvalue())

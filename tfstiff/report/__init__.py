@@ -9,7 +9,7 @@ from typing import Any
 
 from tfstiff.errors import InvalidInput
 from tfstiff.records import RunFolder
-from tfstiff.records.atomic import write_atomically
+from tfstiff.records.atomic import write_text
 from tfstiff.report.contents import contents
 from tfstiff.report.page import has_plotly, render
 
@@ -54,7 +54,7 @@ def write_report(
     page = render(contents(runs, interactive, say, thumbnails=thumbnails), interactive=interactive)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, lambda file: file.write(page.encode()))
+        write_text(path, page)
     except OSError as error:
         raise InvalidInput(
             f"The report cannot be written to {path}: {error}", remedy="Choose a folder that can be written."

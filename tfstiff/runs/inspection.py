@@ -14,7 +14,7 @@ from typing import Any
 
 from tfstiff.errors import CheckpointCorrupt, ModelCorrupt, RecordCorrupt, RecordUnreadable
 from tfstiff.records import Measurement, RunFolder, open_run, scalar_row
-from tfstiff.records.atomic import finite, write_atomically, write_json
+from tfstiff.records.atomic import finite, write_json, write_text
 from tfstiff.records.claim import in_use, is_alive
 from tfstiff.records.reading import read_lines, read_object
 from tfstiff.records.record import read_record
@@ -157,7 +157,7 @@ def _scalars(folder: Path, measured: list[Measurement]) -> Iterator[Finding]:
     def made_again() -> str:
         text = moved(path)() if path.exists() else ""
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in expected)
-        return (text + _written(lambda: write_atomically(path, lambda file: file.write(lines.encode())), "")).strip()
+        return (text + _written(lambda: write_text(path, lines), "")).strip()
 
     try:
         rows, problems = read_lines(path) if path.exists() else ([], [])
