@@ -7,7 +7,7 @@ The command line prints the message and ends with the error's `exit_code`.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 _ABSENT = object()
@@ -118,6 +118,11 @@ def unknown_name(what: str, received: Any, known: Iterable[str]) -> InvalidInput
     close = difflib.get_close_matches(received, names, n=1) if isinstance(received, str) else []
     remedy = f"Did you mean {close[0]}?" if close else None
     return InvalidInput(what, expected=" | ".join(names), received=received, remedy=remedy)
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """The names with commas between them; of more than `most`, so many and how many more there are."""
+    return ", ".join(names[:most]) + f" and {len(names) - most} more" * (len(names) > most)
 
 
 def _shortened(text: str, limit: int = 200) -> str:

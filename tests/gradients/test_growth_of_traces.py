@@ -1,12 +1,13 @@
 """How many operations a trace has, which is what its time goes by; and pull-backs of every kind."""
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 from oracles import float64_twin, reference_gradients, relative_error
 from small_models import SOFTMAX, Weighted, labelled, sequential
 
-from tfstiff.gradients import per_example_gradients, pulling_back
+from tfstiff.gradients import per_example_gradients, products, pulling_back
 from tfstiff.gradients.plan import plan_for
 
 layers = keras.layers
@@ -36,6 +37,7 @@ def test_a_trace_is_linear_in_depth():
     block = (lambda: layers.Conv2D(2, 3, padding="same", use_bias=False), layers.BatchNormalization, layers.LeakyReLU)
     two, four, eight = map(count, (2, 4, 8))
     assert eight - four == 2 * (four - two)
+    assert four - two <= 2 * 95  # a block is three layers, and two weights that are derived
 
 
 KINDS = {  # of functions of a weight (4, 3), and whether they are elementwise; None where there is nothing to pull back
@@ -57,8 +59,8 @@ def test_every_kind_of_pull_back(name, monkeypatch):
     found = []
     original = pulling_back._Copy
 
-    def remember(tensor):
-        found.append(original(tensor))
+    def remember(tensor, handles):
+        found.append(original(tensor, handles))
         return found[-1]
 
     monkeypatch.setattr(pulling_back, "_Copy", remember)
@@ -96,6 +98,42 @@ def test_weights_in_several_derived_tensors():
     model = build()
     expected = reference_gradients(float64_twin(build, model), x, y, SOFTMAX)
     assert relative_error(per_example_gradients(model, x, y, loss=SOFTMAX, method="structured"), expected) < 1e-5
+
+
+def test_statistics_that_are_not_trained_are_not_differentiated(monkeypatch):
+    """Of a normalisation's scale, made of a weight and two statistics, only the weight is read again."""
+    found = []
+    original = pulling_back._Copy
+    monkeypatch.setattr(pulling_back, "_Copy", lambda *given: found.append(original(*given)) or found[-1])
+    model = sequential((4,), layers.Dense(5), layers.BatchNormalization(), layers.Dense(3))
+    num_operations(model, *labelled((4,)))
+    read = sorted(name for copy in found for name in copy.handles.values())
+    trained = plan_for(model, *labelled((4,)), loss=SOFTMAX).parts[0]
+    handles = {handle.name for handle in trained._handles(trained.graph)}
+    assert read
+    assert set(read) <= handles
+
+
+@pytest.mark.parametrize("count", [3, None])
+def test_layers_of_the_same_sizes_share_a_function(count):
+    draw = np.random.default_rng(0).normal
+    sizes = [(6, 7, 5)] * 4 + [(6, 5, 7)]  # positions, and entries of rows and columns
+    sides = [
+        tuple(tuple(draw(size=(n, t, width)).astype("float32") for width in (p, q)) for t, p, q in sizes)
+        for n in (3, 2)
+    ]
+    specs = [
+        tuple(tuple(tf.TensorSpec([count and len(part), *part.shape[1:]]) for part in pair) for pair in side)
+        for side in sides
+    ]
+    before = products._cheaper.experimental_get_tracing_count()
+    traced = tf.function(lambda *outers: products.products(*(((), side) for side in outers)), input_signature=specs)
+    formed = [
+        np.concatenate([np.einsum("ntp,ntq->npq", *pair).reshape(len(pair[0]), -1) for pair in side], 1)
+        for side in sides
+    ]
+    np.testing.assert_allclose(traced(*sides), formed[0] @ formed[1].T, rtol=1e-5, atol=1e-4)
+    assert products._cheaper.experimental_get_tracing_count() - before == 2
 
 
 def test_only_what_cannot_be_pulled_back_takes_the_generic_path():

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from tfstiff._keras import all_layers, last_operations
-from tfstiff.errors import InvalidInput
+from tfstiff.errors import InvalidInput, listed
 from tfstiff.gradients.options import HEAD, LORA, WeightChoice
 from tfstiff.records.measurement import ALL_WEIGHTS
 
@@ -98,5 +98,4 @@ def _of_head(model: keras.Model) -> list[keras.Variable]:
 
 
 def _paths(weights: Sequence[keras.Variable]) -> str:
-    more = f" and {len(weights) - _NAMED} more" if len(weights) > _NAMED else ""
-    return f"{', '.join(weight.path for weight in weights[:_NAMED])}{more}"
+    return listed([weight.path for weight in weights], _NAMED)

@@ -144,16 +144,24 @@ def formed_sum(factors: Sequence[Factor]) -> tf.Tensor:
     joined = _joined(factors)
     if joined is not None:
         return joined.formed()
-    gradients = [
-        factor.formed()
-        if isinstance(factor, Factored)
-        else tf.reshape(factor, [tf.shape(factor)[0], factor.shape[1:].num_elements()])
-        for factor in factors
-    ]
+    gradients = [factor.formed() if isinstance(factor, Factored) else _flat(factor) for factor in factors]
     if len(gradients) == 1:
         return gradients[0]
     width = min(gradient.shape[1] for gradient in gradients)
-    return tf.add_n([gradient[:, :width] for gradient in gradients])
+    return tf.add_n([first_columns(gradient, width) for gradient in gradients])
+
+
+def first_columns(gradient: tf.Tensor, width: int) -> tf.Tensor:
+    """(n, width) of (n, width or more); no operation where there are no more."""
+    return gradient if gradient.shape[1] == width else gradient[:, :width]
+
+
+def _flat(gradient: tf.Tensor) -> tf.Tensor:
+    """(n, size) of (n, ...); with few operations, as models have hundreds of small weights."""
+    if gradient.shape.rank == 2:
+        return gradient
+    size = gradient.shape[1:].num_elements()
+    return tf.reshape(gradient, [-1 if size else tf.shape(gradient)[0], size])
 
 
 def tensors_of(factor: Factor) -> list[tf.Tensor]:

@@ -114,10 +114,11 @@ def squared_norms(
 ) -> tf.Tensor:
     """(n,): the product of every gradient with itself; zeros, like the losses (n,), where there are no weights."""
     total = tf.zeros_like(losses)
-    for block in formed:
-        width = block.shape[1]
-        squares = width * block.dtype.size if width > _WIDE else 0  # bytes; a loop takes longer to trace
-        total += in_parts(lambda rows: tf.reduce_sum(rows * rows, 1), [block], squares)
+    wide = [block for block in formed if block.shape[1] > _WIDE]
+    for blocks in (wide, [block for block in formed if block.shape[1] <= _WIDE]):
+        if blocks:  # a loop takes longer to trace, so that it is one for all
+            squares = max(block.shape[1] * block.dtype.size for block in blocks) if blocks is wide else 0
+            total += in_parts(_summed_squares, blocks, squares)
     for rows, columns in outers:
         if not isinstance(rows, MixedRows) and rows.shape[1] == 1 and not rows.dtype.is_integer:
             total += tf.reduce_sum(rows * rows, [1, 2]) * tf.reduce_sum(columns * columns, [1, 2])
@@ -126,6 +127,10 @@ def squared_norms(
         pairs *= tf.cast(own_row_products(rows), pairs.dtype)
         total += tf.reduce_sum(pairs, [1, 2])
     return total
+
+
+def _summed_squares(*blocks: tf.Tensor) -> tf.Tensor:
+    return tf.add_n([tf.reduce_sum(rows * rows, 1) for rows in blocks])
 
 
 def _split(block: tf.Tensor, weights: Sequence[int], sizes: Sequence[int]) -> dict[int, tf.Tensor]:

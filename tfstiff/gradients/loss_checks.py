@@ -86,9 +86,18 @@ def others_changed(x: Any, y: Any, seed: int) -> Iterator[tuple[Any, Any, np.nda
         yield *tf.nest.map_structure(lambda array, index=index: tf.gather(array, index), (x, y)), np.sort(kept)
 
 
-def interaction(call: Call, x: Any, y: Any, seed: int, precision: tf.DType) -> float:
-    """By how much the losses (or outputs) of examples change with the other examples of a batch; 0 if they do not."""
-    before = call(x, y)
+def interaction(call: Call, x: Any, y: Any, seed: int, precision: tf.DType, before: Outcome | None = None) -> float:
+    """By how much the losses (or outputs) of examples change with the other examples of a batch; 0 if they do not.
+
+    Args:
+        call: Computes them.
+        x: At least two examples.
+        y: Their targets.
+        seed: Of the choice of others.
+        precision: In which `call` computes.
+        before: `call(x, y)`, where it is known.
+    """
+    before = before or call(x, y)
     return max(
         call(other_x, other_y).rows(kept).difference(before.rows(kept), precision)
         for other_x, other_y, kept in others_changed(x, y, seed)
@@ -112,7 +121,7 @@ def refuse_shared_losses(call: Call, x: Any, y: Any, seed: int, precision: tf.DT
         )
     if len(before.losses) < 2:
         return
-    shared = interaction(call, x, y, seed, precision)
+    shared = interaction(call, x, y, seed, precision, before)
     if shared:
         raise UnsupportedModel(
             "The examples of a batch interact: changing the other examples of a batch changes the loss of an example "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import tensorflow as tf
 
@@ -52,23 +53,45 @@ def _outer_products(
     if known is not None:
         return _by_pairs(first, second, known)
 
-    def by_pairs() -> tf.Tensor:
-        # Of mixed rows, the products of each kind with each.
-        return sum(_by_pairs(part, part2, None) for part in parts_of(*first) for part2 in parts_of(*second))
-
     (rows, columns), (_, columns2) = first, second
-    positions, positions2 = size_of(columns, 1), size_of(columns2, 1)
     if not isinstance(rows, MixedRows) and (rows.dtype.is_integer or columns.shape[1] == columns2.shape[1] == 1):
-        return by_pairs()
+        return _all_pairs(first, second)
+    for_pair, entries = _costs(first, second)
+    if not tf.is_tensor(for_pair) and for_pair <= entries:
+        return _all_pairs(first, second)
+    cheaper: tf.Tensor = _cheaper(first, second)
+    return cheaper
+
+
+def _costs(
+    first: tuple[tf.Tensor, tf.Tensor], second: tuple[tf.Tensor, tf.Tensor]
+) -> tuple[int | tf.Tensor, int | tf.Tensor]:
+    """Multiply-adds of a pair of examples from the products of all rows, and entries of a gradient."""
+    (rows, columns), (_, columns2) = first, second
     size, size2 = num_entries(rows), size_of(columns, 2)
-    for_pair = positions * positions2 * (size + size2 + ELEMENTWISE_COST)
-    if not tf.is_tensor(for_pair) and for_pair <= size * size2:
-        return by_pairs()
-    count, count2 = (tf.cast(tf.shape(side)[0], tf.float32) for side in (columns, columns2))
-    entries, positions, positions2 = (tf.cast(size, tf.float32) for size in (size * size2, positions, positions2))
-    forming = (count * positions + count2 * positions2 + count * count2) * entries
-    is_cheaper = count * count2 * tf.cast(for_pair, tf.float32) < forming
-    return tf.cond(is_cheaper, by_pairs, lambda: _in_turn(first, second))
+    return size_of(columns, 1) * size_of(columns2, 1) * (size + size2 + ELEMENTWISE_COST), size * size2
+
+
+# One function for all layers of the same sizes, in eager code and in traces: it is traced and made ready to run once.
+@partial(tf.function, experimental_attributes={"_noinline": True})
+def _cheaper(first: tuple[tf.Tensor, tf.Tensor], second: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+    """In the form that is cheaper for as many examples as there are."""
+    for_pair, entries = _costs(first, second)
+    (count, positions), (count2, positions2) = (
+        [size_of(columns, axis) for axis in (0, 1)] for _, columns in (first, second)
+    )
+    sizes = [count, count2, positions, positions2, for_pair, entries]
+    if any(map(tf.is_tensor, sizes)):  # of which products may be more than an integer holds
+        count, count2, positions, positions2, for_pair, entries = (tf.cast(size, tf.float32) for size in sizes)
+    is_cheaper = count * count2 * for_pair < (count * positions + count2 * positions2 + count * count2) * entries
+    if tf.is_tensor(is_cheaper):
+        return tf.cond(is_cheaper, lambda: _all_pairs(first, second), lambda: _in_turn(first, second))
+    return _all_pairs(first, second) if is_cheaper else _in_turn(first, second)
+
+
+def _all_pairs(first: tuple[tf.Tensor, tf.Tensor], second: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+    """From the products of all rows, and of all columns; of mixed rows those of each kind with each."""
+    return sum(_by_pairs(part, part2, None) for part in parts_of(*first) for part2 in parts_of(*second))
 
 
 def _by_pairs(

@@ -31,6 +31,7 @@ import tensorflow as tf
 
 from tfstiff.gradients.evidence import Examiner, Gradients, Products
 from tfstiff.gradients.factors import tensors_of
+from tfstiff.gradients.loss_checks import Outcome
 from tfstiff.gradients.owners import Sample
 from tfstiff.gradients.structured import Structured, Trace
 
@@ -40,6 +41,7 @@ _NUM_EXAMPLES = 8
 # sums of the same numbers in float32 differ by 1e-7 to 1e-5; a wrong rule is off by its own size.
 TOLERANCE = {tf.float64: (1e-8, 1e-15), tf.float32: (1e-3, 1e-6), tf.bfloat16: (1e-1, 1e-2), tf.float16: (3e-2, 1e-3)}
 _CLEAR = 100  # A gradient of more than so many times what noise may be is no noise.
+_STILL = 300  # One that was noise is so up to here: where it stands at the limit, it need not be compared each time.
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,16 @@ class Proof:
         part: The traced model.
         shapes: Shapes of all weights.
         coarsest: The lowest precision that the model computes in, where that is not the one of its gradients.
+
+    Attributes:
+        seen: The seed of the last comparison, and what the model computed of its examples; None before there is one.
     """
 
     def __init__(self, part: Structured, shapes: Sequence[tuple[int, ...]], coarsest: tf.DType = tf.float64) -> None:
         self._part, self._coarsest = part, coarsest
         self._examiner = Examiner(part, [tuple(shape) for shape in shapes])
         traced = part.traced
+        self.seen: tuple[int, Outcome] | tuple[None, None] = None, None
         self._dtypes = {coarsest, traced.factors.losses.dtype, *(tensor.dtype for tensor in traced.batch)}
 
     def compare(self, weights: Collection[int], x: Any, y: Any, seed: int) -> Verdict:
@@ -94,11 +100,12 @@ class Proof:
         ones, coefficients = np.ones(count), _coefficients(count, seed)
         try:
             traced: Trace = self._part.trace(x, y, tf.constant(coefficients), True)
-            before = self._examiner.gradients(traced, ones)
+            before = self._examiner.gradients(traced, ones, weights)
             del traced  # before there is another
             traced = self._part.trace(x, y, tf.constant(ones), True)
-            after = self._examiner.gradients(traced, coefficients)
-            made = self._examiner.products(traced, coefficients)
+            after = self._examiner.gradients(traced, coefficients, weights)
+            made = self._examiner.products(traced, coefficients, weights)
+            self.seen = seed, Outcome.of(traced.factors.losses, traced.factors.predictions)
         except (tf.errors.InvalidArgumentError, ValueError):
             guilty = self._guilty(x, y) & set(weights)
             return Verdict(wrong=dict.fromkeys(guilty, "rows are not laid out as a rule supposes"))
@@ -107,11 +114,11 @@ class Proof:
     def is_zero(self, weights: Collection[int], x: Any, y: Any, seed: int) -> bool:
         """Whether the gradients of all of `weights` are zero on a few examples, but for rounding."""
         factors = self._part.compute(x, y)
-        combined = self._examiner.combined(factors.formed, factors.outers, _coefficients(len(factors.losses), seed))
+        combined = self._examiner.combined(factors, _coefficients(len(factors.losses), seed), weights)
         whole = np.sqrt(factors.squared_norms.numpy().astype(np.float64).sum())
         _, noise = self._tolerance()
         return all(
-            index not in combined or np.linalg.norm(combined[index]) <= _CLEAR * noise * whole for index in weights
+            index not in combined or np.linalg.norm(combined[index]) <= _STILL * noise * whole for index in weights
         )
 
     def _tolerance(self) -> tuple[float, float]:
@@ -161,7 +168,7 @@ class Proof:
         if not np.isfinite(expected).all():  # the comparison of gradients tells of these
             return wrong
         floor = noise * expected.sum()
-        for weights, pair in zip(layout.outers, evidence.pairs, strict=True):
+        for weights, pair in evidence.pairs.items():
             difference = np.linalg.norm(pair[0] - pair[1])
             if not difference <= relative * np.linalg.norm(pair[1]) + floor:
                 wrong |= dict.fromkeys(weights, f"products differ from those of the gradients (by {difference:.2g})")

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfstiff.errors import UnsupportedModel
+from tfstiff.errors import UnsupportedModel, listed
 from tfstiff.gradients.loss import predict
 from tfstiff.gradients.loss_checks import Call, Outcome, depends_on_place, interaction, refuse_shared_losses
 from tfstiff.gradients.model_checks import refuse_assigned, refuse_outputs_by_batch, warn_of_untracked
@@ -154,13 +154,12 @@ class ProvedParts:
         Raises:
             UnsupportedModel: They differ and cannot be had in another way, or depend on other examples.
         """
-        seed, precision = self._draws, self._loss_precision
-        is_single = len(tf.nest.flatten(x)[0]) == 1
+        seed, precision, is_single = self._draws, self._loss_precision, len(tf.nest.flatten(x)[0]) == 1
         x, y = drawn(x, y, seed)
         expected = self._called(x, y)
-        for part in self.parts:
-            difference = _outcome(part)(x, y).difference(expected, precision)
-            if not difference:
+        outcomes = [self._outcome(part, x, y) for part in self.parts]
+        for part, outcome in zip(self.parts, outcomes, strict=True):
+            if not (difference := outcome.difference(expected, precision)):
                 continue
             refuse_shared_losses(self._called, x, y, seed, precision)
             if depends_on_place(self._called, x, y, precision):
@@ -178,10 +177,15 @@ class ProvedParts:
             )
         if is_single or not np.isfinite(expected.losses).any():
             return True  # and it is checked again with other examples
-        if interaction(_outcome(self.parts[0]), x, y, seed, precision):
+        if interaction(_call(self.parts[0]), x, y, seed, precision, outcomes[0]):
             refuse_shared_losses(self._called, x, y, seed, precision)
         self._are_losses_checked = True
         return True
+
+    def _outcome(self, part: Structured | Reference, x: Any, y: Any) -> Outcome:
+        """What a part computes of the losses and outputs of the examples drawn last."""
+        seed, outcome = self._proof.seen if isinstance(part, Structured) and self._proof else (None, None)
+        return outcome if outcome and seed == self._draws else _call(part)(x, y)
 
     @property
     def _loss_precision(self) -> tf.DType:
@@ -278,8 +282,8 @@ class ProvedParts:
         return str(self.weights[index].path)
 
 
-def _outcome(part: Structured | Reference) -> Call:
-    """What a part of the plan computes of losses and outputs."""
+def _call(part: Structured | Reference) -> Call:
+    """The losses and outputs that a part of the plan computes."""
 
     def call(x: Any, y: Any) -> Outcome:
         factors = part.compute(x, y)
@@ -293,8 +297,4 @@ def _in_words(reasons: dict[str, str]) -> str:
     paths: dict[str, list[str]] = {}
     for path, reason in reasons.items():
         paths.setdefault(reason, []).append(path)
-    found = []
-    for reason, names in paths.items():
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        found.append(f"{', '.join(names[:_NAMED])}{more}: {reason}")
-    return "; ".join(found)
+    return "; ".join(f"{listed(names, _NAMED)}: {reason}" for reason, names in paths.items())

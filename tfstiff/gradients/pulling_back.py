@@ -8,7 +8,7 @@ product; any other is vectorised over the examples, all tensors together.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -59,7 +59,7 @@ class PullBack:
         found: dict[int, list[tf.Tensor]] = defaultdict(list)
         general = []
         for item in derived:
-            copy = _Copy(item.tensor)
+            copy = _Copy(item.tensor, self._index)
             if not copy.is_elementwise:
                 general.append((item, copy))
                 continue
@@ -104,17 +104,21 @@ class PullBack:
         """Gradients with respect to the copy's reads, flat, added up for each weight."""
         parts: dict[int, list[tf.Tensor]] = defaultdict(list)
         for name, gradient in zip(copy.reads, gradients, strict=True):
-            weight = self._index.get(copy.handles[name])
-            if weight is not None and gradient is not None:
+            if gradient is not None:
+                weight = self._index[copy.handles[name]]
                 parts[weight].append(tf.reshape(tf.convert_to_tensor(gradient), [-1]))
         return {weight: tf.add_n(found) for weight, found in parts.items()}
 
 
 class _Copy:
-    """The operations from variables' reads to `tensor` once more, so that differentiating walks these alone.
+    """The operations from some variables' reads to `tensor` once more, so that differentiating walks these alone.
 
     `tf.gradients` walks everything that depends on what it differentiates by, which is most of the model for each
-    weight.
+    weight. What depends on other variables alone, as on the statistics of a batch, is taken as it is.
+
+    Args:
+        tensor: The tensor.
+        handles: Names of the variables' handles.
 
     Attributes:
         tensor: The copy of the tensor.
@@ -123,13 +127,15 @@ class _Copy:
         is_elementwise: Whether each entry of the tensor depends on the entries of the variables in its place alone.
     """
 
-    def __init__(self, tensor: tf.Tensor) -> None:
+    def __init__(self, tensor: tf.Tensor, handles: Container[str]) -> None:
         self.reads: dict[str, tf.Tensor] = {}
         self.handles: dict[str, str] = {}
         self.is_elementwise = True
-        copies: dict[str, tf.Tensor] = {}  # of the tensors that depend on a variable
+        copies: dict[str, tf.Tensor] = {}  # of the tensors that depend on one of the variables
         for operation in _in_order(tensor.op):
             if operation.type == "ReadVariableOp":
+                if operation.inputs[0].name not in handles:
+                    continue
                 read = operation.outputs[0]
                 copies[read.name] = self.reads[read.name] = tf.identity(read)
                 self.handles[read.name] = operation.inputs[0].name

@@ -19,7 +19,7 @@ import tensorflow as tf
 from tfstiff._keras import quietly_traced, variable_of
 from tfstiff.gradients.bias_join import OTHER, role_of, with_biases
 from tfstiff.gradients.costs import Cost, cost_of, cost_of_forming, peak_row_bytes, row_bytes
-from tfstiff.gradients.factors import Factor, Outer, formed_sum, in_precision, merge
+from tfstiff.gradients.factors import Factor, Outer, first_columns, formed_sum, in_precision, merge
 from tfstiff.gradients.gradient_factors import GradientFactors, Layout, inverse_scales, no_gradients, squared_norms
 from tfstiff.gradients.on_demand import on_demand
 from tfstiff.gradients.operations import NoRule, Use, apply_rule
@@ -197,6 +197,7 @@ class Structured:
             if delta is not None  # else the losses do not change with this output
         ]
         places = sample.places([delta for _, delta in reached])
+        num_examples = tf.shape(examples[0])[0]
         factors: dict[int, list[Factor]] = defaultdict(list)
         # By recipe: an unrolled layer computes the same tensor from its weights again at every step.
         derived: dict[str, tuple[tf.Tensor, frozenset[int], list[Factor]]] = {}
@@ -206,7 +207,7 @@ class Structured:
         self._uses = defaultdict(list)
         for (site, delta), place in zip(reached, places, strict=True):
             try:
-                factor = self._factor(site, delta, place, tf.shape(examples[0])[0])
+                factor = self._factor(site, delta, place, num_examples)
             except NoRule as reason:
                 self.missing.update(dict.fromkeys(site.weights, str(reason)))
                 continue
@@ -227,7 +228,7 @@ class Structured:
                 derived.setdefault(recipe(tensor, recipes), (tensor, site.weights, []))[2].append(factor)
         pulled, missing = PullBack(handles)(
             [
-                Derived(tensor, weights, formed_sum(parts)[:, : tensor.shape.num_elements()])
+                Derived(tensor, weights, first_columns(formed_sum(parts), tensor.shape.num_elements()))
                 for tensor, weights, parts in derived.values()
             ]
         )

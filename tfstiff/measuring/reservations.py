@@ -5,12 +5,13 @@ None of it is an error: a model may be meant to take raw pixels, and gradients d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
+from tfstiff.errors import listed
 from tfstiff.measuring.probe import Probe, ProbeHalf
 from tfstiff.measuring.sampling import PairSample
 
@@ -76,7 +77,7 @@ def _absent_classes(probe: Probe) -> Iterator[str]:
             continue
         absent = np.setdiff1d(np.arange(len(probe.class_names)), half.classes)
         if len(absent):
-            names = _listed([probe.class_names[index] for index in absent])
+            names = listed([probe.class_names[index] for index in absent], _NAMED)
             yield f"The {name} half of the probe has no example of {_number(len(absent), 'class', 'classes')}: {names}."
 
 
@@ -88,7 +89,7 @@ def _in_both_halves(probe: Probe) -> Iterator[str]:
         if (known := first.get(row)) is not None
     ]
     if same:
-        names = _listed([f"{name} (as {known})" for known, name in same])
+        names = listed([f"{name} (as {known})" for known, name in same], _NAMED)
         yield (
             f"{_number(len(same), 'validation example has', 'validation examples have')} the inputs of a training "
             f"example of the probe, so that the halves are not independent: {names}."
@@ -119,7 +120,3 @@ def _is_stored(array: np.ndarray) -> bool:
 
 def _number(count: int, one: str, many: str) -> str:
     return f"{count} {one if count == 1 else many}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMED]) + f" and {len(names) - _NAMED} more" * (len(names) > _NAMED)

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tfstiff.errors import RecordCorrupt, RecordUnreadable
+from tfstiff.errors import RecordCorrupt, RecordUnreadable, listed
 
 _LARGEST = 64 * 2**20  # bytes; the files of the longest runs are far smaller
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # bidirectional ones too
@@ -55,7 +55,7 @@ def read_lines(path: Path) -> tuple[list[dict[str, Any]], list[RecordCorrupt]]:
             damaged.append(str(number))
     if not damaged:
         return found, []
-    which = ", ".join(damaged[:10]) + ", …" * (len(damaged) > 10)
+    which = listed(damaged, 10)
     return found, [RecordCorrupt(f"{path} does not hold a JSON object in line {which}; the other lines are read.")]
 
 

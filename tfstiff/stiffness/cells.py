@@ -24,6 +24,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from tfstiff.stiffness.sums import PairSetSums
 
@@ -112,11 +113,15 @@ def reduction(variance: np.ndarray, first_order: np.ndarray) -> np.ndarray:
 
 
 def _side(classes: np.ndarray, of_examples: np.ndarray, sums: np.ndarray) -> Side:
-    members = (classes[:, None] == np.arange(sums.shape[2])).astype(np.float64)
-    pairs, totals = members.T @ of_examples, members.T @ sums
+    num_classes = sums.shape[2]
+    members = (classes[:, None] == np.arange(num_classes)).astype(np.float64)
+    places = np.flatnonzero(classes >= 0)
+    by_class = csr_array((np.ones(len(places)), (classes[places], places)), shape=(num_classes, len(classes)))
+    pairs, totals = by_class @ of_examples, np.stack([by_class @ value for value in sums])
     means = totals / np.maximum(pairs, 1)
     deviations = sums - means[:, np.maximum(classes, 0)] * of_examples
-    return Side(classes, members, members.sum(0), pairs, totals, deviations, members.T @ (deviations * deviations))
+    spread = np.stack([by_class @ value for value in deviations * deviations])
+    return Side(classes, members, members.sum(0), pairs, totals, deviations, spread)
 
 
 def _cell_variances(
