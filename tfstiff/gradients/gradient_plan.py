@@ -125,10 +125,14 @@ class GradientPlan(ProvedParts):
         **choices: Any,
     ) -> TileSums:
         """The sums over a tile; see `tiles.reduce_tile`. It is traced once for all plans whose factors are alike."""
-        specs = tf.nest.map_structure(lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), diagonals)
-        key = (*signature_of(first, second, known, compared), specs), tuple(choices.items())
+        # A signature takes half a millisecond to make; this tells as much of factors of one layout.
+        sizes = [(tensor.dtype, *tensor.shape[1:]) for tensor in tf.nest.flatten((first, second, known, compared))]
+        sizes += [tensor.shape for tensor in tf.nest.flatten(diagonals)]
+        key = len(first.formed), len(known), len(compared), tuple(sizes), tuple(choices.items())
         if key not in self._tile_functions:
-            self._tile_functions[key] = traced_tile(*key)
+            specs = tf.nest.map_structure(lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), diagonals)
+            signature = (*signature_of(first, second, known, compared), specs)
+            self._tile_functions[key] = traced_tile(signature, tuple(choices.items()))
         return self._tile_functions[key](first, second, known, compared, diagonals)
 
     @property
