@@ -167,6 +167,27 @@ def test_a_second_measurement_traces_nothing(method):
     assert expected.shape == found.shape
 
 
+def test_what_is_computed_apart_is_multiplied_together(monkeypatch):
+    """Where memory is short, few gradients are computed at a time; but pairs of tiles would form them many times."""
+    x, y = labelled((7, 5), 40)
+    model = keras.Sequential(
+        [keras.Input((7, 5)), keras.layers.Dense(6), keras.layers.Flatten(), keras.layers.Dense(3)]
+    )
+    expected = gram(model, x, y)
+    plan = plan_for(model, x, y, loss=SOFTMAX)
+    held, working = plan.bytes_per_example()
+    sizes, computed, multiplied = [], plan.factors, []
+    plan.__dict__["_free"] = 40 * held + 7 * (2 * held + working)
+    monkeypatch.setattr(plan, "factors", lambda *chunk: sizes.append(len(chunk[0])) or computed(*chunk))
+    products = plan.products
+    monkeypatch.setattr(plan, "products", lambda *sides: multiplied.append(len(sides)) or products(*sides))
+    found = gram(model, x, y)
+    assert len(sizes) == 6
+    assert max(sizes) <= 7
+    assert len(multiplied) == 1
+    assert close(found, expected)
+
+
 def test_later_weights_are_used(model, data):
     before = gram(model, *data)
     model.layers[-1].kernel.assign(2 * model.layers[-1].kernel)

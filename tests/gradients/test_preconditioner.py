@@ -99,7 +99,9 @@ def test_formed_gradients_in_turn(monkeypatch):
     for num_bytes in (1, 8 * 5 * 4):  # one entry at a time, and four
         monkeypatch.setattr(scaled_products, "_BYTES_IN_TURN", num_bytes)
         sides = [((tf.constant(side),), ()) for side in (first, second)]
-        np.testing.assert_allclose(scaled_products.scaled_products(*sides, diagonals), first * diagonal @ second.T)
+        np.testing.assert_allclose(
+            scaled_products.scaled_products(*sides, diagonals=diagonals), first * diagonal @ second.T
+        )
         factors = GradientFactors(sides[0][0], (), *[tf.zeros(5, tf.float64)] * 4)
         np.testing.assert_allclose(scaled_products.scaled_squared_norms(factors, diagonals), first**2 @ diagonal)
 

@@ -54,7 +54,7 @@ def test_products_with_a_diagonal_between(kind, monkeypatch):
     (first, gradients), (second, gradients2) = drawn(kind, 5, rng), drawn(kind, 4, rng)
     diagonal = rng.uniform(0.1, 10, (ENTRIES, WIDTH))
     diagonals = scaled_products.Diagonals((), (tf.constant(diagonal),))
-    found = scaled_products.scaled_products(((), (first,)), ((), (second,)), diagonals)
+    found = scaled_products.scaled_products(((), (first,)), ((), (second,)), diagonals=diagonals)
     np.testing.assert_allclose(found, gradients * diagonal.ravel() @ gradients2.T)
     nothing = tf.zeros(5, tf.float64)
     norms = scaled_products.scaled_squared_norms(GradientFactors((), (first,), *[nothing] * 4), diagonals)

@@ -167,11 +167,19 @@ class GradientPlan(ProvedParts):
             self._memory[key] = plan_memory(num_examples, held, int(_IN_FACT * working), limit, beside)
         return self._memory[key]
 
+    def most_together(self, num_held: int = 0) -> int:
+        """Examples whose factors can be computed together in what memory is free; at least one.
+
+        Args:
+            num_held: Examples whose factors are held meanwhile, where there is room for them.
+        """
+        held, working = self.bytes_per_example()
+        free = self._free - num_held * held
+        return max(1, (free if free > 0 else self._free) // max(1, 2 * held + working))
+
     @cached_property
-    def most_together(self) -> int:
-        """Examples whose factors can be computed together in what memory is free; at least one."""
-        held, working = self.bytes_per_example()  # what is free now counts, so that chunks are always the same
-        return max(1, default_limit() // max(1, 2 * held + working))
+    def _free(self) -> int:
+        return default_limit()  # what is free at first counts, so that chunks are always the same
 
     @property
     def layout(self) -> Layout:

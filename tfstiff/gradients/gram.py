@@ -75,8 +75,8 @@ def gradient_gram(
         plan2, x2, y2 = proved_plan(model, x2, y2, *how)  # before any factors: a failed proof changes the plan
         if plan2 is not plan:
             raise InvalidInput("x2 and y2 must be like x and y: the same structure, dtypes and shapes of one example.")
-        others = _factor_chunks(plan, x2, y2)
-    chunks = _factor_chunks(plan, x, y)
+        others = _factor_tiles(plan, x2, y2)
+    chunks = _factor_tiles(plan, x, y)
     unit = 1.0 if diagonal is None else diagonal.unit
     scales, scales2 = _scales(chunks) / unit, _scales(chunks if others is None else others)
 
@@ -120,9 +120,12 @@ def gram_of(
         for j, second in enumerate(columns):
             if others is None and j < i:
                 continue
-            tile = multiply((first.formed, first.outers), (second.formed, second.outers)).numpy()
+            is_square = others is None and i == j
+            alone = is_square and any(columns.shape[1] != 1 for _, columns in first.outers)  # a trace of its own
+            sides = [(side.formed, side.outers) for side in ((first,) if alone else (first, second))]
+            tile = multiply(*sides).numpy()
             row, column = slice(*row_ends[i : i + 2]), slice(*column_ends[j : j + 2])
-            if others is None and i == j:
+            if is_square:
                 tile = (tile + tile.T) / 2
             gram[row, column] = tile
             if others is None and j > i:
@@ -162,8 +165,30 @@ def _scales(chunks: list[GradientFactors]) -> np.ndarray:
     return np.concatenate([chunk.scales.numpy() for chunk in chunks]).astype(np.float64)
 
 
-def _factor_chunks(plan: GradientPlan, x: Any, y: Any) -> list[GradientFactors]:
-    return [plan.factors(*chunk) for chunk in chunks_of(plan, x, y)]
+def _factor_tiles(plan: GradientPlan, x: Any, y: Any) -> list[GradientFactors]:
+    """The factors of all examples, those of some together.
+
+    Of a large model fewer are computed at a time than are multiplied: what is not formed, or formed in turn, would be
+    so again for each pair of tiles.
+    """
+    count = len(tf.nest.flatten(x)[0])
+    chunks = chunks_of(plan, x, y, plan.most_together(count))
+    each = -(-len(chunks) // -(-count // default_chunk_size(plan.method)))
+    return [
+        _joined([plan.factors(*chunk)._replace(predictions=()) for chunk in chunks[first : first + each]])
+        for first in range(0, len(chunks), each)
+    ]
+
+
+def _joined(chunks: list[GradientFactors]) -> GradientFactors:
+    """The factors of several chunks as one; the chunks are used up, so that nothing is held twice for long."""
+    if len(chunks) == 1:
+        return chunks[0]
+    one, parts = chunks[0], list(zip(*map(tf.nest.flatten, chunks), strict=True))[::-1]
+    chunks.clear()
+    structure = tf.nest.map_structure(lambda tensor: tensor.dtype, one)
+    del one
+    return tf.nest.pack_sequence_as(structure, [tf.concat(parts.pop(), 0) for _ in range(len(parts))])
 
 
 def chunks_of(plan: GradientPlan, x: Any, y: Any, most: int | None = None) -> list[Any]:
@@ -175,7 +200,7 @@ def chunks_of(plan: GradientPlan, x: Any, y: Any, most: int | None = None) -> li
         y: The targets.
         most: Examples in a chunk at most; None for what the plan takes at once.
     """
-    count, size = len(tf.nest.flatten(x)[0]), min(default_chunk_size(plan.method), plan.most_together)
+    count, size = len(tf.nest.flatten(x)[0]), min(default_chunk_size(plan.method), plan.most_together())
     size = size if most is None else min(size, most)
     bounds = np.linspace(0, count, -(-count // size) + 1).astype(int)
     return [

@@ -17,19 +17,20 @@ _LONG = 2**18  # entries of a gradient: their products summed in float32 are rig
 _BYTES_IN_TURN = 128 * 2**20  # of gradients that are formed, multiplied and dropped, on each side
 
 
-def products(first: Sides, second: Sides, known: Sequence[tf.Tensor | None] = ()) -> tf.Tensor:
+def products(first: Sides, second: Sides | None = None, known: Sequence[tf.Tensor | None] = ()) -> tf.Tensor:
     """(n, m): the product of every gradient of the first factors with every gradient of the second.
 
     Args:
         first: Formed blocks and outers of n examples.
-        second: Of m examples.
+        second: Of m examples; None means the first, whose gradients are then formed once where they are formed in turn.
         known: For the outers, in order: the products of their rows, (n, m), where they were computed before.
     """
-    (formed, outers), (formed2, outers2) = first, second
+    (formed, outers), (formed2, outers2) = first, second or first
     parts = [_block_products(block, block2) for block, block2 in zip(formed, formed2, strict=True)]
     known = known or (None,) * len(outers)
     parts += [
-        _outer_products(outer, outer2, found) for outer, outer2, found in zip(outers, outers2, known, strict=True)
+        _outer_products(outer, outer2, found, second is None)
+        for outer, outer2, found in zip(outers, outers2, known, strict=True)
     ]
     total = parts[0]
     for part in parts[1:]:
@@ -47,7 +48,10 @@ def _block_products(block: tf.Tensor, block2: tf.Tensor) -> tf.Tensor:
 
 
 def _outer_products(
-    first: tuple[tf.Tensor, tf.Tensor], second: tuple[tf.Tensor, tf.Tensor], known: tf.Tensor | None
+    first: tuple[tf.Tensor, tf.Tensor],
+    second: tuple[tf.Tensor, tf.Tensor],
+    known: tf.Tensor | None,
+    are_same: bool,
 ) -> tf.Tensor:
     """(n, m): `Σ_{t,s} (rows[i,t]·rows2[j,s]) (columns[i,t]·columns2[j,s])`."""
     if known is not None:
@@ -59,7 +63,7 @@ def _outer_products(
     for_pair, entries = _costs(first, second)
     if not tf.is_tensor(for_pair) and for_pair <= entries:
         return _all_pairs(first, second)
-    cheaper: tf.Tensor = _cheaper(first, second)
+    cheaper: tf.Tensor = _cheaper(first, None if are_same else second)
     return cheaper
 
 
@@ -74,8 +78,9 @@ def _costs(
 
 # One function for all layers of the same sizes, in eager code and in traces: it is traced and made ready to run once.
 @partial(tf.function, experimental_attributes={"_noinline": True})
-def _cheaper(first: tuple[tf.Tensor, tf.Tensor], second: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+def _cheaper(first: tuple[tf.Tensor, tf.Tensor], second: tuple[tf.Tensor, tf.Tensor] | None) -> tf.Tensor:
     """In the form that is cheaper for as many examples as there are."""
+    others, second = second, second or first
     for_pair, entries = _costs(first, second)
     (count, positions), (count2, positions2) = (
         [size_of(columns, axis) for axis in (0, 1)] for _, columns in (first, second)
@@ -83,10 +88,13 @@ def _cheaper(first: tuple[tf.Tensor, tf.Tensor], second: tuple[tf.Tensor, tf.Ten
     sizes = [count, count2, positions, positions2, for_pair, entries]
     if any(map(tf.is_tensor, sizes)):  # of which products may be more than an integer holds
         count, count2, positions, positions2, for_pair, entries = (tf.cast(size, tf.float32) for size in sizes)
-    is_cheaper = count * count2 * for_pair < (count * positions + count2 * positions2 + count * count2) * entries
+    is_cheaper = (
+        count * count2 * for_pair
+        < (count * positions + (others is not None) * count2 * positions2 + count * count2) * entries
+    )
     if tf.is_tensor(is_cheaper):
-        return tf.cond(is_cheaper, lambda: _all_pairs(first, second), lambda: _in_turn(first, second))
-    return _all_pairs(first, second) if is_cheaper else _in_turn(first, second)
+        return tf.cond(is_cheaper, lambda: _all_pairs(first, second), lambda: _in_turn(first, others))
+    return _all_pairs(first, second) if is_cheaper else _in_turn(first, others)
 
 
 def _all_pairs(first: tuple[tf.Tensor, tf.Tensor], second: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
@@ -107,9 +115,9 @@ def _by_pairs(
     return tf.reduce_sum(tf.reshape(pairs, shape), [1, 3])
 
 
-def _in_turn(first: tuple[tf.Tensor, tf.Tensor], second: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-    """From the gradients, of which some entries are formed at a time."""
-    columns, columns2 = first[1], second[1]
+def _in_turn(first: tuple[tf.Tensor, tf.Tensor], others: tuple[tf.Tensor, tf.Tensor] | None) -> tf.Tensor:
+    """From the gradients, of which some entries are formed at a time; None for the first with themselves."""
+    columns, columns2 = first[1], (others or first)[1]
     count, count2 = tf.shape(columns)[0], tf.shape(columns2)[0]
     size = num_entries(first[0])
     bytes_of_entry = tf.maximum(count, count2) * size_of(columns, 2) * columns.dtype.size
@@ -117,7 +125,8 @@ def _in_turn(first: tuple[tf.Tensor, tf.Tensor], second: tuple[tf.Tensor, tf.Ten
 
     def add(start: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         stop = tf.minimum(start + together, size)
-        some, some2 = (formed_entries(*side, start, stop) for side in (first, second))
+        some = formed_entries(*first, start, stop)
+        some2 = formed_entries(*others, start, stop) if others else some
         return stop, total + tf.matmul(some, some2, transpose_b=True)
 
     _, total = tf.while_loop(

@@ -74,15 +74,15 @@ def _groups(weights: tuple[int, ...], chosen: Collection[int] | None) -> list[tu
     return [(weight,) for weight in weights if weight in chosen]
 
 
-def scaled_products(first: Sides, second: Sides, diagonals: Diagonals) -> tf.Tensor:
+def scaled_products(first: Sides, second: Sides | None = None, *, diagonals: Diagonals) -> tf.Tensor:
     """(n, m): `g_iᵀ D g_j` of every gradient of the first factors with every gradient of the second.
 
     Args:
         first: Formed blocks and outers of n examples.
-        second: Of m examples.
+        second: Of m examples; None means the first.
         diagonals: D.
     """
-    (formed, outers), (formed2, outers2) = first, second
+    (formed, outers), (formed2, outers2) = first, second or first
     parts = [_of_blocks(*blocks) for blocks in zip(formed, formed2, diagonals.formed, strict=True)]
     parts += [_of_outers(*pairs) for pairs in zip(outers, outers2, diagonals.outers, strict=True)]
     total = parts[0]

@@ -115,7 +115,7 @@ def reduce_tile(
         ]
         # A panel lies on its side, (columns, rows): matrix products are faster with the longer side first.
         if any(diagonals):
-            cosine = scaled_products(right[:2], left[:2], diagonals)
+            cosine = scaled_products(right[:2], left[:2], diagonals=diagonals)
         else:
             cosine = products(right[:2], left[:2], found)
         cosine *= right.inverse_norms[:, None] * left.inverse_norms
