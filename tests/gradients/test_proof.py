@@ -432,6 +432,36 @@ def test_a_gradient_that_is_zero_but_for_rounding_is_not_wrong(monkeypatch):
     assert wanted == [plan._unproved]  # that it is still zero; nothing else is looked at again
 
 
+class Shift(keras.layers.Layer):
+    """Adds a weight, where its gate is open."""
+
+    def build(self, _):
+        self.gate = self.add_weight(name="gate", shape=(), initializer="zeros", trainable=False)
+        self.shift = self.add_weight(name="shift", shape=(), initializer="ones")
+
+    def call(self, x):
+        return x + self.gate * self.shift
+
+
+@pytest.mark.parametrize("count", [2, 12, 300])
+def test_gradients_that_are_alike_are_not_still_zero(count):
+    model = sequential((4,), layers.Dense(3), Shift())
+    x, y = labelled((4,), count)
+
+    def summed(model, x, y):
+        return tf.reduce_sum(model(x, training=False), 1)
+
+    gradient_gram(model, x, y, objective=summed)
+    plan = plan_for(model, x, y, objective=summed)
+    (place,) = (place for place, weight in enumerate(plan.weights) if weight.path.endswith("shift"))
+    assert place in plan._zero
+    for seed in range(5):
+        assert plan._proof.is_zero({place}, x, y, seed)
+    model.layers[-1].gate.assign(1)
+    for seed in range(5):
+        assert not plan._proof.is_zero({place}, x, y, seed)
+
+
 def test_batch_normalisation_in_training_mode():
     class Training(keras.Model):
         def __init__(self):

@@ -36,6 +36,7 @@ from tfstiff.gradients.owners import Sample
 from tfstiff.gradients.structured import Structured, Trace
 
 _NUM_EXAMPLES = 8
+_ONE_OF = 32  # examples of a call, one is asked whether gradients are still zero, but at least two
 # Largest difference accepted, relative to the norm of the weight's own gradients, and to that of all weights'
 # gradients: what cancels to zero in exact arithmetic, such as the bias of an attention key, is noise of that size. Two
 # sums of the same numbers in float32 differ by 1e-7 to 1e-5; a wrong rule is off by its own size.
@@ -59,10 +60,10 @@ class Verdict:
     zero: frozenset[int] = frozenset()
 
 
-def drawn(x: Any, y: Any, seed: int) -> tuple[Any, Any]:
+def drawn(x: Any, y: Any, seed: int, most: int = _NUM_EXAMPLES) -> tuple[Any, Any]:
     """A few examples, drawn at random; a single one twice: TensorFlow's convolutions of one corrupt memory on CPU."""
     count = len(tf.nest.flatten(x)[0])
-    index = np.random.default_rng(seed).choice(count, min(count, _NUM_EXAMPLES), replace=False)
+    index = np.random.default_rng(seed).choice(count, min(count, most), replace=False)
     if count == 1:
         index = np.zeros(2, int)
     return tf.nest.map_structure(lambda array: tf.gather(array, index), (x, y))
@@ -112,9 +113,11 @@ class Proof:
         return self._verdict(after, before, made, set(weights))
 
     def is_zero(self, weights: Collection[int], x: Any, y: Any, seed: int) -> bool:
-        """Whether the gradients of all of `weights` are zero on a few examples, but for rounding."""
-        factors = self._part.compute(x, y)
-        combined = self._examiner.combined(factors, _coefficients(len(factors.losses), seed), weights)
+        """Whether the gradients of all of `weights` are zero, but for rounding, on a few of the examples `x`, `y`."""
+        most = len(tf.nest.flatten(x)[0]) // _ONE_OF
+        factors = self._part.compute(*drawn(x, y, seed, min(max(most, 2), _NUM_EXAMPLES)))
+        coefficients = np.random.default_rng(seed).normal(size=len(factors.losses))  # gradients all alike are not zero
+        combined = self._examiner.combined(factors, coefficients, weights)
         whole = np.sqrt(factors.squared_norms.numpy().astype(np.float64).sum())
         _, noise = self._tolerance()
         return all(

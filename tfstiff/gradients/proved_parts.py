@@ -100,9 +100,9 @@ class ProvedParts:
     def _prove_gradients(self, x: Any, y: Any) -> None:
         while self._unproved:
             self._draws += 1
-            examples = drawn(x, y, self._draws)
-            if self._unproved <= self._zero and self._proof and self._proof.is_zero(self._zero, *examples, self._draws):
+            if self._unproved <= self._zero and self._proof and self._proof.is_zero(self._zero, x, y, self._draws):
                 return
+            examples = drawn(x, y, self._draws)
             wrong: dict[int, str] = {}
             for part in tuple(self.parts):
                 verdict = self._verdict(part, *examples)
