@@ -1,17 +1,20 @@
-"""Models of a hundred million weights: the Gram matrix of all gradients, exact, against forward+backward.
+"""Models of tens of millions of weights: the Gram matrix of all gradients, exact, against forward+backward.
 
     python benchmarks/large_models.py                                # all, each in a process of its own
     python benchmarks/large_models.py --case "GPT-2-small" --sequences 64 --tokens 128 --explain
+    python benchmarks/large_models.py --case "ResNet-50" --sequences 200 --pixels 224
 
 GPT-2-small is KerasHub's backbone with its output tied to the token embedding (124 million weights), BERT-base its
 encoder with a classifier of its pooled output, with all weights or with those of LoRA; all with random weights. Storing
-the gradients of 64 sequences would take 32 GB. Processor seconds; memory is what the process holds above what it held
-before.
+the gradients of 64 sequences would take 32 GB. Of ResNet-50 (keras.applications) a whole measurement is made, half of
+the images for training and half for validation. Processor seconds; memory is what a call takes above what the process
+held before, and the most that the process held.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 from collections.abc import Callable
 from typing import Any
 
@@ -32,23 +35,26 @@ def main() -> None:
     parser.add_argument("--case", choices=CASES, action="append", help="all where none is given")
     parser.add_argument("--sequences", type=int, default=64)
     parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--pixels", type=int, default=224, help="of an image's side")
     parser.add_argument("--seconds", type=int, default=3600, help="after which a case is given up")
     parser.add_argument("--explain", action="store_true", help="also what the gradients of each weight cost")
     chosen = parser.parse_args()
-    print("| model | sequences | weights, millions | first, s | later, s | forward+backward, s | × | GB | its GB |")
-    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
+    print(
+        "| model | sequences | weights, millions | first, s | later, s | forward+backward, s | × | GB | its GB | process, GB |"
+    )
+    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     for case in chosen.case or CASES:
-        arguments = (case, chosen.sequences, chosen.tokens)
+        arguments = (case, chosen.sequences, chosen.pixels if case in MEASURED else chosen.tokens)
         try:
             found = in_new_process(measured, *arguments, seconds=chosen.seconds)
         except BenchmarkFailed as reason:
-            print(f"| {case} | {chosen.sequences} × {chosen.tokens} | {str(reason).splitlines()[0]} |", flush=True)
+            print(f"| {case} | {chosen.sequences} × {arguments[2]} | {str(reason).splitlines()[0]} |", flush=True)
             continue
         memory, plain_memory = (found[name] / 1e9 for name in ("memory", "plain_memory"))
         print(
-            f"| {case} | {chosen.sequences} × {chosen.tokens} | {found['weights'] / 1e6:.1f} | {found['first']:.1f} | "
+            f"| {case} | {chosen.sequences} × {arguments[2]} | {found['weights'] / 1e6:.1f} | {found['first']:.1f} | "
             f"{found['later']:.1f} | {found['plain']:.1f} | {found['later'] / found['plain']:.2f} | {memory:.1f} | "
-            f"{plain_memory:.1f} |",
+            f"{plain_memory:.1f} | {found['peak'] / 1e9:.1f} |",
             flush=True,
         )
         if chosen.explain:
@@ -80,11 +86,21 @@ def bert(sequences: int, tokens: int, lora: bool) -> tuple[keras.Model, Any, np.
     return model, inputs, random.integers(0, 2, sequences)
 
 
+def resnet50(images: int, pixels: int) -> tuple[keras.Model, Any, np.ndarray]:
+    """(model, inputs, labels)."""
+    shape = (pixels, pixels, 3)
+    model = keras.applications.ResNet50(weights=None, input_shape=shape, classifier_activation=None)
+    random = np.random.default_rng(0)
+    return model, random.normal(size=(images, *shape)).astype(np.float32), random.integers(0, 1000, images)
+
+
 CASES: dict[str, Callable[[int, int], tuple[keras.Model, Any, np.ndarray]]] = {
     "BERT-base, LoRA": lambda sequences, tokens: bert(sequences, tokens, lora=True),
     "BERT-base": lambda sequences, tokens: bert(sequences, tokens, lora=False),
     "GPT-2-small": gpt2,
+    "ResNet-50": resnet50,
 }
+MEASURED = ("ResNet-50",)
 
 
 def measured(case: str, sequences: int, tokens: int) -> dict[str, Any]:
@@ -93,7 +109,11 @@ def measured(case: str, sequences: int, tokens: int) -> dict[str, Any]:
     model.compile("sgd", LOSS)
 
     def gram() -> None:
-        tfstiff.gradient_gram(model, x, y)
+        if case not in MEASURED:
+            tfstiff.gradient_gram(model, x, y)
+            return
+        half = len(y) // 2
+        tfstiff.measure(model, tfstiff.Probe.from_arrays((x[:half], y[:half]), (x[half:], y[half:]), size=None))
 
     plain = forward_backward(model, x, y)
     plain()
@@ -103,6 +123,7 @@ def measured(case: str, sequences: int, tokens: int) -> dict[str, Any]:
     found["first"] = processor_seconds(gram)
     found["memory"] = peak_memory(gram) or np.nan
     found["later"] = processor_seconds(gram)
+    found["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     found["explained"] = "\n".join(map(str, explain(model, x, y)))
     return found
 
