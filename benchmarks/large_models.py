@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--explain", action="store_true", help="also what the gradients of each weight cost")
     chosen = parser.parse_args()
     print(
-        "| model | sequences | weights, millions | first, s | later, s | forward+backward, s | × | GB | its GB | process, GB |"
+        "| model | size | weights, millions | first, s | later, s | forward+backward, s | × | GB | its GB | process |"
     )
     print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     for case in chosen.case or CASES:
