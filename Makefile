@@ -6,7 +6,7 @@ MIN := .venv-min
 BIN := $(VENV)/bin
 SOURCES := setup.cfg pyproject.toml
 
-.PHONY: run test test-random test-min lint format docs site dist clean
+.PHONY: run test test-random test-min lint format docs figures site dist clean
 
 run: $(VENV)/installed
 	$(BIN)/tfstiff run
@@ -32,6 +32,9 @@ format: $(VENV)/installed-test
 
 docs: $(VENV)/installed-test
 	$(BIN)/python docs/make_reference.py
+
+figures: $(VENV)/installed-test  # of docs/figures.md; what was trained for them stays in build/figures
+	$(BIN)/python docs/make_figures.py
 
 site: $(VENV)/installed-test  # in build/site; a link or an anchor that leads nowhere fails (--quiet would let it pass)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

@@ -12,7 +12,7 @@ import click
 
 from tfstiff._options import DATA, GROUPS, MODEL, RUNNING
 
-from .setting_options import SETTINGS
+from .setting_options import SETTINGS, flag_of
 
 _WHOLE = "tfstiff.whole_help"  # in the context's meta
 _GROUPS = {"inputs": DATA, "loss": MODEL, "preset": MODEL}  # of options that are no settings of runs
@@ -38,6 +38,17 @@ class GroupedCommand(click.Command):
                 help="Show every option, in groups, and exit.",
             )
         )
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Reads the options; of one that is called as the setting is in Python, it says how it is called here."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            field = SETTINGS.get(error.option_name.lstrip("-").replace("-", "_"))
+            if field is None:
+                raise
+            message = f"No such option '{error.option_name}'. Did you mean '--{flag_of(field)}'?"
+            raise click.NoSuchOption(error.option_name, message, ctx=ctx) from None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the options that are asked for."""

@@ -92,7 +92,7 @@ def command(  # one for each option
     Examples:
       tfstiff run
       tfstiff run --dataset cifar10 --arch cnn --lr 8e-4 --epochs 20
-      tfstiff run --dataset npz:mine.npz --arch mymodels:build --schedule 0,0.1,1,5
+      tfstiff run --dataset npz:mine.npz --arch mymodels:build --schedule 0,1,5
       tfstiff run --preset v1 --dataset mnist --stop-at-loss 0.1
       tfstiff run --resume runs/mine
       tfstiff run --resume runs/mine --epochs 40

@@ -15,7 +15,7 @@ from mkdocs.structure.files import File, Files
 _PAGES = (
     "*.md",
     "docs/**/*.md",
-    "docs/images/*.png",
+    "docs/images/**/*.png",
     "docs/examples/*.py",
     "benchmarks/**/*.md",
     "benchmarks/tables/*.csv",

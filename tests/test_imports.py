@@ -35,6 +35,7 @@ _STEPS = {  # name: (what is done, what must not have been imported by its end)
     ),
     "data list": ("call('data', 'list')", {"matplotlib"}),
     "sweeps": ("import tfstiff_cli.sweep, tfstiff.sweeps.ray_node", {"matplotlib", "ray"}),
+    "doctor": ("import tfstiff.runs.installation, tfstiff_cli.doctor", {"matplotlib", "ray"}),
     "compare": ("call('compare', {one!r}, {two!r})", {"matplotlib", "ray"}),
     "report": ("call('report', {one!r})", {"matplotlib", "ray"}),
     "show": ("call('show', {one!r})", {"matplotlib", "ray"}),

@@ -14,15 +14,14 @@ def import_tensorflow() -> ModuleType:
     """Imports TensorFlow and starts its devices with the start-up log lines held back; returns the module.
 
     TensorFlow writes some of them before its own log level is read, so the file descriptor is what has to be silenced.
-    Where the import fails they are shown. A user who sets `TF_CPP_MIN_LOG_LEVEL` sees what that level shows.
+    Where the import fails they are shown, and where `TF_CPP_MIN_LOG_LEVEL` asks for them: it is 0 or 1.
     """
     if "tensorflow" in sys.modules:
         return sys.modules["tensorflow"]
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") in ("0", "1"):
         import tensorflow as tf
 
         return tf
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     with standard_error_held_back():
         import tensorflow as tf
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 import sys
 
 import numpy as np
@@ -202,6 +203,18 @@ def test_the_installation(tmp_path, monkeypatch):
     assert "CPU:0" in found["devices"]["text"]
     assert f"glue/mnli not in {tmp_path}" in found["data sets"]["text"]
     assert not list(tmp_path.iterdir())
+
+
+def test_a_tensorflow_that_cannot_be_imported_is_found_and_the_rest_looked_over(tmp_path):
+    (tmp_path / "broken" / "tensorflow").mkdir(parents=True)
+    (tmp_path / "broken" / "tensorflow" / "__init__.py").write_text("raise ImportError('no libsuch.so')")
+    path = os.pathsep.join([str(tmp_path / "broken"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, "-m", "tfstiff", "doctor", "--data-dir", str(tmp_path), "--json"]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "")
+    found = {one["what"]: one for one in json.loads(done.stdout)["findings"]}
+    assert "no libsuch.so" in found["tensorflow"]["text"]
+    assert "cores" in found["machine"]["text"]
 
 
 def test_what_is_wrong_with_an_installation(tmp_path, monkeypatch):

@@ -86,6 +86,19 @@ def test_wrong_usage(arguments):
     assert "Usage" in result.stderr
 
 
+def test_a_misspelt_command_is_told_which_was_meant():
+    assert "Did you mean 'run'?" in tfstiff("runn").stderr
+    assert "mean" not in tfstiff("nonsense").stderr
+
+
+@pytest.mark.parametrize("name", ["run", "sweep"])
+def test_an_option_that_is_called_as_in_python_is_told_how_it_is_called_here(name):
+    result = tfstiff(name, "--learning-rate", "0.1")
+    assert result.exit_code == 2
+    assert "No such option '--learning-rate'. Did you mean '--lr'?" in result.stderr
+    assert "--lr" not in tfstiff(name, "--nonsense").stderr
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [

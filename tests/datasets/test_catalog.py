@@ -9,6 +9,12 @@ def test_names_start_with_the_default():
     assert names() == (DEFAULT, "mnist", "fashion_mnist", "cifar10", "cifar100", *texts, "spherical_harmonics")
 
 
+def test_the_path_of_a_file_is_told_how_it_is_named():
+    with pytest.raises(InvalidInput, match="no data set of that name") as caught:
+        load("some/mine.npz")
+    assert "npz:some/mine.npz" in caught.value.remedy
+
+
 def test_an_unknown_name_is_refused_with_the_names_and_a_guess():
     with pytest.raises(InvalidInput, match="Did you mean cifar100") as caught:
         load("cifar-100")

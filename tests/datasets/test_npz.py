@@ -191,3 +191,11 @@ def test_a_file_that_is_no_archive(tmp_path):
     np.save(path.open("wb"), np.zeros(3))
     with pytest.raises(DatasetCorrupt, match="not an npz"):
         load(f"npz:{path}")
+
+
+@pytest.mark.parametrize("content", [b"x,y\n1,2\n", b"P", b"", b"\x80\x04N."])  # the last is a pickle
+def test_a_file_that_is_something_else_is_no_call_to_load_pickles(tmp_path, content):
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(DatasetCorrupt, match="not an npz file") as caught:
+        load(f"npz:{tmp_path / 'a.npz'}")
+    assert "pickle" not in str(caught.value)

@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from tfstiff.figures.reaches import (
     Reach,
     draw_reaches,
     furthest_distance,
+    nested,
     reach_handles,
     reach_of,
     set_reach_axis,
@@ -84,6 +86,18 @@ def drawn_points(reaches, joined=True, furthest=0.9):
     return axes, {line.get_label()[1:]: line for line in axes.lines}
 
 
+def test_triangles_of_several_lines_at_one_place_are_seen_around_each_other():
+    axes = Figure().subplots()
+    axes.set_ylim(0, 2)
+    looks = nested([LOOK] * 4)
+    for look in looks:
+        draw_reaches(axes, [1.0], [BEYOND], look)
+    sizes = [line.get_markersize() for line in axes.lines]
+    assert sizes == sorted(sizes, reverse=True)
+    assert min(first - second for first, second in pairwise(sizes)) > 1.5
+    assert nested([LOOK] * 20)[0]["bound"] < 12  # points: however many there are
+
+
 def test_each_kind_of_point_looks_different():
     reaches = [reach(0.5), reach(1.2, False), BEYOND, BELOW, NOTHING]
     axes, lines = drawn_points(reaches)
@@ -98,8 +112,8 @@ def test_each_kind_of_point_looks_different():
     assert [handle.get_label() for handle in reach_handles([(axes, reaches)], several=False)] == [
         "among the distances observed",
         "extrapolated past the distances observed",
-        "at least: beyond them",
-        "at most: below them",
+        "at least this: beyond the distances observed",
+        "at most this: below the distances observed",
         "95 % interval",
     ]
 

@@ -49,6 +49,25 @@ def test_many_measurements_give_distinct_stages():
     assert stages[3].epoch == 20
 
 
+def test_nothing_is_ticked_between_the_initialisation_and_the_first_time():
+    axes = Figure().subplots()
+    set_time_axis(axes, [0, 0.0096, 0.1, 7], "epoch")
+    ticks = [*axes.get_xticks(), *axes.get_xticks(minor=True)]
+    assert sorted(tick for tick in ticks if tick < 0.0096) == [0]
+    assert {0.02, 0.1, 0.5, 7} <= set(np.round(ticks, 9))
+
+
+def test_large_times_are_written_out():
+    axes = Figure().subplots()
+    set_time_axis(axes, [0, 8, 12_345, 200_000], "step")
+    assert [axes.xaxis.get_major_formatter()(time) for time in (0, 10, 1000, 100_000)] == [
+        "init",
+        "10",
+        "1000",
+        "100000",
+    ]
+
+
 def test_time_is_the_epoch_else_the_step_else_the_index(by_epoch):
     measured = by_epoch(0, 1, 2)
     assert times_of(measured) == ([0, 1, 2], "epoch")

@@ -27,6 +27,16 @@ def test_every_statistic_has_a_panel_with_a_line_a_half():
         ] * 2
 
 
+@pytest.mark.parametrize("width", ["column", "page"])
+def test_only_the_lowest_panel_of_a_column_says_what_its_axis_is(width):
+    figure = statistics([with_statistics(one, index) for index, one in enumerate(series(3))], width=width)
+    lowest = {}
+    for panel in figure.axes:
+        lowest[panel.get_subplotspec().colspan.start] = panel
+    assert [panel for panel in figure.axes if panel.get_xlabel()] == sorted(lowest.values(), key=figure.axes.index)
+    assert figure.get_figheight() < 9  # inches, which a page of a paper has for its text
+
+
 def test_a_statistic_without_a_number_has_none():
     measured = [with_statistics(one, np.inf if index else 1.0) for index, one in enumerate(series(2))]
     assert np.isnan(statistics(measured).axes[0].lines[0].get_ydata()[1])

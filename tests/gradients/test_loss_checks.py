@@ -116,3 +116,41 @@ def test_half_precision_is_no_difference(precision):
     finally:
         keras.config.set_dtype_policy("float32")
     assert gradient_gram(model, *labelled((4,), 12), loss=SOFTMAX, precision=precision).any()
+
+
+@pytest.mark.parametrize(
+    ("loss", "method"),
+    [
+        *(("sparse_categorical_crossentropy", method) for method in METHODS),
+        *(("categorical_crossentropy", method) for method in METHODS),
+        (keras.losses.sparse_categorical_crossentropy, "auto"),
+        (keras.losses.CategoricalCrossentropy(), "auto"),
+    ],
+)
+def test_labels_of_another_form_than_the_loss_takes_are_told_apart_in_words(loss, method):
+    takes_numbers = "sparse" in getattr(loss, "__name__", str(loss))
+    x, numbers = np.ones((6, 5), np.float32), np.arange(6) % 3
+    rows = np.eye(3, dtype=np.float32)[numbers]
+    model = sequential((5,), layers.Dense(3, activation="softmax"))
+    wrong, right = (rows, numbers) if takes_numbers else (numbers, rows)
+    with pytest.raises(UnsupportedModel, match="labels of another form") as caught:
+        gradient_gram(model, x, wrong, loss=loss, method=method)
+    assert "compile with" in caught.value.remedy
+    assert gradient_gram(model, x, right, loss=loss, method=method).shape == (6, 6)
+
+
+def test_numbers_in_a_column_and_for_each_place_are_numbers():
+    x, numbers = np.ones((6, 4, 5), np.float32), np.arange(24).reshape(6, 4) % 3
+    model = sequential((4, 5), layers.Dense(3, activation="softmax"))
+    flat = gradient_gram(model, x, numbers, loss="sparse_categorical_crossentropy")
+    column = gradient_gram(model, x, numbers[..., None], loss="sparse_categorical_crossentropy")
+    np.testing.assert_allclose(flat, column, rtol=1e-6)
+    with pytest.raises(UnsupportedModel, match="labels of another form"):
+        gradient_gram(model, x, numbers, loss="categorical_crossentropy")
+
+
+def test_a_misspelt_loss_is_told_which_was_meant():
+    model = sequential((5,), layers.Dense(3, activation="softmax"))
+    with pytest.raises(UnsupportedModel, match="not known to Keras") as caught:
+        gradient_gram(model, np.ones((6, 5)), np.arange(6) % 3, loss="sparse_categorical_crossentropi")
+    assert caught.value.remedy == "Did you mean sparse_categorical_crossentropy?"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from arbitrary import assert_same, measurements
 from hypothesis import Phase, find, settings
+from synthetic_runs import series, write_run
 
 from tfstiff import load_run
 from tfstiff.errors import RecordCorrupt, RunNotFound
@@ -130,3 +131,23 @@ def test_what_is_no_run(tmp_path):
         load_run(tmp_path / "absent")
     with pytest.raises(RunNotFound, match="is not a run folder"):
         load_run(tmp_path)
+    (tmp_path / "log.txt").write_text("")
+    with pytest.raises(RunNotFound, match="it is a file"):
+        load_run(tmp_path / "log.txt")
+
+
+def test_what_is_no_run_but_holds_some_or_is_a_part_of_one_names_them(tmp_path):
+    for name in ("second", "first"):
+        write_run(tmp_path / "runs" / name, series(1))
+    remedies = {path: remedy_of(tmp_path / "runs" / path) for path in (".", "first/records", "first/figures")}
+    assert f"{tmp_path / 'runs' / 'first'}, or all 2 runs in it as {tmp_path / 'runs'}/*" in remedies["."]
+    assert str(tmp_path / "runs" / "first") in remedies["first/records"]
+    assert "no such folder" in remedies["first/figures"]
+    (tmp_path / "runs" / "first" / "figures").mkdir()
+    assert str(tmp_path / "runs" / "first") in remedy_of(tmp_path / "runs" / "first" / "figures")
+
+
+def remedy_of(path):
+    with pytest.raises(RunNotFound) as caught:
+        load_run(path)
+    return caught.value.remedy

@@ -10,7 +10,7 @@ from pathlib import Path
 from tfstiff.datasets import fashion_mnist_mini, npz_source, spherical_harmonics, tfds_source
 from tfstiff.datasets.dataset import Dataset
 from tfstiff.datasets.tfds_source import Source
-from tfstiff.errors import unknown_name
+from tfstiff.errors import InvalidInput, unknown_name
 
 DEFAULT = fashion_mnist_mini.NAME
 _NPZ_PREFIX = "npz:"
@@ -151,7 +151,10 @@ def check_name(name: str) -> None:
     is_file = isinstance(name, str) and name.startswith(_NPZ_PREFIX) and name != _NPZ_PREFIX
     if not is_file and name not in _ENTRIES:
         known = [*_ENTRIES, f"{_NPZ_PREFIX}PATH", f"{_SPHERE_PREFIX}OPTIONS"]
-        raise unknown_name("There is no data set of that name.", name, known)
+        what = "There is no data set of that name."
+        if isinstance(name, str) and name.endswith(".npz"):
+            raise InvalidInput(what, received=name, remedy=f"Did you mean the file, {_NPZ_PREFIX}{name}?")
+        raise unknown_name(what, name, known)
 
 
 def check_can_load(name: str) -> None:

@@ -180,8 +180,8 @@ def _numbered(arrays: Sequence[np.ndarray], names: Sequence[str], how: str, *, m
     outside = [label for array in of for label in (array.min(initial=0), array.max(initial=0))]
     if min(outside) < 0 or max(outside) >= len(names):
         raise InvalidInput(
-            "Labels are out of range.",
-            expected=f"0 to {len(names) - 1}",
+            "Labels are out of range of the class names.",
+            expected=f"0 to {len(names) - 1}, for {len(names)} names",
             received=sorted({int(min(outside)), int(max(outside))}),
         )
     return Classes(of, tuple(names), np.arange(len(names)), how, may_be_numbers)

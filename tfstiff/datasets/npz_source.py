@@ -13,6 +13,7 @@ from tfstiff.datasets.text import num_ids
 from tfstiff.errors import DatasetCorrupt, DatasetUnavailable, InvalidInput
 
 _REMEDY = "write the file again, with numpy.savez_compressed."
+_BEGINNINGS = (b"PK", b"\x93N")  # of npz files, and of npy files
 _LAYOUT = (
     "members x_train, y_train, x_validation, y_validation (or x_val, y_val, or x_test, y_test), "
     "and optionally class_names, vocabulary, ids_train, ids_validation"
@@ -85,6 +86,9 @@ def _opened(path: Path) -> BinaryIO:
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     with _opened(path) as file:
+        if file.read(2) not in _BEGINNINGS:  # NumPy takes it for Python objects, and tells how to load them
+            raise DatasetCorrupt(f"{path} is not an npz file, or is damaged at its beginning.", remedy=_REMEDY)
+        file.seek(0)
         try:
             archive = np.load(file, allow_pickle=False)
         # By the place of the damage this is BadZipFile, EOFError, ValueError, struct.error, …

@@ -37,12 +37,13 @@ from tfstiff.figures.style import (
     short_name,
     write_title,
 )
+from tfstiff.figures.tick_labels import label_width
 from tfstiff.records import METRICS, BlockStiffness, ClassStiffness, Measurement
 from tfstiff.records.words import HALF_NAMES, PAIR_SET_NAMES, default_pair_set, number
 from tfstiff.stiffness.blocks import group_order
 from tfstiff.stiffness.intervals import quantile
 
-_LARGEST_NAME, _CHARACTER = 7.0, 0.55  # points; and how wide a character is, of its size
+_LARGEST_NAME = 7.0  # points
 _SYMBOLS = (
     "Δ: same group less different",
     "±: to the ends of the 95 % interval",
@@ -55,10 +56,10 @@ _MOST_STAGES = 4
 def class_groups(source: Drawn, *, grouping: Grouping | None = None, width: str = DEFAULT_WIDTH) -> Figure:
     """Draws class stiffness matrices ordered by groups of classes: a column a stage of the training, a row a metric.
 
-    Lines are the boundaries of the groups; classes of no group come last. A panel's title says what cells of two
-    different classes hold on average where both are of one group, and where they are not; and where the measurement
-    compared these very groups, the difference with its 95 % interval. The pair set is train–validation where it was
-    measured.
+    Lines are the boundaries of the groups; classes of no group come last, as the rest. A panel's title says what cells
+    of two different classes hold on average where both are of one group, and where they are not; and where the
+    measurement compared these very groups, the difference with its 95 % interval. The pair set is train–validation
+    where it was measured.
 
     Args:
         source: A run, or measurements in order of time.
@@ -148,7 +149,7 @@ def _grouping(source: Drawn, wanted: Grouping | None) -> Grouping:
 def _group_titles(indices: np.ndarray, groups: Sequence[str]) -> dict[float, str]:
     """Names of the groups by the middle of their classes."""
     middles = {group: float(np.flatnonzero(indices == group).mean()) for group in dict.fromkeys(indices.tolist())}
-    names = {group: groups[group].replace("_", " ") if group >= 0 else "no group" for group in middles}
+    names = {group: groups[group].replace("_", " ") if group >= 0 else "rest" for group in middles}
     return {middle: short_name(names[group], 30) for group, middle in middles.items()}
 
 
@@ -183,12 +184,23 @@ def _name_axes(
     else:
         places, labels = list(range(len(names))), [short_name(name) for name in names]
         above = axes.secondary_xaxis(1.0)
-        room = int(cell * len(names) / len(titles) / (_CHARACTER * _LARGEST_NAME))
-        above.set_xticks(list(titles), [short_name(name, max(room, 3)) for name in titles.values()], parse_math=False)
+        above.set_xticks(list(titles), _within_their_groups(titles, cell), parse_math=False)
         above.tick_params(length=0, pad=1)
     for axis, shown, rotation in ((axes.xaxis, bottom, 90), (axes.yaxis, left, 0)):
         axis.set_ticks(places if shown else [], labels if shown else [], rotation=rotation, parse_math=False)
         axis.set_tick_params(length=0, labelsize=min(_LARGEST_NAME, max(size, SMALLEST_TEXT)), pad=2)
+
+
+def _within_their_groups(titles: dict[float, str], cell: float) -> list[str]:
+    """Names of the groups, cut where they would be wider than the cells of their group."""
+    written, begin = [], -0.5
+    for middle, name in titles.items():
+        room = 2 * (middle - begin) * cell
+        begin = 2 * middle - begin
+        limits = range(len(name), 1, -1)
+        fits = (one for one in limits if label_width(short_name(name, one), _LARGEST_NAME) < room)
+        written.append(short_name(name, next(fits, 1)))
+    return written
 
 
 def _contrast(stiffness: ClassStiffness, indices: np.ndarray, *, blocks: BlockStiffness | None) -> str:

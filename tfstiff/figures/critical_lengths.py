@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from tfstiff.analysis.comparison import ComparedRun, observe_measurement
 from tfstiff.analysis.readings import times_of
@@ -20,6 +20,7 @@ from tfstiff.figures.reaches import (
     Reach,
     draw_reaches,
     furthest_distance,
+    nested,
     reach_handles,
     reach_label,
     reach_of,
@@ -29,6 +30,7 @@ from tfstiff.figures.reaches import (
 from tfstiff.figures.sizes import DEFAULT_WIDTH, add_legends, inches, is_column
 from tfstiff.figures.stages import set_time_axis
 from tfstiff.figures.style import DistanceKind, Figure, Numbers, distance_kind, drawing_style, new_figure, write_title
+from tfstiff.figures.tick_labels import RoomyLabels
 from tfstiff.records.words import PAIR_SET_NAMES
 
 
@@ -71,11 +73,11 @@ def critical_length(runs: Sequence[ComparedRun], *, extrapolate: bool = False, w
         over_time.set_title(PAIR_SET_NAMES[pair_set])
         for panel in axes[:, column]:
             shade_beyond(panel, furthest[pair_set], kind)
-        for group, track in zip(groups, tracks[pair_set], strict=True):
-            draw_reaches(over_time, track.when, track.reaches, group.look)
+        for look, track in zip(nested([group.look for group in groups]), tracks[pair_set], strict=True):
+            draw_reaches(over_time, track.when, track.reaches, look)
             kept = [index for index, loss in enumerate(track.losses) if loss > 0 and math.isfinite(loss)]
             losses = [track.losses[index] for index in kept]
-            draw_reaches(over_loss, losses, [track.reaches[index] for index in kept], group.look, joined=False)
+            draw_reaches(over_loss, losses, [track.reaches[index] for index in kept], look, joined=False)
         when = sorted({time for track in tracks[pair_set] for time in track.when})
         set_time_axis(over_time, when, tracks[pair_set][0].unit)
         _set_loss_axis(over_loss, [loss for track in tracks[pair_set] for loss in track.losses])
@@ -135,7 +137,7 @@ def _set_loss_axis(axes: Axes, losses: Sequence[float]) -> None:
     axes.set_xscale("log")
     axes.set_xlim(min(positive) / 1.15, max(positive) * 1.15)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
+    axes.xaxis.set_major_formatter(RoomyLabels(lambda loss: f"{loss:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 

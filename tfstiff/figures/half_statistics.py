@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 
 from tfstiff.analysis.readings import times_of
 from tfstiff.figures.kinds import register_figure
-from tfstiff.figures.sizes import DEFAULT_WIDTH, add_legends, inches, is_column
+from tfstiff.figures.sizes import DEFAULT_WIDTH, add_legends, inches, is_column, unlabel_below
 from tfstiff.figures.stages import set_time_axis
 from tfstiff.figures.style import (
     PAIR_SET_LINES,
@@ -52,7 +52,7 @@ def statistics(source: Drawn, *, width: str = DEFAULT_WIDTH) -> Figure:
         raise NothingToDraw("A single measurement has no course over time.", remedy="See its numbers: `tfstiff show`.")
     columns = _COLUMNS[width]
     rows = math.ceil(len(drawn) / columns)
-    figure = new_figure(whole, 0.5 + (1.3 if is_column(width) else 1.5) * rows)
+    figure = new_figure(whole, 0.8 + (1.05 if is_column(width) else 1.3) * rows)
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     when, unit = times_of(measurements)
     for panel, statistic in zip(axes, drawn, strict=False):
@@ -64,8 +64,11 @@ def statistics(source: Drawn, *, width: str = DEFAULT_WIDTH) -> Figure:
             values = _values(measurements, statistic.name)[pair_set]
             panel.plot(when, np.where(np.isfinite(values), values, np.nan), **PAIR_SET_LINES[pair_set])
         set_time_axis(panel, when, unit)
+    unlabel_below(axes[: max(0, len(drawn) - columns)])
     for panel in axes[len(drawn) :]:
         panel.remove()
+    for column in range(columns):
+        figure.align_ylabels(axes[column : len(drawn) : columns])
     handles = [Line2D([], [], **PAIR_SET_LINES[name], label=PAIR_SET_NAMES[name]) for name in _halves()]
     add_legends(figure, ("", [*handles, Patch(facecolor="0.35", alpha=0.25, label="95 % interval")]))
     write_title(figure, "Statistics of the probe's halves", source)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
 from tfstiff.analysis.comparison import (
     ComparedRun,
@@ -24,6 +24,7 @@ from tfstiff.analysis.comparison.groups import RATE
 from tfstiff.analysis.loss_level import checked_levels
 from tfstiff.errors import InvalidInput
 from tfstiff.figures.style import NothingToDraw, ordered_lines, pair_sets_of
+from tfstiff.figures.tick_labels import RoomyLabels
 from tfstiff.records.words import setting_in_words
 
 _TITLE = ("dataset", "arch")
@@ -162,7 +163,7 @@ def set_rate_axis(axes: Axes, rates: Sequence[float]) -> None:
     axes.set_xlim(rates[0] / margin, rates[-1] * margin)
     ticks = rates if len(rates) <= 6 else [rates[i] for i in np.linspace(0, len(rates) - 1, 5).round().astype(int)]
     axes.xaxis.set_major_locator(FixedLocator(ticks))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}".replace("e-0", "e−").replace("-", "−")))
+    axes.xaxis.set_major_formatter(RoomyLabels(lambda rate: f"{rate:g}".replace("e-0", "e−").replace("-", "−")))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("learning rate")

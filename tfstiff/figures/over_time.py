@@ -23,6 +23,7 @@ from tfstiff.figures.sizes import (
     inches,
     is_column,
     name_grid,
+    unlabel_below,
 )
 from tfstiff.figures.stages import set_time_axis
 from tfstiff.figures.style import (
@@ -77,7 +78,7 @@ def curves(source: Drawn, *, width: str = DEFAULT_WIDTH) -> Figure:
         return figure
     rows, columns = 2 if has_classes else 1, 2 if has_classes and len(metrics) == 1 else 3
     upright = is_column(width) and columns == 3
-    figure = new_figure(inches(width), 0.5 + (1.35 if is_column(width) else 1.75) * (columns if upright else rows))
+    figure = new_figure(inches(width), 0.7 + (1.2 if is_column(width) else 1.6) * (columns if upright else rows))
     axes = figure.subplots(columns, rows, squeeze=False).T if upright else figure.subplots(rows, columns, squeeze=False)
 
     draw_halves(axes[0, 0], measurements, "loss")
@@ -99,6 +100,10 @@ def curves(source: Drawn, *, width: str = DEFAULT_WIDTH) -> Figure:
         set_time_axis(panel, when, unit)
         draw_turns(panel, marks, rules=("stiffness_drop", "validation_minimum"))
     draw_turns(axes[0, 0], marks, rules=("gap_growth", "generalization_loss"))
+    grid = axes.T if upright else axes
+    unlabel_below(grid[:-1].flat)
+    for column in grid.T:
+        figure.align_ylabels(column)
     halves = [_handle(HALF_LINES[half], HALF_NAMES[half]) for half in HALF_LINES]
     axes[0, 0].legend(handles=halves, loc="best", handlelength=1.5, fontsize=SMALLEST_TEXT)
     pairs: list[Artist] = [_handle(PAIR_SET_LINES[name], PAIR_SET_NAMES[name]) for name in pair_sets]

@@ -28,6 +28,7 @@ _DECADE = 10.0
 _NEAR, _MARGIN = 0.35, 0.15  # an axis begins at 0 where what it shows begins below this share of its top
 _TALL = 1.3  # times the largest shown: an interval that ends farther away is cut off
 _LARGEST_COSINE_DISTANCE = 2.0
+_TRIANGLE, _LARGEST_TRIANGLE = 5.0, 11.0  # points
 _BEYOND_OBSERVED: dict[str, Any] = {"facecolor": "0.955", "label": "_beyond the largest distance observed"}
 _BEYOND_POSSIBLE: dict[str, Any] = {"facecolor": "0.91", "label": "_beyond 2, the largest distance there is"}
 
@@ -85,7 +86,7 @@ def draw_reaches(
         axes: The panel.
         x: The place of each.
         reaches: The critical lengths.
-        look: Of the line: `color` and `marker`.
+        look: Of the line: `color` and `marker`, and `bound`, the size of its triangles in points, where it is not 5.
         joined: Whether their intervals are a band, rather than bars only: where `x` may turn back they are not.
     """
     limit = axes.get_ylim()
@@ -110,7 +111,7 @@ def draw_reaches(
         axes.add_collection(LineCollection(list(segments), colors=[color], linestyles=[style], label=f"_{kind}"))
     points: dict[str, Any] = {"color": color, "linestyle": "none", "marker": look["marker"], "zorder": 3}
     hollow: dict[str, Any] = points | {"markerfacecolor": "white"}
-    edge: dict[str, Any] = hollow | {"markersize": 5, "clip_on": False}
+    edge: dict[str, Any] = hollow | {"markersize": look.get("bound", _TRIANGLE), "clip_on": False}
     for chosen, heights, line, name in (
         (observed, value, points, "filled"),
         (inside & ~observed, value, hollow, "hollow"),
@@ -119,6 +120,12 @@ def draw_reaches(
     ):
         if chosen.any():
             axes.plot(places[chosen], heights[chosen], **line, label=f"_{name}")
+
+
+def nested(looks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Looks of lines whose triangles may fall on one another: those drawn first are seen around the later ones."""
+    step = min(2.5, (_LARGEST_TRIANGLE - _TRIANGLE) / max(1, len(looks) - 1))
+    return [look | {"bound": _TRIANGLE + step * (len(looks) - 1 - index)} for index, look in enumerate(looks)]
 
 
 def set_reach_axis(axes: Axes, reaches: Sequence[Reach], furthest: float) -> None:
@@ -171,7 +178,7 @@ def reach_handles(panels: Sequence[tuple[Axes, Sequence[Reach]]], *, several: bo
     look: dict[str, Any] = {"color": "0.35", "linestyle": "none", "marker": "o"}
     hollow: dict[str, Any] = look | {"markerfacecolor": "white"}
     pairs = [(one, panel.get_ylim()) for panel, reaches in panels for one in reaches]
-    up, down = ({"marker": marker, "markersize": 5} for marker in "^v")
+    up, down = ({"marker": marker, "markersize": _TRIANGLE} for marker in "^v")
     is_known = [one.low == one.high and limit[0] < one.low < limit[1] for one, limit in pairs]
     marks = [
         (any(one.observed for one, _ in pairs), look, "among the distances observed"),
@@ -180,8 +187,16 @@ def reach_handles(panels: Sequence[tuple[Axes, Sequence[Reach]]], *, several: bo
             hollow,
             "extrapolated past the distances observed",
         ),
-        (any(_is_upper(one.low, one.high, limit) for one, limit in pairs), hollow | up, "at least: beyond them"),
-        (any(_is_lower(one.low, one.high, limit) for one, limit in pairs), hollow | down, "at most: below them"),
+        (
+            any(_is_upper(one.low, one.high, limit) for one, limit in pairs),
+            hollow | up,
+            "at least this: beyond the distances observed",
+        ),
+        (
+            any(_is_lower(one.low, one.high, limit) for one, limit in pairs),
+            hollow | down,
+            "at most this: below the distances observed",
+        ),
     ]
     handles: list[Line2D | Patch] = [Line2D([], [], **line, label=label) for present, line, label in marks if present]
     words = "95 % interval over seeds, or of a single run" if several else "95 % interval"

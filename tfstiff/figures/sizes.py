@@ -7,11 +7,12 @@ is ever smaller than `SMALLEST_TEXT`.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.legend import Legend
 from matplotlib.patches import Patch
 
@@ -69,12 +70,17 @@ def name_grid(axes: np.ndarray, row_names: Sequence[str], column_names: Sequence
         panel.set_title(title)
     for panel, label in zip(below[:, 0], labels, strict=True):
         panel.set_ylabel(label)
-    for panel in below[:-1].flat:
-        panel.set_xlabel("")
-        panel.tick_params(axis="x", which="both", labelbottom=False)
+    unlabel_below(below[:-1].flat)
     if not transposed:
         for panel in below[:, 1:].flat:
             panel.tick_params(labelleft=False)
+
+
+def unlabel_below(panels: Iterable[Axes]) -> None:
+    """Takes name and numbers from the x axes of panels, which the lowest one of their column has for all."""
+    for panel in panels:
+        panel.set_xlabel("")
+        panel.tick_params(axis="x", which="both", labelbottom=False)
 
 
 def add_legends(figure: Figure, *parts: _Part, handle_length: float = 3.0) -> None:
@@ -102,9 +108,14 @@ def add_legends(figure: Figure, *parts: _Part, handle_length: float = 3.0) -> No
             return _make_room(figure, added)
         _remove(added)
     together: list[Artist] = []
+    titles = []
     for title, handles in parts:
+        titles += [len(together)] if title else []
         together += [*([Patch(visible=False, label=title)] if title else []), *handles]
-    return _make_room(figure, [figure.legend(handles=together, loc="outside lower left", ncols=1, **look)])
+    only = figure.legend(handles=together, loc="outside lower left", ncols=1, **look)
+    for place in titles:  # among the names of what they stand above
+        only.get_texts()[place].set_fontweight("bold")
+    return _make_room(figure, [only])
 
 
 def _width(figure: Figure, legends: Sequence[Legend]) -> float:

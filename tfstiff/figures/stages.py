@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, SymmetricalLogLocator
+from matplotlib.ticker import FixedLocator, NullFormatter
 
 from tfstiff.analysis.readings import times_of
+from tfstiff.figures.tick_labels import RoomyLabels
 from tfstiff.records import Measurement
 from tfstiff.records.words import moment
 
@@ -86,8 +87,13 @@ def set_time_axis(axes: Axes, when: Sequence[float], unit: str, *, logarithmic: 
     decades = [10.0**power for power in range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)]
     ticks = decades[:: math.ceil(len(decades) / 6)] if len(decades) > 1 else [low, high]
     axes.xaxis.set_major_locator(FixedLocator([0.0] * begins_at_zero + ticks))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda time, _: f"{time:.3g}" if time else "init"))
-    axes.xaxis.set_minor_locator(SymmetricalLogLocator(base=10, linthresh=low, subs=range(2, 10)))
+    axes.xaxis.set_major_formatter(RoomyLabels(_time_in_words))
+    parts = [
+        10.0**power * part
+        for power in range(math.floor(math.log10(low)), 1 + math.floor(math.log10(high)))
+        for part in range(2, 10)
+    ]
+    axes.xaxis.set_minor_locator(FixedLocator([part for part in parts if low <= part <= high * 1.3]))
     axes.xaxis.set_minor_formatter(NullFormatter())
     if begins_at_zero:
         axes.plot(
@@ -102,3 +108,7 @@ def set_time_axis(axes: Axes, when: Sequence[float], unit: str, *, logarithmic: 
             clip_on=False,
             label="_axis break",
         )
+
+
+def _time_in_words(time: float) -> str:
+    return f"{float(f'{time:.3g}'):g}" if time else "init"  # of three digits; 1000, where .3g has 1e+03

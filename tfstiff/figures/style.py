@@ -211,8 +211,18 @@ def write_title(figure: Figure, subject: str, source: Drawn | Mapping[str, Any])
         parts.append(f"learning rate {rate:g}" if isinstance(rate, int | float) else short_name(rate, 40))
     if not parts and isinstance(source, RunFolder):  # of a callback
         parts.append(short_name(source.folder.resolve().name, 40))
+    limit = int(figure.get_figwidth() * _TITLE_CHARACTERS)
     text = f"{subject}: {', '.join(parts)}" if parts else subject
-    figure.suptitle(textwrap.fill(text, int(figure.get_figwidth() * _TITLE_CHARACTERS)), parse_math=False)
+    lines = [text] if len(text) <= limit or not parts else [f"{subject}:", ", ".join(parts)]
+    figure.suptitle("\n".join(_evenly(line, limit) for line in lines), parse_math=False)
+
+
+def _evenly(text: str, limit: int) -> str:
+    """`text` in as few lines of at most `limit` characters as it takes, about as long as each other."""
+    number = len(textwrap.wrap(text, limit))
+    while limit > 1 and len(textwrap.wrap(text, limit - 1)) == number:
+        limit -= 1
+    return textwrap.fill(text, limit)
 
 
 def short_name(name: object, limit: int = 16) -> str:

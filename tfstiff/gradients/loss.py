@@ -6,6 +6,7 @@ import inspect
 import itertools
 import math
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import keras
@@ -17,6 +18,9 @@ from tfstiff.errors import UnsupportedModel
 from tfstiff.gradients.loss_kind import LossKind, loss_kind
 
 _WANTED = "a loss that returns one value per example (or per example and position), as keras.losses.Loss.call does"
+
+_OF_NUMBERS = "sparse_categorical_crossentropy"  # the loss of labels that are whole numbers, and those of one-hot rows
+_OF_ROWS = ("categorical_crossentropy", "categorical_focal_crossentropy")
 
 
 class ExampleLoss:
@@ -189,7 +193,11 @@ def _keras_loss(identifier: Any) -> keras.losses.Loss | None:
     try:
         found = keras.losses.get(identifier)
     except ValueError as error:
-        raise UnsupportedModel("The loss is not known to Keras.", expected=_WANTED, received=identifier) from error
+        close = get_close_matches(str(identifier), dir(keras.losses), n=1)
+        remedy = f"Did you mean {close[0]}?" if close else None
+        raise UnsupportedModel(
+            "The loss is not known to Keras.", expected=_WANTED, received=identifier, remedy=remedy
+        ) from error
     return found if isinstance(found, keras.losses.Loss) else loss_of_function(found)
 
 
@@ -201,6 +209,7 @@ def _one_loss(loss: keras.losses.Loss, y: Any, prediction: tf.Tensor) -> tf.Tens
     the loss, or where a target is missing (NaN), over what is there. The loss's reduction is not applied.
     """
     masks = [mask_of(prediction)]
+    _check_form_of_labels(loss, y, prediction)
     y, prediction = _as_floats(loss, y, prediction)
     values = tf.convert_to_tensor(loss.call(y, prediction))
     masks.append(mask_of(values))
@@ -230,6 +239,27 @@ def _one_by_one(loss: keras.losses.Loss, y: Any, prediction: tf.Tensor) -> tf.Te
         return loss.call(*tf.nest.map_structure(lambda tensor: tensor[None], example))
 
     return tf.vectorized_map(one, (y, prediction))
+
+
+def _check_form_of_labels(loss: keras.losses.Loss, y: Any, prediction: tf.Tensor) -> None:
+    """Checks that labels are whole numbers, or one-hot rows, whichever a cross-entropy takes: Keras speaks of ranks."""
+    name = getattr(getattr(loss, "fn", None), "__name__", "")
+    takes_numbers = name == _OF_NUMBERS
+    if not (takes_numbers or name in _OF_ROWS) or not isinstance(y, tf.Tensor):
+        return
+    shape, outputs = y.shape, prediction.shape
+    if shape.rank is None or outputs.rank is None or outputs[-1] == 1:
+        return
+    are_rows = shape.rank == outputs.rank and shape[-1] is not None and shape[-1] == outputs[-1]
+    are_numbers = shape.rank == outputs.rank - 1 or (shape.rank == outputs.rank and shape[-1] == 1)
+    if are_rows if takes_numbers else are_numbers:
+        given, wanted = ("one-hot rows", "whole numbers") if takes_numbers else ("whole numbers", "one-hot rows")
+        raise UnsupportedModel(
+            f"The loss {name} takes labels of another form.",
+            expected=wanted,
+            received=f"{given}: targets {_shapes(y)} for predictions {tuple(outputs)}",
+            remedy=f"Give the labels as {wanted}, or compile with {_OF_ROWS[0] if takes_numbers else _OF_NUMBERS}.",
+        )
 
 
 def _check_shape(loss: keras.losses.Loss, values: tf.Tensor, y: Any, prediction: tf.Tensor) -> None:

@@ -220,6 +220,20 @@ def open_run(folder: str | Path, *, is_light: bool = False) -> RunFolder:
         raise RunNotFound(
             f"{path} is not a run folder.",
             expected="a folder with records/ in it, as `tfstiff run --out` or StiffnessCallback(log_dir=…) writes",
-            remedy="Check the path." if path.is_dir() else "Check the path: there is no such folder.",
+            remedy=_where_runs_are(path),
         )
     return RunFolder(path, is_light)
+
+
+def _where_runs_are(path: Path) -> str:
+    """What to do about a path that is no run: name one that lies in it, or the one in which it lies."""
+    if not path.exists():
+        return "Check the path: there is no such folder."
+    if not path.is_dir():
+        return "Check the path: it is a file."
+    runs = sorted(records.parent for records in path.glob("*/records") if records.is_dir())
+    if runs:
+        others = f", or all {len(runs)} runs in it as {path}/*" if len(runs) > 1 else ""
+        return f"Give the run in it, {runs[0]}{others}."
+    above = next((one for one in path.absolute().parents if (one / "records").is_dir()), None)
+    return "Check the path." if above is None else f"Give the run that it is a part of: {above}"

@@ -16,7 +16,6 @@ from tfstiff.cluster.resources import available_cores
 from tfstiff.datasets import catalog
 from tfstiff.datasets.tfds_source import resolve_data_dir
 from tfstiff.errors import InvalidInput
-from tfstiff.gradients.memory import default_limit
 from tfstiff.records.claim import Claim
 from tfstiff.runs.finding import Finding
 from tfstiff.runs.prepare import require_tensorflow_backend
@@ -121,7 +120,12 @@ def _gradients() -> Finding:
 
 
 def _machine() -> Finding:
-    return Finding("machine", f"{available_cores()} cores; {default_limit() / 1e9:.1f} GB of memory for gradients")
+    text = f"{available_cores()} cores"
+    try:
+        from tfstiff.gradients.memory import default_limit
+    except Exception:  # of any kind: it imports TensorFlow, and what is wrong with that has been said
+        return Finding("machine", text)
+    return Finding("machine", f"{text}; {default_limit() / 1e9:.1f} GB of memory for gradients")
 
 
 def _data_sets(data_dir: Path | None) -> Iterator[Finding]:

@@ -81,7 +81,8 @@ def in_words(values: dict[str, float]) -> str:
 def describe(measurement: Measurement, seconds: float | None = None) -> str:
     """One measurement, of the pairs of `default_pair_set`, in a line; with the time that it took, where given."""
     found = measurement[default_pair_set(measurement.pair_sets)]
-    parts = [f"step {measurement.step} (epoch {measurement.epoch:.3g}):"]
+    epoch = f" (epoch {measurement.epoch:.3g})" if math.isfinite(measurement.epoch) else ""  # of a saved model, none
+    parts = [f"step {measurement.step}{epoch}:"]
     if found.sign is not None and found.cosine is not None:
         parts.append(f"sign {found.sign.within:+.3f} within {found.sign.between:+.3f} between,")
         parts.append(f"cosine {found.cosine.within:+.3f} within {found.cosine.between:+.3f} between,")

@@ -127,7 +127,8 @@ def _run(begun: _Begun, log: Progress, interval: CheckpointInterval) -> Run:
         clock -= checkpoint.state["seconds"]
     log.say(
         f"Training {prepared.model.name} ({prepared.model.count_params():,} parameters) on "
-        f"{len(prepared.dataset.train):,} examples: {begun.spec.epochs} epochs of {prepared.steps_per_epoch} steps."
+        f"{len(prepared.dataset.train):,} examples: {begun.spec.epochs} epoch{'s' * (begun.spec.epochs != 1)} of "
+        f"{prepared.steps_per_epoch} step{'s' * (prepared.steps_per_epoch != 1)}."
     )
     from tfstiff.runs.fit import Saving, train
 
