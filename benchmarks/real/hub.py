@@ -78,6 +78,7 @@ ENCODERS: dict[str, dict[str, dict[str, Any]]] = {
         "CSPNetBackbone": _SEEN | {
             "stem_filters": 8, "stem_kernel_size": 3, "stem_strides": 2, "stackwise_depth": [1, 1],
             "stackwise_strides": [1, 2], "stackwise_num_filters": [8, 16], "block_type": "dark_block",
+            "stage_type": "dark",
         },
         "DenseNetBackbone": _SEEN | {"stackwise_num_repeats": [2, 2], "growth_rate": 8},
         "ResNetBackbone": _SEEN | {
