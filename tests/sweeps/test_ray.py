@@ -49,7 +49,8 @@ def test_a_cluster_of_this_machine_a_worker_of_which_is_killed(sweep, capfd):
         if not killed and len(list(sweep.run_folder(good).glob("records/step-*.npz"))) > 1:
             assert state.pid != os.getpid()
             for process in psutil.Process().children(recursive=True):
-                listening.update(one.laddr.ip for one in process.net_connections() if one.status == psutil.CONN_LISTEN)
+                connections = getattr(process, "net_connections", None) or process.connections  # renamed by psutil 6
+                listening.update(one.laddr.ip for one in connections() if one.status == psutil.CONN_LISTEN)
             os.kill(state.pid, signal.SIGKILL)
             killed.append(state.pid)
 
