@@ -1,5 +1,8 @@
 """Losses as Keras takes them, in all their shapes, and inputs in structures."""
 
+import contextlib
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -125,6 +128,23 @@ def test_batch_normalisation_uses_its_moving_statistics():
     np.testing.assert_array_equal(model.layers[1].moving_mean, np.arange(5.0))
 
 
+@functools.cache
+def multiplies_tokens_in_batches():
+    """As Keras before 3.15 does, which multiplies all tokens as rows of one matrix."""
+    graph = tf.function(layers.Dense(3)).get_concrete_function(tf.TensorSpec((None, 5, 4))).graph
+    return any(operation.type.startswith("BatchMatMul") for operation in graph.get_operations())
+
+
+@contextlib.contextmanager
+def refused_where_vectorising_broadcasts(method):
+    """Over examples, a product of tokens in batches becomes one that broadcasts: refused, and never to be computed."""
+    if method in ("vectorized", "jacobian") and multiplies_tokens_in_batches():
+        with pytest.raises(UnsupportedModel, match="broadcasting matrix product"):
+            yield
+    else:
+        yield
+
+
 def per_token():
     return sequential((5, 4), layers.Dense(6, activation="tanh"), layers.Dense(3))
 
@@ -133,10 +153,13 @@ def per_token():
 def test_a_loss_per_token_is_averaged(method):
     x = labelled((5, 4))[0]
     y = np.random.default_rng(1).integers(0, 3, (6, 5))
-    compare(per_token, x, y, SOFTMAX, method)
     values = SOFTMAX.call(y, (model := per_token())(x)).numpy()
     assert values.shape == (6, 5)
-    assert relative_error(gradient_products(model, x, y, loss=SOFTMAX, method=method).losses, values.mean(1)) < 1e-6
+    with refused_where_vectorising_broadcasts(method):
+        compare(per_token, x, y, SOFTMAX, method)
+    with refused_where_vectorising_broadcasts(method):
+        losses = gradient_products(model, x, y, loss=SOFTMAX, method=method).losses
+        assert relative_error(losses, values.mean(1)) < 1e-6
 
 
 def embedded():
@@ -163,8 +186,10 @@ def test_masked_tokens_do_not_count(method):
             value = tf.reduce_mean(SOFTMAX.call(y[row : row + 1, :length], twin(x[row : row + 1, :length])))
         gradients = tape.gradient(value, [weight.value for weight in twin.trainable_weights])
         expected[row] = np.concatenate([tf.convert_to_tensor(gradient).numpy().ravel() for gradient in gradients])
-    assert relative_error(per_example_gradients(model, x, y, loss=SOFTMAX, method=method), expected) < 1e-5
-    assert relative_error(gradient_gram(model, x, y, loss=SOFTMAX, method=method), expected @ expected.T) < 1e-5
+    with refused_where_vectorising_broadcasts(method):
+        assert relative_error(per_example_gradients(model, x, y, loss=SOFTMAX, method=method), expected) < 1e-5
+    with refused_where_vectorising_broadcasts(method):
+        assert relative_error(gradient_gram(model, x, y, loss=SOFTMAX, method=method), expected @ expected.T) < 1e-5
 
 
 def test_a_sentence_masked_altogether_has_no_gradient():

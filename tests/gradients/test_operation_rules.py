@@ -379,7 +379,8 @@ def test_few_positions_of_a_wide_layer_are_not_formed():
     """Though Keras' Dense reshapes them to a width that is not known while tracing."""
     model = sequential((3, 50), layers.Dense(60, activation="tanh"), layers.Dense(2), layers.Flatten(), layers.Dense(3))
     plan = plan_for(model, *labelled((3, 50)), loss=SOFTMAX)
-    assert (0,) in plan.parts[0].layout.outers
+    kernel = [weights for weights in plan.parts[0].layout.outers if 0 in weights]
+    assert kernel in ([(0,)], [(0, 1)])  # or with its bias joined, where Keras before 3.15 reshapes nothing
 
 
 def test_a_wide_layer_used_twice_is_not_formed():
