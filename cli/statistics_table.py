@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import click
-
 from tfstiff.records import Measurement
 from tfstiff.records.words import ABSENT, HALF_NAMES
 from tfstiff.stiffness.statistics import STATISTICS, Statistic
+
+from .tables import plain_table, print_whole
 
 _HALVES = {f"{half}_{half}": words for half, words in HALF_NAMES.items()}  # by the pair set within them
 
@@ -19,15 +19,12 @@ def print_statistics(measurement: Measurement) -> None:
     halves = [name for name in _HALVES if name in measurement.pair_sets and measurement[name].statistics]
     if not halves:
         return
-    click.echo(f"\nStatistics of the probe's halves at step {measurement.step}:")
-    rows = [("", *(_HALVES[name] for name in halves), "")]
+    table = plain_table("", *(_HALVES[name] for name in halves))
+    table.add_column("", no_wrap=True)  # units
     for statistic in STATISTICS:
         cells = (_cell(statistic, measurement[name].statistics) for name in halves)
-        rows.append((statistic.name.replace("_", " "), *cells, "" if statistic.unit == "1" else statistic.unit))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for first, *others in rows:
-        padded = (text.rjust(width) for text, width in zip(others[:-1], widths[1:-1], strict=True))
-        click.echo("  ".join((first.ljust(widths[0]), *padded, others[-1])).rstrip())
+        table.add_row(statistic.name.replace("_", " "), *cells, "" if statistic.unit == "1" else statistic.unit)
+    print_whole(table, title=f"Statistics of the probe's halves at step {measurement.step}:")
 
 
 def _cell(statistic: Statistic, found: Mapping[str, float]) -> str:

@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import click
 import pytest
@@ -13,6 +14,9 @@ from synthetic_runs import measurement, series, write_run
 from tfstiff_cli import main
 from tfstiff_cli.encoding import writable, write_in_any_encoding
 from tfstiff_cli.tables import fitting, plain_table, print_measurements, print_whole
+
+from tfstiff.records.words import BENT, LENGTH_STATUSES
+from tfstiff.stiffness.statistics import STATISTICS
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +64,19 @@ def test_an_empty_table_is_printed(monkeypatch):
     assert printed(monkeypatch, 10, lambda file: print_whole(Table(), ["a note"], file))[-1] == "a note"
 
 
-def test_show_fits_eighty_columns_where_the_width_is_not_known(run, monkeypatch):
-    monkeypatch.delenv("COLUMNS")
+def test_show_fits_eighty_columns_where_the_width_is_not_known(tmp_path, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    *others, last = series(4, 3)
+    found = {name: 1234.5678e-9 for statistic in STATISTICS for name, _ in statistic.columns()}
+    sets = {name: replace(last["train_val"], statistics=found) for name in ("train_train", "train_val", "val_val")}
+    run = write_run(tmp_path / "run", [*others, replace(last, pair_sets=sets)])
     lines = CliRunner().invoke(main, ["show", str(run.folder)]).stdout.splitlines()
-    tables = [line for line in lines if not line.startswith((">", "run:"))]
-    assert max(map(len, tables)) <= 80
+    assert any(line.startswith("mean squared norm") for line in lines)
+    assert max(len(line) for line in lines if not line.startswith("run:")) <= 80
+
+
+def test_marks_are_explained_within_eighty_columns():
+    assert max(len(f"{one.mark:<2} {one.words}") for one in (*LENGTH_STATUSES.values(), BENT)) <= 80
 
 
 ENCODINGS = ["cp1252", "ascii", "latin-1", "cp437", "shift_jis"]

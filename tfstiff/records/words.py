@@ -94,14 +94,14 @@ class LengthStatus(NamedTuple):
 LENGTH_STATUSES = {
     "ok": LengthStatus("", "within the distances observed"),
     "extrapolated": LengthStatus(">", "ξ lies beyond the largest distance observed"),
-    "beyond": LengthStatus(">>", "ξ lies beyond 2, the largest cosine distance, or beyond twice the largest observed"),
+    "beyond": LengthStatus(">>", "ξ lies beyond 2, the largest cosine distance, or twice the largest observed"),
     "all_nonpositive": LengthStatus("<", "ξ lies below the smallest distance observed"),
     "no_decay": LengthStatus("=", "no ξ: stiffness does not fall significantly with distance", False),
     "too_few_pairs": LengthStatus("?", "no ξ: too few pairs", False),
     "unavailable": LengthStatus("?", "no ξ: inputs that are no numbers have no distances, or none were kept", False),
 }
 LACK_OF_FIT = 0.01  # the p-value below which pairs are said to lie on no straight line
-BENT = LengthStatus("~", f"pairs lie on no straight line (p < {LACK_OF_FIT}): where one reaches 0, stiffness need not")
+BENT = LengthStatus("~", f"pairs lie on no line (p < {LACK_OF_FIT}): where one reaches 0, stiffness need not")
 
 
 def turn_in_words(rule: str, monitor: str, at: float, sure: float, unit: str = "epoch") -> str:
