@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import importlib
 import os
@@ -11,7 +10,7 @@ from typing import Any
 
 import click
 
-from tfstiff.errors import TfstiffError
+from tfstiff.errors import TfstiffError, meant
 from tfstiff.runs.interruption import end_on_signals
 
 from .encoding import write_in_any_encoding
@@ -58,10 +57,10 @@ class _LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            close = difflib.get_close_matches(args[0], _COMMANDS, n=1)
-            if not close:
+            close = meant(args[0], _COMMANDS)
+            if close is None:
                 raise
-            raise click.UsageError(f"{error.message} Did you mean {close[0]!r}?", ctx) from None
+            raise click.UsageError(f"{error.message} Did you mean {close!r}?", ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

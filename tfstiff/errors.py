@@ -115,9 +115,15 @@ def unknown_name(what: str, received: Any, known: Iterable[str]) -> InvalidInput
         known: Those known.
     """
     names = list(known)
-    close = difflib.get_close_matches(received, names, n=1) if isinstance(received, str) else []
-    remedy = f"Did you mean {close[0]}?" if close else None
+    close = meant(received, names)
+    remedy = f"Did you mean {close}?" if close else None
     return InvalidInput(what, expected=" | ".join(names), received=received, remedy=remedy)
+
+
+def meant(received: Any, known: Iterable[str]) -> str | None:
+    """The one of the known names that was probably meant; None where none is close."""
+    close = difflib.get_close_matches(received, list(known), n=1) if isinstance(received, str) else []
+    return close[0] if close else None
 
 
 def listed(names: Sequence[str], most: int) -> str:

@@ -136,6 +136,14 @@ def test_layers_of_the_same_sizes_share_a_function(count):
     assert products._cheaper.experimental_get_tracing_count() - before == 2
 
 
+def test_layers_of_many_sizes_are_traced_without_a_warning(caplog, monkeypatch):
+    monkeypatch.setattr(tf.get_logger(), "propagate", True)
+    for width in range(30, 42):
+        pair = tuple(tf.ones((3, 60, entries)) for entries in (width, 20))
+        products.products(((), (pair,)), ((), (pair,)))
+    assert "retracing" not in caplog.text
+
+
 def test_only_what_cannot_be_pulled_back_takes_the_generic_path():
     """TensorFlow cannot vectorise the gradient of a reflecting pad; the other weight is not dragged along."""
 

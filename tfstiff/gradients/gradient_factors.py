@@ -115,10 +115,11 @@ def squared_norms(
     """(n,): the product of every gradient with itself; zeros, like the losses (n,), where there are no weights."""
     total = tf.zeros_like(losses)
     wide = [block for block in formed if block.shape[1] > _WIDE]
-    for blocks in (wide, [block for block in formed if block.shape[1] <= _WIDE]):
-        if blocks:  # a loop takes longer to trace, so that it is one for all
-            squares = max(block.shape[1] * block.dtype.size for block in blocks) if blocks is wide else 0
-            total += in_parts(_summed_squares, blocks, squares)
+    narrow = [block for block in formed if block.shape[1] <= _WIDE]
+    if wide:  # in one loop, as loops take long to trace
+        total += in_parts(_summed_squares, wide, max(block.shape[1] * block.dtype.size for block in wide))
+    if narrow:
+        total += _summed_squares(*narrow)
     for rows, columns in outers:
         if not isinstance(rows, MixedRows) and rows.shape[1] == 1 and not rows.dtype.is_integer:
             total += tf.reduce_sum(rows * rows, [1, 2]) * tf.reduce_sum(columns * columns, [1, 2])

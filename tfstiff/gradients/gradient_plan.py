@@ -128,11 +128,12 @@ class GradientPlan(ProvedParts):
         # A signature takes half a millisecond to make; this tells as much of factors of one layout.
         sizes = [(tensor.dtype, *tensor.shape[1:]) for tensor in tf.nest.flatten((first, second, known, compared))]
         sizes += [tensor.shape for tensor in tf.nest.flatten(diagonals)]
-        key = len(first.formed), len(known), len(compared), tuple(sizes), tuple(choices.items())
+        chosen = tuple(choices.items())
+        key = len(first.formed), len(known), len(compared), tuple(sizes), chosen
         if key not in self._tile_functions:
             specs = tf.nest.map_structure(lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), diagonals)
             signature = (*signature_of(first, second, known, compared), specs)
-            self._tile_functions[key] = traced_tile(signature, tuple(choices.items()))
+            self._tile_functions[key] = traced_tile(signature, chosen)
         return self._tile_functions[key](first, second, known, compared, diagonals)
 
     @property

@@ -6,7 +6,6 @@ import inspect
 import itertools
 import math
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any
 
 import keras
@@ -14,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfstiff._keras import loss_of_function, loss_weights, mask_of
-from tfstiff.errors import UnsupportedModel
+from tfstiff.errors import UnsupportedModel, meant
 from tfstiff.gradients.loss_kind import LossKind, loss_kind
 
 _WANTED = "a loss that returns one value per example (or per example and position), as keras.losses.Loss.call does"
@@ -193,8 +192,8 @@ def _keras_loss(identifier: Any) -> keras.losses.Loss | None:
     try:
         found = keras.losses.get(identifier)
     except ValueError as error:
-        close = get_close_matches(str(identifier), dir(keras.losses), n=1)
-        remedy = f"Did you mean {close[0]}?" if close else None
+        close = meant(identifier, dir(keras.losses))
+        remedy = f"Did you mean {close}?" if close else None
         raise UnsupportedModel(
             "The loss is not known to Keras.", expected=_WANTED, received=identifier, remedy=remedy
         ) from error

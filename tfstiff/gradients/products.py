@@ -7,6 +7,7 @@ from functools import partial
 
 import tensorflow as tf
 
+from tfstiff._keras import quietly_traced
 from tfstiff.gradients.factors import ELEMENTWISE_COST
 from tfstiff.gradients.gradient_factors import Outers
 from tfstiff.gradients.rows import MixedRows, formed_entries, merged, num_entries, parts_of, row_products, size_of
@@ -77,7 +78,7 @@ def _costs(
 
 
 # One function for all layers of the same sizes, in eager code and in traces: it is traced and made ready to run once.
-@partial(tf.function, experimental_attributes={"_noinline": True})
+@partial(quietly_traced, experimental_attributes={"_noinline": True})
 def _cheaper(first: tuple[tf.Tensor, tf.Tensor], second: tuple[tf.Tensor, tf.Tensor] | None) -> tf.Tensor:
     """In the form that is cheaper for as many examples as there are."""
     others, second = second, second or first
