@@ -156,7 +156,7 @@ def ordered_pairs(count, count2, seed, share, is_diagonal=False):
 @pytest.mark.parametrize("panel_rows", [1, 3, 10, 128])
 @pytest.mark.parametrize("is_diagonal", [False, True])
 def test_equals_sums_over_the_whole_matrix(monkeypatch, dtype, panel_rows, is_diagonal):
-    monkeypatch.setattr(tiles, "_PANEL_ROWS", panel_rows)
+    monkeypatch.setattr(tiles, "_PANELS", dict.fromkeys((True, False), (panel_rows, 2)))
     first, second = examples(20, 1), None if is_diagonal else examples(13, 2)
     width = 20 if is_diagonal else 13
     pairs = [ordered_pairs(20, width, seed, share, is_diagonal) for seed, share in ((1, 0.3), (2, 0), (3, 1))]
@@ -168,13 +168,13 @@ def test_equals_sums_over_the_whole_matrix(monkeypatch, dtype, panel_rows, is_di
 @pytest.mark.parametrize("is_diagonal", [False, True])
 def test_products_of_rows_that_are_known(monkeypatch, kinds, is_diagonal, panel_rows):
     """Of one-hot rows they are truth values."""
-    monkeypatch.setattr(tiles, "_PANEL_ROWS", panel_rows)
+    monkeypatch.setattr(tiles, "_PANELS", dict.fromkeys((True, False), (panel_rows, 2)))
     check(examples(11, 1, kinds=kinds), None if is_diagonal else examples(9, 2, kinds=kinds), is_known=True)
 
 
 @pytest.mark.parametrize("panel_rows", [3, 128])
 def test_zero_gradients(monkeypatch, panel_rows):
-    monkeypatch.setattr(tiles, "_PANEL_ROWS", panel_rows)
+    monkeypatch.setattr(tiles, "_PANELS", dict.fromkeys((True, False), (panel_rows, 2)))
     first, second = examples(9, 1, zeros=(0, 4)), examples(8, 2, zeros=(7,))
     check(first, second)
     check(first)
@@ -183,7 +183,7 @@ def test_zero_gradients(monkeypatch, panel_rows):
 
 @pytest.mark.parametrize("panel_rows", [3, 128])
 def test_examples_left_out_are_in_no_sum(monkeypatch, panel_rows):
-    monkeypatch.setattr(tiles, "_PANEL_ROWS", panel_rows)
+    monkeypatch.setattr(tiles, "_PANELS", dict.fromkeys((True, False), (panel_rows, 2)))
     first, second = examples(9, 1, left_out=(1, 8)), examples(8, 2, left_out=(7,))
     check(first, second)
     check(first)
@@ -211,7 +211,7 @@ def test_any_shapes(count, count2, num_classes, panel_rows, seed, is_known, kind
     second = examples(count2, seed + 1, num_classes, kinds) if count2 else None
     pairs = [ordered_pairs(count, count2 or count, seed, 0.5, not count2)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tiles, "_PANEL_ROWS", panel_rows)
+        patch.setattr(tiles, "_PANELS", dict.fromkeys((True, False), (panel_rows, 2)))
         check(first, second, num_classes, is_known=is_known, pairs=pairs, is_traced=False)  # tracing takes a second
 
 

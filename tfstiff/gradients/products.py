@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfstiff._keras import quietly_traced
 from tfstiff.gradients.factors import ELEMENTWISE_COST
 from tfstiff.gradients.gradient_factors import Outers
-from tfstiff.gradients.rows import MixedRows, formed_entries, merged, num_entries, parts_of, row_products, size_of
+from tfstiff.gradients.rows import MixedRows, dots, formed_entries, merged, num_entries, parts_of, row_products, size_of
 
 Sides = tuple[tuple[tf.Tensor, ...], Outers]  # formed blocks and outers, as in `GradientFactors`
 
@@ -108,7 +108,7 @@ def _by_pairs(
 ) -> tf.Tensor:
     """From the products of all rows, and of all columns."""
     (rows, columns), (rows2, columns2) = first, second
-    pairs = tf.matmul(merged(columns), merged(columns2), transpose_b=True)
+    pairs = dots(merged(columns), merged(columns2))
     pairs *= tf.cast(row_products(rows, rows2) if known is None else known, pairs.dtype)
     if rows.shape[1] == rows2.shape[1] == 1:
         return pairs

@@ -17,8 +17,9 @@ from tfstiff.gradients.products import products
 from tfstiff.gradients.scaled_products import Diagonals, scaled_products
 from tfstiff.records.pair_set import SMALLEST_COSINE
 
-_PANEL_ROWS = 250
-_PARALLEL_PANELS = 4
+# Of a tile on the diagonal, which has the smaller remainder the smaller its panels are, and of any other one: the rows
+# of a panel, and how many panels are computed at a time.
+_PANELS = {True: (250, 4), False: (500, 2)}
 _KEPT = 16  # traced functions that are kept for the next model; a plan keeps its own
 
 
@@ -100,7 +101,8 @@ def reduce_tile(
     """
     count, width = tf.shape(first.classes)[0], tf.shape(second.classes)[0]
     dtype = first.classes.dtype
-    num_panels = -(-count // _PANEL_ROWS)
+    panel_rows, num_parallel = _PANELS[is_diagonal]
+    num_panels = -(-count // panel_rows)
     is_counted = tuple(tf.reduce_sum(side.classes, 1) > 0 for side in (first, second))
     are_all_counted = tf.reduce_all(is_counted[0]) & tf.reduce_all(is_counted[1])
 
@@ -170,9 +172,7 @@ def reduce_tile(
         tuple(array() for _ in compared),
         array(None),
     )
-    _, sums = tf.while_loop(
-        lambda index, _: index < num_panels, panel, (0, start), parallel_iterations=_PARALLEL_PANELS
-    )
+    _, sums = tf.while_loop(lambda index, _: index < num_panels, panel, (0, start), parallel_iterations=num_parallel)
     return sums._replace(
         rows=sums.rows.concat(),
         row_squares=sums.row_squares.concat(),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from tfstiff.errors import InvalidInput, unknown_name
 from tfstiff.stiffness.pairwise import DISTANCES, distances_and_nearness, mean_length
+from tfstiff.stiffness.tile_pairs import PairSums, PairSumsSoFar, TilePairs
 
 COMPARED = ("within", "between", "all")
 BINNINGS = ("equal_width", "quantile")
@@ -54,65 +53,6 @@ class DistanceOptions:
             )
 
 
-@dataclass(frozen=True, eq=False)
-class TilePairs:
-    """The N compared pairs of a tile, ordered by row; rows and columns counted within the tile.
-
-    Attributes:
-        rows: (N,) int32.
-        columns: (N,) int32.
-        distances: (N,) float64.
-        bins: (N,) int32.
-        groups: (N,) int32, in blocks of equal ones.
-        num_bins: B.
-    """
-
-    rows: np.ndarray
-    columns: np.ndarray
-    distances: np.ndarray
-    bins: np.ndarray
-    groups: np.ndarray
-    num_bins: int
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def where(self, chosen: np.ndarray) -> TilePairs:
-        """The pairs of which `chosen` (N,) is true."""
-        arrays = {name: array[chosen] for name, array in vars(self).items() if name in _BY_PAIR}
-        return replace(self, **arrays)
-
-    @cached_property
-    def cells(self) -> tuple[np.ndarray, np.ndarray]:
-        """(N,) `row · B + bin`, and (N,) `column · B + bin`."""
-        return self.rows * self.num_bins + self.bins, self.columns * self.num_bins + self.bins
-
-    @cached_property
-    def powers(self) -> np.ndarray:
-        """(4, N) float64: 1, d, d², d³."""
-        return np.stack([np.ones_like(self.distances), self.distances, self.distances**2, self.distances**3])
-
-    @cached_property
-    def blocks(self) -> list[tuple[int, slice]]:
-        """Each group that occurs, with the pairs that are of it."""
-        starts = np.flatnonzero(np.diff(self.groups, prepend=-1))
-        return [(int(self.groups[start]), slice(start, stop)) for start, stop in pairwise([*starts, len(self)])]
-
-
-class PairSums(NamedTuple):
-    """What is summed over the compared pairs of a pair set without regard to gradients; see `DistanceSums`."""
-
-    edges: np.ndarray
-    groups: np.ndarray
-    bin_counts: np.ndarray
-    bin_distances: np.ndarray
-    moments: np.ndarray
-    group_moments: np.ndarray
-    smallest: np.ndarray
-    largest: np.ndarray
-    num_duplicates: int
-
-
 class Points(NamedTuple):
     """Examples as points of a space.
 
@@ -127,7 +67,18 @@ class Points(NamedTuple):
     counted: np.ndarray
 
 
-_BY_PAIR = ("rows", "columns", "distances", "bins", "groups")  # what `TilePairs` holds of each pair
+class _Strip(NamedTuple):
+    """The N compared pairs in some rows of a tile: (N,) each, as in `TilePairs`; and how many are duplicates."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+    distances: np.ndarray
+    groups: np.ndarray
+    num_duplicates: int
+
+
+_NO_PAIRS = (np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0), np.zeros(0, np.int32))
+_NARROWEST = 1e-9  # of bins, as a share of the distances, that are told apart by multiplication
 
 Tile = tuple[np.ndarray, np.ndarray]  # indices of its rows' and of its columns' examples
 
@@ -170,8 +121,13 @@ class ComparedPairs:
         self.num_groups = num_classes if options.compared == "within" else 1
         self.num_bins = options.num_bins
         self._unit = mean_length(options.distance, [side.vectors for side in self._sides])
-        self._keeps_tiles = edges is None
-        self.edges = self._found_edges() if edges is None else edges
+        self._kept: list[tuple[TilePairs, int]] | None = None
+        if edges is None:
+            self.edges, found = self._edges_and_strips()
+            self._kept = None if found is None else list(map(self._binned, found))
+        else:
+            self.edges = edges
+        self._begin_sums()
 
     def without(self, left_out: Sequence[np.ndarray]) -> PairSums:
         """`sums` in the same bins, without some of the rows' (n,) and of the columns' (m,) examples."""
@@ -181,108 +137,140 @@ class ComparedPairs:
         others = None if self._is_symmetric else columns
         return ComparedPairs(rows, others, self._num_classes, self._tiles, self._options, self.edges).sums
 
-    def tile(self, index: int) -> TilePairs:
-        """The compared pairs of a tile, by its place among the tiles; the same object each time where they are kept."""
-        return self._kept[index][0] if self._keeps_tiles else self._binned(self._tiles[index])[0]
-
     @property
     def keeps_tiles(self) -> bool:
         """Whether the pairs are few enough to be kept."""
-        return self._keeps_tiles
+        return self._kept is not None
 
-    @cached_property
-    def _kept(self) -> list[tuple[TilePairs, int]]:
-        return [self._binned(tile) for tile in self._tiles]
+    @property
+    def num_examples(self) -> int:
+        """E: n, or n + m where columns are others."""
+        return len(self._sides[0].classes) + (0 if self._is_symmetric else len(self._sides[1].classes))
 
-    @cached_property
+    def tile(self, index: int) -> TilePairs:
+        """The compared pairs of a tile, by its place among the tiles; the same object each time where they are kept."""
+        if self._kept is not None:
+            return self._kept[index][0]
+        pairs, num_duplicates = self._binned(self._strips(self._tiles[index]))
+        self._sum_up(index, pairs, num_duplicates)
+        return pairs
+
+    @property
     def sums(self) -> PairSums:
         """What is summed over the pairs without regard to gradients."""
+        for index in sorted(self._not_summed):
+            if self._kept is None:
+                self.tile(index)
+            else:
+                self._sum_up(index, *self._kept[index])
+        return self._sums_so_far.found()
+
+    def _begin_sums(self) -> None:
+        self._sums_so_far = PairSumsSoFar(self.edges, self._groups_of_examples(), self.num_groups)
+        self._not_summed = set(range(len(self._tiles)))
+
+    def _sum_up(self, index: int, pairs: TilePairs, num_duplicates: int) -> None:
+        """Adds a tile to the sums when it is first met, so that pairs that are not kept are not computed for these."""
+        if index not in self._not_summed:
+            return
+        rows, columns = self._tiles[index]
+        first_column = 0 if self._is_symmetric else len(self._sides[0].classes)
+        try:
+            self._sums_so_far.add((rows, columns + first_column), pairs, num_duplicates)
+            self._not_summed.remove(index)
+        except BaseException:  # half a tile may be in them, and the user may go on after Ctrl-C
+            self._begin_sums()
+            raise
+
+    def _groups_of_examples(self) -> np.ndarray:
+        """(E,) group of each example's pairs; -1 for examples that are left out."""
         sides = self._sides[:1] if self._is_symmetric else self._sides
-        groups = np.concatenate([np.where(side.counted, self._groups(side.classes), -1) for side in sides])
-        size, first_column = len(groups), 0 if self._is_symmetric else len(sides[0].classes)
-        bin_counts, bin_distances = np.zeros((2, size, self.num_bins))
-        moments = np.zeros((size, 3))
-        group_moments = np.zeros((self.num_groups, 5))
-        smallest, largest = np.full((2, self.num_groups), np.nan)
-        num_duplicates = 0
-        binned = self._kept if self._keeps_tiles else map(self._binned, self._tiles)
-        for tile, (pairs, duplicates) in zip(self._tiles, binned, strict=True):
-            num_duplicates += duplicates
-            d = pairs.distances
-            for side, (place, shift) in enumerate(((pairs.rows, 0), (pairs.columns, first_column))):
-                examples = tile[side] + shift
-                cells = place * self.num_bins + pairs.bins
-                for total, weights in ((bin_counts, None), (bin_distances, d)):
-                    found = np.bincount(cells, weights, len(examples) * self.num_bins)
-                    total[examples] += found.reshape(-1, self.num_bins)
-                moments[examples] += np.stack([np.bincount(place, d**k, len(examples)) for k in range(3)], 1)
-            group_moments += np.stack([np.bincount(pairs.groups, d**k, self.num_groups) for k in range(5)], 1)
-            for group in np.unique(pairs.groups):
-                inside = d[pairs.groups == group]
-                smallest[group] = np.fmin(smallest[group], inside.min())
-                largest[group] = np.fmax(largest[group], inside.max())
-        return PairSums(
-            self.edges, groups, bin_counts, bin_distances, moments, group_moments, smallest, largest, num_duplicates
-        )
+        return np.concatenate([np.where(side.counted, self._groups(side.classes), -1) for side in sides])
 
-    def _found_edges(self) -> np.ndarray:
-        """(B + 1,) edges of the bins; decides whether the pairs are few enough to be kept."""
+    def _edges_and_strips(self) -> tuple[np.ndarray, list[list[_Strip]] | None]:
+        """(B + 1,) edges of the bins, and the pairs of each tile where they are few enough to be kept."""
         low, high, count = np.inf, -np.inf, 0
-        for d in self._all_distances():
-            low, high, count = min(low, d.min()), max(high, d.max()), count + len(d)
-        if count > self._most_kept:
-            self._keeps_tiles = False
-        if count == 0:
-            return np.full(self.num_bins + 1, np.nan)
-        if self._options.binning == "equal_width":
-            return np.linspace(low, high, self.num_bins + 1)
-        shares = np.linspace(0, 1, self.num_bins + 1)
-        if self._keeps_tiles:
-            return np.quantile(np.concatenate(list(self._all_distances())), shares)
-        counts = sum(np.histogram(d, _HISTOGRAM_BINS, (low, high))[0] for d in self._all_distances())
-        cumulated = np.concatenate([[0.0], np.cumsum(counts)]) / count
-        return np.interp(shares, cumulated, np.linspace(low, high, _HISTOGRAM_BINS + 1))
-
-    def _all_distances(self) -> Iterator[np.ndarray]:
+        found: list[list[_Strip]] | None = []
         for tile in self._tiles:
-            d = self._pairs(tile)[2]
-            if len(d):
-                yield d
+            strips = []
+            for strip in self._strips(tile):
+                if len(d := strip.distances):
+                    low, high, count = min(low, d.min()), max(high, d.max()), count + len(d)
+                if count > self._most_kept:
+                    found = None
+                if found is not None:
+                    strips.append(strip)
+            if found is not None:
+                found.append(strips)
+        if count == 0:
+            return np.full(self.num_bins + 1, np.nan), found
+        if self._options.binning == "equal_width":
+            return np.linspace(low, high, self.num_bins + 1), found
+        shares = np.linspace(0, 1, self.num_bins + 1)
+        if found is not None:
+            return np.quantile(np.concatenate([strip.distances for strips in found for strip in strips]), shares), found
+        counts = sum(
+            np.histogram(strip.distances, _HISTOGRAM_BINS, (low, high))[0]
+            for tile in self._tiles
+            for strip in self._strips(tile)
+        )
+        cumulated = np.concatenate([[0.0], np.cumsum(counts)]) / count
+        return np.interp(shares, cumulated, np.linspace(low, high, _HISTOGRAM_BINS + 1)), None
 
-    def _binned(self, tile: Tile) -> tuple[TilePairs, int]:
-        rows, columns, d, duplicates = self._pairs(tile)
-        bins = np.clip(np.searchsorted(self.edges, d, "right") - 1, 0, self.num_bins - 1)
-        groups = self._groups(self._sides[0].classes[tile[0]])[rows]
-        return TilePairs(rows, columns, d, bins.astype(np.int32), groups.astype(np.int32), self.num_bins), duplicates
+    def _binned(self, strips: Iterable[_Strip]) -> tuple[TilePairs, int]:
+        """The pairs of a tile, and how many are left out as duplicates."""
+        found = [(strip, self._bins(strip.distances)) for strip in strips]
+        rows, columns, distances, groups = (
+            np.concatenate([_NO_PAIRS[place], *(strip[place] for strip, _ in found)]) for place in range(4)
+        )
+        bins = np.concatenate([np.zeros(0, np.int32), *(bins for _, bins in found)])
+        return TilePairs(rows, columns, distances, bins, groups, self.num_bins), sum(s.num_duplicates for s, _ in found)
 
-    def _pairs(self, tile: Tile) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-        """Rows, columns and distances of the compared pairs of a tile, and how many are left out as duplicates."""
+    def _bins(self, distances: np.ndarray) -> np.ndarray:
+        """(N,) int32: the bin of each distance, which holds its lower edge; the last one its upper edge too."""
+        edges, last = self.edges, self.num_bins - 1
+        width = (edges[-1] - edges[0]) / self.num_bins
+        if self._options.binning != "equal_width" or not width > _NARROWEST * abs(edges).max():
+            return np.clip(np.searchsorted(edges, distances, "right") - 1, 0, last).astype(np.int32)
+        found = ((distances - edges[0]) * (1 / width)).astype(np.int32)  # right, or one off for rounding
+        np.clip(found, 0, last, out=found)
+        lower, upper = np.append(-np.inf, edges[1:-1]), np.append(edges[1:-1], np.inf)
+        too_high, too_low = distances < lower[found], distances >= upper[found]
+        found -= too_high
+        found += too_low
+        return found
+
+    def _strips(self, tile: Tile) -> Iterator[_Strip]:
+        """The compared pairs of a tile, some rows at a time."""
         sides = tuple(zip(self._sides, tile, strict=True))
         classes, classes2 = (side.classes[indices] for side, indices in sides)
         counted, counted2 = (side.counted[indices] for side, indices in sides)
         on_diagonal = self._is_symmetric and tile[0] is tile[1]
-        found, duplicates = [], 0
         for part, part2 in self._candidates(classes, classes2):
             points = sides[0][0].vectors[tile[0][part]]
             points2 = points if on_diagonal else sides[1][0].vectors[tile[1][part2]]
             for start, distances, nearness in distances_and_nearness(
                 self._options.distance, points, points2, self._unit
             ):
-                some = slice(part.start + start, part.start + start + len(distances))
-                compared = np.isfinite(distances) & counted[some, None] & counted2[part2]
+                rows = np.arange(part.start + start, part.start + start + len(distances), dtype=np.int32)
+                columns = np.arange(part2.stop - distances.shape[1], part2.stop, dtype=np.int32)
+                compared = nearness >= 0  # not where a point is not finite
+                if not (counted[rows].all() and counted2[columns].all()):
+                    compared &= np.logical_and.outer(counted[rows], counted2[columns])
                 if self._options.compared == "between":
-                    compared &= classes[some][:, None] != classes2[part2]
+                    compared &= np.not_equal.outer(classes[rows], classes2[columns])
                 if on_diagonal:
-                    compared &= np.arange(some.start, some.stop)[:, None] < np.arange(part2.start, part2.stop)
-                is_near = compared & (nearness < self._options.duplicate_tolerance)
-                duplicates += int(is_near.sum())
-                rows, columns = np.nonzero(compared & ~is_near)
-                values = distances[rows, columns]
-                found.append(((rows + some.start).astype(np.int32), (columns + part2.start).astype(np.int32), values))
-        if not found:
-            return np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0), 0
-        rows, columns, distances = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        return rows, columns, distances, duplicates
+                    compared &= np.less.outer(rows, columns)
+                chosen = compared & (nearness >= self._options.duplicate_tolerance)
+                groups = self._groups(classes[rows]).astype(np.int32)
+                num_chosen = np.count_nonzero(chosen, axis=1)
+                yield _Strip(
+                    np.repeat(rows, num_chosen),
+                    np.broadcast_to(columns, chosen.shape)[chosen],
+                    distances[chosen],
+                    np.repeat(groups, num_chosen),
+                    int(np.count_nonzero(compared)) - int(num_chosen.sum()),
+                )
 
     def _candidates(self, classes: np.ndarray, classes2: np.ndarray) -> Iterator[tuple[slice, slice]]:
         """Parts of a tile that hold all compared pairs: of one class each, or the whole tile."""

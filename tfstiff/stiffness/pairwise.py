@@ -24,8 +24,9 @@ def distances_and_nearness(
         unit: `mean_length` of all.
 
     Yields:
-        For some rows of `x` at a time: the first of them, their distances (r, m), and these as shares (r, m). So what
-        it takes to find the pairs that count does not grow as the number of all.
+        For some rows of `x` at a time: the first of them, their distances (r, m), and these as shares (r, m); where
+        `x2` is `x`, to the points from the first of these rows on, (r, m - first). So what it takes to find the pairs
+        that count does not grow as the number of all, and stays in a processor's cache.
     """
     points = finite_rows(x)
     points2 = points if x2 is x else finite_rows(x2)
@@ -35,13 +36,14 @@ def distances_and_nearness(
             unit_rows(points2)
     for first in range(0, len(points), ROWS_TOGETHER):
         some = points[first : first + ROWS_TOGETHER]
+        others = points[first:] if points2 is points else points2
         if kind in _SCIPY:
             from scipy.spatial.distance import cdist  # not above: few need it, and it takes long to load
 
-            distances = cdist(some, points2, _SCIPY[kind])
+            distances = cdist(some, others, _SCIPY[kind])
             yield first, distances, distances / unit
             continue
-        distances = _distances_of_cosines(some @ points2.T)
+        distances = _distances_of_cosines(some @ others.T)
         yield first, (1.0 - distances if kind == "cosine_similarity" else distances), distances
 
 

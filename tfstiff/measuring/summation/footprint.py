@@ -18,13 +18,15 @@ from tfstiff.stiffness.batches import NUM_BATCHES
 from tfstiff.stiffness.pairs import KEPT_PAIRS, DistanceOptions
 from tfstiff.stiffness.pairwise import ROWS_TOGETHER
 from tfstiff.stiffness.sums import HALVES
+from tfstiff.stiffness.tile_pairs import PIECE
 
 _DOUBLE = 8  # bytes of a float64
 # Most bytes of inputs as tensors, and of products of fixed rows, that are kept from one measurement to the next.
 _KEPT_INPUTS, _KEPT_PRODUCTS = 256 * 2**20, 64 * 2**20
 _BYTES_OF_PRODUCT = 2  # of one pair of n², as half of them are kept, in float32
 _PAIR = 72  # bytes of a pair compared by distance: `TilePairs` with all that it computes once, and indices as tensors
-_PAIR_IN_SUM = 64  # what adding up its cosines takes besides: two values, their squares, and each times the distance
+_PAIR_IN_PASSING = 80  # where it is not kept: as listed and as joined, while those of the tile before are added up
+_PAIR_IN_SUM = 120  # what adding up its cosines takes besides, of the pairs of a piece of a tile
 _MATRICES = 6  # of distances, of some rows to all others, that are alive while pairs are chosen
 # Matrices of cosines, of a panel of rows by all columns, that are alive in a tile; and how many panels are at a time.
 _IN_PANEL, _PANEL_ROWS, _PANELS = 8, 250, 4
@@ -79,7 +81,8 @@ class Footprint:
         examples = 2 * block_size * self.example  # as gathered, and as a tensor
         points = 2 * alike * self.width * _DOUBLE
         distances = _MATRICES * min(alike, ROWS_TOGETHER) * alike * _DOUBLE
-        pairs = block_size * alike * (_PAIR * self.num_spaces + _PAIR_IN_SUM)
+        pairs = block_size * alike
+        pairs = pairs * _PAIR_IN_PASSING * self.num_spaces + min(pairs, PIECE) * _PAIR_IN_SUM
         panels = _PANELS * _IN_PANEL * min(block_size, _PANEL_ROWS) * block_size * 4
         cosines = _KEPT_MATRICES * block_size**2 * 4 * self.keeps_cosines
         return self.sums + examples + pairs + max(points + distances, panels + cosines)

@@ -11,8 +11,9 @@ import numpy as np
 from tfstiff.gradients.tiles import TileSums
 from tfstiff.measuring.summation.prepared import HALVES, Block, PreparedProbe
 from tfstiff.stiffness.batches import NUM_BATCHES
-from tfstiff.stiffness.pairs import ComparedPairs, TilePairs
+from tfstiff.stiffness.pairs import ComparedPairs
 from tfstiff.stiffness.sums import DISAGREEMENT, DistanceSums, PairSetSums, ValueSums
+from tfstiff.stiffness.tile_pairs import TilePairs
 
 Arrays = dict[tuple[str, ...], np.ndarray]
 
@@ -212,7 +213,7 @@ class _SpaceTotals:
     """Adds up sums over the pairs compared by distance in one space."""
 
     def __init__(self, compared: ComparedPairs, first_column: int) -> None:
-        size, num_groups = len(compared.sums.groups), compared.num_groups
+        size, num_groups = compared.num_examples, compared.num_groups
         self._first_column = first_column
         shapes = ((size, compared.num_bins), (compared.num_bins,), (size, 2), (num_groups, 4), (num_groups, 3))
         self._sums = {name: np.zeros((2, *shape)) for name, shape in zip(_BY_METRIC, shapes, strict=True)}
@@ -228,19 +229,26 @@ class _SpaceTotals:
             pairs: The N compared pairs.
             cosines: (N,) their cosines.
         """
-        if not len(pairs):
-            return
-        values = np.stack([cosines, np.sign(cosines)]).astype(np.float64)
+        start = 0
+        for piece in pairs.pieces:
+            self._add(rows, columns, piece, cosines[start : start + len(piece)])
+            start += len(piece)
+
+    def _add(self, rows: np.ndarray, columns: np.ndarray, pairs: TilePairs, cosines: np.ndarray) -> None:
+        values = np.empty((2, len(pairs)))
+        values[0] = cosines
+        np.sign(values[0], out=values[1])
+        moments = values * pairs.distances
         for cells, places, examples in zip(
             pairs.cells, (pairs.rows, pairs.columns), (rows, columns + self._first_column), strict=True
         ):
             size = len(examples)
-            for metric, value in enumerate(values):
+            for metric, (value, moment) in enumerate(zip(values, moments, strict=True)):
                 by_bin = np.bincount(cells, value, size * pairs.num_bins).reshape(size, -1)
                 self._sums["bin_sums"][metric, examples] += by_bin
                 self._sums["line_sums"][metric, examples, 0] += by_bin.sum(1)
-                self._sums["line_sums"][metric, examples, 1] += np.bincount(places, value * pairs.distances, size)
-        squares = values**2
+                self._sums["line_sums"][metric, examples, 1] += np.bincount(places, moment, size)
+        squares = values * values
         for metric, square in enumerate(squares):
             self._sums["bin_squares"][metric] += np.bincount(pairs.bins, square, pairs.num_bins)
         for group, part in pairs.blocks:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from threadpoolctl import ThreadpoolController
 
 from tfstiff.gradients.gradient_factors import GradientFactors
 from tfstiff.gradients.gradient_plan import GradientPlan
@@ -22,7 +25,8 @@ from tfstiff.measuring.summation.pair_totals import PairTotals
 from tfstiff.measuring.summation.parts import Part, whole
 from tfstiff.measuring.summation.prepared import PreparedProbe
 from tfstiff.measuring.summation.probe_sums import PLAIN, WHOLE, ProbeSums, ProbeTotals, probe_sums
-from tfstiff.stiffness.pairs import ComparedPairs, TilePairs
+from tfstiff.stiffness.pairs import ComparedPairs
+from tfstiff.stiffness.tile_pairs import TilePairs
 
 
 class _Gradients(NamedTuple):
@@ -37,6 +41,16 @@ class _Gradients(NamedTuple):
     factors: GradientFactors
     sizes: np.ndarray
     norms: np.ndarray
+
+
+@cache
+def _numpy_threads() -> ThreadpoolController:
+    """Limits the threads of NumPy's matrix products.
+
+    With several, those that wait for the next product do so by spinning, and take the processors that the device, if it
+    is the same machine, computes tiles on: a sixth of the time.
+    """
+    return ThreadpoolController()
 
 
 class ProbePass:
@@ -100,17 +114,35 @@ class ProbePass:
         """Adds up the tiles: for each set of blocks that is held at a time, all those of its rows."""
         # Subset by subset, whose rows are columns too.
         rows = sorted({i for i, _ in self._tiles}, key=lambda i: (self._probe.blocks[i].subset, i))
+        windows = [rows[first : first + self._window] for first in range(0, len(rows), self._window)]
+        met = [sorted({j for i, j in self._tiles if i in window}) for window in windows]
+        order = [
+            (i, j)
+            for window, columns in zip(windows, met, strict=True)
+            for j in columns
+            for i in window
+            if (i, j) in self._tiles
+        ]
         ready: dict[int, dict[str, Held]] = {}
-        for window in (rows[first : first + self._window] for first in range(0, len(rows), self._window)):
-            ready.clear()  # before those that take their place are made
-            for index in window:
-                ready[index] = self._held(index, self._gradients(index))
-            for j in sorted({j for i, j in self._tiles if i in ready}):
-                columns = ready[j] if j in ready else self._held(j, self._gradients(j))
-                for i in window:
-                    if (i, j) in self._tiles:
-                        self._add(i, j, ready[i], columns)
-                del columns
+        # The host adds up a tile and lists the pairs of another while the device is at one.
+        with _numpy_threads().limit(limits=1, user_api="blas"), ThreadPoolExecutor(1) as host:
+            tiles = zip(order, self._listed_ahead(host, order), strict=True)
+            added: Future[None] | None = None
+            for window, columns in zip(windows, met, strict=True):
+                ready.clear()  # before those that take their place are made
+                for index in window:
+                    ready[index] = self._held(index, self._gradients(index))
+                for j in columns:
+                    of_columns = ready[j] if j in ready else self._held(j, self._gradients(j))
+                    for _ in range(sum((i, j) in self._tiles for i in window)):
+                        (i, _), pairs = next(tiles)
+                        add = self._reduced(i, j, ready[i], of_columns, pairs)
+                        if added is not None:
+                            added.result()
+                        added = host.submit(add)
+                    del of_columns
+            if added is not None:
+                added.result()
         ready.clear()
         for index in self._part.blocks:
             if index not in self._outputs:
@@ -157,20 +189,36 @@ class ProbePass:
         block = self._probe.blocks[index]
         return {layer: held(*found, block.one_hot, block.batches) for layer, found in gradients.items()}
 
-    def _add(self, i: int, j: int, rows: dict[str, Held], columns: dict[str, Held]) -> None:
-        """Adds the tile of two blocks to the totals of its pair set."""
+    def _listed_ahead(self, host: Executor, order: Sequence[tuple[int, int]]) -> Iterator[dict[str, TilePairs]]:
+        """The compared pairs of each tile, by space; those of the next are listed meanwhile."""
+
+        def listed(tile: tuple[int, int]) -> dict[str, TilePairs]:
+            pair_set, place = self._tiles[tile]
+            return {space: sets[pair_set].tile(place) for space, sets in self._compared.items()}
+
+        ahead = [host.submit(listed, tile) for tile in order[:1]]
+        for tile in [*order[1:], None]:
+            found = ahead.pop().result()
+            if tile is not None:
+                ahead.append(host.submit(listed, tile))
+            yield found
+
+    def _reduced(
+        self, i: int, j: int, rows: dict[str, Held], columns: dict[str, Held], pairs: Mapping[str, TilePairs]
+    ) -> Callable[[], None]:
+        """Sums over the tile of two blocks; returns what adds them to the totals of its pair set."""
         pair_set, place = self._tiles[i, j]
         first, second = self._probe.blocks[i], self._probe.blocks[j]
-        tiles = {}
+        tiles, parts = {}, []
         for layer, totals in self._totals.items():
             one, other = rows[layer], columns[layer]
             listed = [
-                self._listed_pairs(space, pair_set, place, one.is_finite, other.is_finite) for space in self._compared
+                self._without(some, space, pair_set, place, one.is_finite, other.is_finite)
+                for space, some in pairs.items()
             ]
             diagonals = self._diagonals.get(layer, NO_DIAGONALS)
             is_whole = layer in (WHOLE, PLAIN)
             known = self._known_products(i, j, one.side, other.side) if is_whole and not any(diagonals) else ()
-            keeps_gram = self._gram is not None and layer == WHOLE
             tile = tiles[layer] = self._plan.reduce_tile(
                 one.side,
                 other.side,
@@ -179,24 +227,34 @@ class ProbePass:
                 diagonals,
                 fixed=self._plan.layout.fixed if known else (False,) * len(one.side.outers),
                 is_diagonal=i == j,
-                keep_cosines=keeps_gram or (is_whole and self._diagonal is not None),
+                keep_cosines=(self._gram is not None and layer == WHOLE) or (is_whole and self._diagonal is not None),
             )
-            scales = (one.largest, other.largest)
-            totals[pair_set].add(first, second, one.lengths, scales, [pairs for pairs, _ in listed], tile)
-            if keeps_gram and self._gram is not None:
-                self._fill_gram(self._gram, i, j, tile.cosines.numpy(), one.lengths, other.lengths)
+            sums = first, second, one.lengths, (one.largest, other.largest), [some for some, _ in listed], tile
+            parts.append(partial(totals[pair_set].add, *sums))
+        if self._gram is not None:
+            lengths = rows[WHOLE].lengths, columns[WHOLE].lengths
+            parts.append(partial(self._fill_gram, self._gram, i, j, tiles[WHOLE].cosines, *lengths))
         if PLAIN in tiles:
-            signs, others = (np.sign(tiles[layer].cosines.numpy()) for layer in (WHOLE, PLAIN))
+            cosines = tiles[WHOLE].cosines, tiles[PLAIN].cosines
             counted = np.outer(rows[PLAIN].is_finite, columns[PLAIN].is_finite)
-            differ = (signs != others) & (np.triu(counted, 1) if i == j else counted)
-            self._totals[WHOLE][pair_set].add_disagreement(first, second, differ.astype(np.float32))
+            parts.append(partial(self._add_disagreement, i, j, *cosines, np.triu(counted, 1) if i == j else counted))
 
-    def _listed_pairs(
-        self, space: str, pair_set: str, place: int, kept: np.ndarray, kept2: np.ndarray
+        def add() -> None:
+            for part in parts:
+                part()
+
+        return add
+
+    def _add_disagreement(self, i: int, j: int, cosines: tf.Tensor, plain: tf.Tensor, counted: np.ndarray) -> None:
+        differ = (np.sign(cosines.numpy()) != np.sign(plain.numpy())) & counted
+        totals = self._totals[WHOLE][self._tiles[i, j][0]]
+        totals.add_disagreement(self._probe.blocks[i], self._probe.blocks[j], differ.astype(np.float32))
+
+    def _without(
+        self, pairs: TilePairs, space: str, pair_set: str, place: int, kept: np.ndarray, kept2: np.ndarray
     ) -> tuple[TilePairs, tuple[tf.Tensor, tf.Tensor]]:
-        """The compared pairs of a tile, without those of examples left out; their rows and columns as tensors too."""
+        """Pairs of a tile, without those of examples left out; their rows and columns as tensors too."""
         compared = self._compared[space][pair_set]
-        pairs = compared.tile(place)
         if not (kept.all() and kept2.all()):
             pairs = pairs.where(kept[pairs.rows] & kept2[pairs.columns])
         elif compared.keeps_tiles:
@@ -216,12 +274,12 @@ class ProbePass:
         return known[i, j]
 
     def _fill_gram(
-        self, gram: np.ndarray, i: int, j: int, cosines: np.ndarray, lengths: np.ndarray, lengths2: np.ndarray
+        self, gram: np.ndarray, i: int, j: int, cosines: tf.Tensor, lengths: np.ndarray, lengths2: np.ndarray
     ) -> None:
         places = [
             block.indices + sum(self._sizes[: block.half]) for block in (self._probe.blocks[i], self._probe.blocks[j])
         ]
-        tile = cosines * np.outer(lengths, lengths2)
+        tile = cosines.numpy() * np.outer(lengths, lengths2)
         if i == j:
             tile = np.triu(tile, 1)
             tile += tile.T + np.diag(lengths**2)
