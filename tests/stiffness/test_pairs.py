@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfstiff.errors import InvalidInput
-from tfstiff.stiffness import pairs
+from tfstiff.stiffness import pairs, pairwise, tile_pairs
 from tfstiff.stiffness.pairs import COMPARED, ComparedPairs, DistanceOptions, Points
 from tfstiff.stiffness.pairwise import DISTANCES, cosine_distance
 
@@ -227,6 +227,66 @@ def test_without_some_examples(which, is_symmetric):
     }
     np.testing.assert_array_equal(found.edges, made.sums.edges)
     check_sums(found, made, rest, rows, columns)
+
+
+@pytest.mark.parametrize("which", COMPARED)
+@pytest.mark.parametrize("kind", DISTANCES)
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_some_rows_and_some_pairs_at_a_time(monkeypatch, kind, which, is_kept):
+    monkeypatch.setattr(pairwise, "ROWS_TOGETHER", 3)
+    monkeypatch.setattr(tile_pairs, "PIECE", 5)
+    if not is_kept:
+        monkeypatch.setattr(pairs, "KEPT_PAIRS", 4)
+    rows, columns = points(23, 1), points(17, 2)
+    rows.vectors[11] = rows.vectors[4]
+    for other in (None, columns):
+        made = check(rows, other, block_size=10, distance=kind, compared=which)
+        assert made.keeps_tiles == is_kept
+        pieces = made.tile(0).pieces
+        assert [len(piece) for piece in pieces[:-1]] == [5] * (len(pieces) - 1)
+        np.testing.assert_array_equal(np.concatenate([piece.columns for piece in pieces]), made.tile(0).columns)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-12, 1e12])
+@pytest.mark.parametrize("num_bins", [1, 3, 20, 700])
+def test_a_bin_holds_its_lower_edge(scale, num_bins):
+    """As a search in the edges finds it, also where distances are at edges, or hardly differ."""
+    steps = np.random.default_rng(num_bins).integers(0, 4 * num_bins, 60) / (4 * num_bins)
+    for places in (steps, 1 + 1e-12 * steps, np.full(60, 0.5)):
+        side = Points(scale * places[:, None], np.zeros(60, int), np.ones(60, bool))
+        made, _ = compared(side, block_size=60, num_bins=num_bins, distance="l1", duplicate_tolerance=0.0)
+        tile = made.tile(0)
+        found = np.searchsorted(made.edges, tile.distances, "right") - 1
+        np.testing.assert_array_equal(tile.bins, np.clip(found, 0, num_bins - 1))
+
+
+def test_pairs_that_are_not_kept_are_listed_once_for_a_tile_and_for_the_sums(monkeypatch):
+    monkeypatch.setattr(pairs, "KEPT_PAIRS", 10)
+    made, tiles = compared(points(40), block_size=16, compared="all")
+    listed_tiles, strips = [], ComparedPairs._strips
+    monkeypatch.setattr(ComparedPairs, "_strips", lambda self, tile: listed_tiles.append(tile) or strips(self, tile))
+    for place in range(len(tiles)):
+        made.tile(place)
+    expected = made.sums
+    assert len(listed_tiles) == len(tiles)
+    np.testing.assert_equal(compared(points(40), block_size=16, compared="all")[0].sums._asdict(), expected._asdict())
+
+
+def test_sums_are_begun_again_where_adding_was_interrupted(monkeypatch):
+    monkeypatch.setattr(pairs, "KEPT_PAIRS", 10)
+    made, tiles = compared(points(40), block_size=16, compared="all")
+    made.tile(0)
+    add = tile_pairs.PairSumsSoFar.add
+
+    def interrupted(self, *arguments):
+        add(self, *arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tile_pairs.PairSumsSoFar, "add", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            made.tile(1)
+    check_sums(made.sums, made, listed(made, tiles, is_symmetric=True), points(40), None)
 
 
 @settings(max_examples=40, deadline=None)

@@ -1,11 +1,13 @@
 """The sums of a pass over a probe, a tile at a time, against sums over the whole Gram matrix."""
 
+import threading
 from dataclasses import fields
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import threadpoolctl
 from oracles.direct import Space, sums_of
 from scipy.spatial.distance import cdist
 
@@ -15,6 +17,7 @@ from tfstiff.gradients.memory import MemoryPlan
 from tfstiff.gradients.options import GradientOptions
 from tfstiff.gradients.plan import plan_for
 from tfstiff.measuring.arrays import flattened
+from tfstiff.measuring.summation.pair_totals import PairTotals
 from tfstiff.measuring.summation.prepared import HALVES, prepared
 from tfstiff.measuring.summation.probe_pass import ProbePass
 from tfstiff.measuring.summation.probe_sums import WHOLE
@@ -180,6 +183,53 @@ def test_features_that_do_not_fit_are_computed_again(case, num_resident, monkeyp
     window = num_resident // 4
     expected = sum(num_blocks - start for start in range(0, num_blocks, window))
     assert num_blocks < len(calls) == expected
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+@pytest.mark.parametrize("num_resident", [None, 4])
+def test_pairs_added_up_some_at_a_time(case, is_kept, num_resident, monkeypatch):
+    model, _, gram = case
+    monkeypatch.setattr("tfstiff.stiffness.tile_pairs.PIECE", 7)
+    if not is_kept:
+        monkeypatch.setattr("tfstiff.stiffness.pairs.KEPT_PAIRS", 5)
+    # Edges from the same distances, whatever is kept; a probe of its own, of which nothing is.
+    check(model, probe_of(examples()), gram, block_size=4, num_resident=num_resident)
+
+
+def blas_threads():
+    return [library["num_threads"] for library in threadpoolctl.threadpool_info() if library["user_api"] == "blas"]
+
+
+def test_numpy_multiplies_in_one_thread_meanwhile_and_in_as_many_as_before_afterwards(case, monkeypatch):
+    model, probe, _ = case
+    seen, tile = [], ComparedPairs.tile
+    monkeypatch.setattr(ComparedPairs, "tile", lambda self, place: seen.append(blas_threads()) or tile(self, place))
+    with threadpoolctl.threadpool_limits(2, "blas"):
+        before = blas_threads()
+        passed(model, probe, block_size=4)
+        assert blas_threads() == before
+    assert seen
+    assert all(set(threads) == {1} for threads in seen)
+
+
+@pytest.mark.parametrize("block_size", [4, 100])
+def test_what_fails_beside_the_device_is_told(case, monkeypatch, block_size):
+    model, probe, gram = case
+    add, calls = PairTotals.add, []
+
+    def failing(self, *arguments):
+        calls.append(threading.current_thread())
+        if len(calls) == 2:
+            raise MemoryError("no room")
+        add(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PairTotals, "add", failing)
+        with pytest.raises(MemoryError, match="no room"):
+            passed(model, probe, block_size=block_size)
+    assert threading.main_thread() not in calls
+    assert not any(thread.is_alive() for thread in calls)
+    check(model, probe, gram, block_size=block_size)
 
 
 @pytest.mark.parametrize("num_resident", [None, 4])
