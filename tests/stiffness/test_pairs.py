@@ -192,6 +192,13 @@ def test_vectors_that_are_not_finite_or_zero(kind):
         check(side, other, distance=kind, compared="all")
 
 
+def test_distances_beyond_what_numbers_hold_are_left_out():
+    rows = points(10, 1)
+    rows.vectors[4] = 1e200
+    with np.errstate(over="ignore"):
+        check(rows, distance="l2", compared="all", duplicate_tolerance=0.0)
+
+
 @pytest.mark.parametrize("binning", ["equal_width", "quantile"])
 @pytest.mark.parametrize("is_symmetric", [True, False])
 def test_many_pairs_are_not_kept(monkeypatch, binning, is_symmetric):

@@ -254,7 +254,7 @@ class ComparedPairs:
             ):
                 rows = np.arange(part.start + start, part.start + start + len(distances), dtype=np.int32)
                 columns = np.arange(part2.stop - distances.shape[1], part2.stop, dtype=np.int32)
-                compared = nearness >= 0  # not where a point is not finite
+                compared = np.isfinite(distances)
                 if not (counted[rows].all() and counted2[columns].all()):
                     compared &= np.logical_and.outer(counted[rows], counted2[columns])
                 if self._options.compared == "between":

@@ -45,7 +45,8 @@ def lack_of_fit(curve: Curve, *, by_group: bool = False) -> float:
     scores = np.zeros((*counts.shape, len(_POWERS)))
     scores[cells] = contrasts / weights
     left = _left_by_line(curve, members, by_group)
-    changes = np.einsum("eg,gbk,eb->ek", members, scores, left, optimize=True)
+    of_examples = (members @ scores.reshape(len(scores), -1)).reshape(*left.shape, -1)
+    changes = np.einsum("ebk,eb->ek", of_examples, left)
     if not (np.abs(changes).max(0) > _ROUNDING * np.abs(sums.bin_sums[metric]).max()).all():
         return float("nan")
     return _p_value(curve, found, changes, _noise(curve, values, counts, scores))
@@ -81,7 +82,8 @@ def _p_value(curve: Curve, found: np.ndarray, changes: np.ndarray, noise: np.nda
     kappa = (strata.kappa * pairs).sum() / pairs.sum()
     covariance = at_least((centred.T @ centred - kappa * noise)[None], noise[None])[0]
     # Satterthwaite's degrees of freedom, as of lines: few where few examples decide.
-    decisive = 3 * (centred**2).sum(0) ** 2 / (centred**4).sum(0)
+    squares = centred * centred
+    decisive = 3 * squares.sum(0) ** 2 / (squares * squares).sum(0)
     size = len(found)
     degrees = min(decisive.min(), strata.degrees.sum() - 1 - size) - size + 1
     if degrees < 1:
