@@ -27,7 +27,8 @@ def compare(name: str, module: str, path: str, rounds: int) -> dict[str, Any]:
     try:
         peer = importlib.import_module(f"peers.{module}")
         rows, configuration = peer.gradient_rows(name, given.weights, given.x, given.y)
-        candidates = {count // share: partial(gram, rows, count, count // share) for share in _CHUNKS}
+        chunks = [count // share for share in getattr(peer, "CHUNKS", _CHUNKS)]
+        candidates = {chunk: partial(gram, rows, count, chunk) for chunk in chunks}
         difference = max(_difference(call(), given.gram) for call in candidates.values())
     except Exception as error:  # whatever a library raises where it does not know a layer
         return {"reason": f"not supported: {type(error).__name__}: {' '.join(str(error).split())[:160]}"}

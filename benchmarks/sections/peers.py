@@ -22,7 +22,13 @@ COLUMNS = (
     Column("peak_memory", "peak memory, MB", ",.0f", MEGABYTES),
 )
 _MODELS = ("fc", "cnn", "cnn-v1", "resnet20", "encoder", "lstm")
-_PEERS = {"torch.func": "torch_func", "BackPACK": "backpack", "Opacus": "opacus", "JAX": "keras_on_jax"}
+_PEERS = {
+    "PyTorch": "hooks",
+    "torch.func": "torch_func",
+    "BackPACK": "backpack",
+    "Opacus": "opacus",
+    "JAX": "keras_on_jax",
+}
 _ENVIRONMENTS = {"JAX": {"KERAS_BACKEND": "jax"}}
 
 
