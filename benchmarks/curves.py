@@ -1,16 +1,18 @@
-"""What a measurement costs as probes, networks and classes grow, beside what a model with five numbers foretells.
+"""What a measurement costs as probes, networks and classes grow, beside what a model with six numbers foretells.
 
     python benchmarks/curves.py                   # a quarter of an hour on two cores; goes on where it was ended
     python benchmarks/curves.py --only classes    # one curve; rows of the others are kept
     python benchmarks/curves.py --largest 70000   # with all examples of a data set such as Fashion-MNIST
 
-The networks are `fc` with other hidden layers, on random images. The model, of n examples of both halves, P weights and
-c multiply-adds a pair (for dense layers their inputs and outputs, and for sums by class 12 for each class in a block):
+The networks are `fc` with other hidden layers, on random images. The model, of n examples of both halves, P weights, C
+classes and c multiply-adds a pair (for dense layers their inputs and outputs, and for sums by class 12 for each class
+in a block):
 
-    start + (example + weight · P) · n + (pair + product · c) · n² / 2.
+    start + (example + weight · P + class · C) · n + (pair + product · c) · n² / 2.
 
-Its numbers are fitted to the rows marked `fit` (small probes, three widths), and foretell the others. That of several
-processes is half of the rest each, and what one process more took beside that.
+Its numbers are fitted to the rows marked `fit` (three widths, 10 and 100 classes, 1000 examples to 8000: of fewer the
+blocks are small, and their products slower), and foretell the others. That of several processes is half of the rest
+each, and what one process more took beside that.
 """
 
 from __future__ import annotations
@@ -61,10 +63,11 @@ class Case(NamedTuple):
 
 def cases(largest: int) -> list[Case]:
     """All rows; those of the curve `fit` come first."""
-    sizes = [size for size in (8000, 16_000, 32_000, 70_000) if size <= largest]
+    sizes = [size for size in (500, 16_000, 32_000, 70_000) if size <= largest]
     return [
-        *(Case("fit", size) for size in (500, 1000, 2000, 4000)),
+        *(Case("fit", size) for size in (1000, 2000, 4000, 8000)),
         *(Case("fit", size, hidden) for hidden in ("250-150-50", "1000-600-200") for size in (1000, 4000)),
+        Case("fit", 2000, classes=100),
         *(Case("examples", size) for size in sizes),
         *(Case("width", 2000, hidden) for hidden in ("125-75-25", "2000-1200-400")),
         *(Case("depth", 2000, "-".join(["300"] * depth)) for depth in (1, 4, 8)),
@@ -164,7 +167,7 @@ def _terms(row: Any) -> list[float]:
     n = float(row.examples)
     blocks = math.ceil(n / 2 / _BLOCK)  # of a half, ordered by class
     multiply_adds += _FOR_CLASS * min(row.classes, math.ceil(row.classes / blocks) + (blocks > 1))
-    return [1.0, n, n * weights, n**2 / 2, n**2 / 2 * multiply_adds]
+    return [1.0, n, n * weights, n * row.classes, n**2 / 2, n**2 / 2 * multiply_adds]
 
 
 def _widths(hidden: str) -> tuple[int, ...]:

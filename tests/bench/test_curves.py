@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-NUMBERS = np.array([0.03, 1e-5, 1e-11, 2e-8, 5e-12])
+NUMBERS = np.array([0.03, 1e-5, 1e-11, 5e-7, 2e-8, 5e-12])
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,8 @@ def test_nothing_is_foretold_from_too_few(curves):
 
 def test_the_numbers_of_a_network(curves):
     terms = curves._terms(curves.Case("fit", 10, "500-300-100"))
-    assert terms == [1, 10, 10 * (785 * 500 + 501 * 300 + 301 * 100 + 101 * 10), 50, 50 * (2594 + 12 * 10)]
+    weights = 785 * 500 + 501 * 300 + 301 * 100 + 101 * 10
+    assert terms == [1, 10, 10 * weights, 10 * 10, 50, 50 * (2594 + 12 * 10)]
     assert curves._terms(curves.Case("classes", 8000, "500", 1000))[-1] == 8000**2 / 2 * (
         784 + 500 + 500 + 1000 + 12 * 501
     )
