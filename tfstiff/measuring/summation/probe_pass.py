@@ -115,32 +115,26 @@ class ProbePass:
         # Subset by subset, whose rows are columns too.
         rows = sorted({i for i, _ in self._tiles}, key=lambda i: (self._probe.blocks[i].subset, i))
         windows = [rows[first : first + self._window] for first in range(0, len(rows), self._window)]
-        met = [sorted({j for i, j in self._tiles if i in window}) for window in windows]
-        order = [
-            (i, j)
-            for window, columns in zip(windows, met, strict=True)
-            for j in columns
-            for i in window
-            if (i, j) in self._tiles
-        ]
+        turns = [(window, j) for window in windows for j in sorted({j for i, j in self._tiles if i in window})]
+        order = [(i, j) for window, j in turns for i in window if (i, j) in self._tiles]
         ready: dict[int, dict[str, Held]] = {}
         # The host adds up a tile and lists the pairs of another while the device is at one.
         with _numpy_threads().limit(limits=1, user_api="blas"), ThreadPoolExecutor(1) as host:
-            tiles = zip(order, self._listed_ahead(host, order), strict=True)
+            listed = self._listed_ahead(host, order)
             added: Future[None] | None = None
-            for window, columns in zip(windows, met, strict=True):
-                ready.clear()  # before those that take their place are made
-                for index in window:
-                    ready[index] = self._held(index, self._gradients(index))
-                for j in columns:
-                    of_columns = ready[j] if j in ready else self._held(j, self._gradients(j))
-                    for _ in range(sum((i, j) in self._tiles for i in window)):
-                        (i, _), pairs = next(tiles)
-                        add = self._reduced(i, j, ready[i], of_columns, pairs)
+            for window, j in turns:
+                if window[0] not in ready:
+                    ready.clear()  # before those that take their place are made
+                    for index in window:
+                        ready[index] = self._held(index, self._gradients(index))
+                columns = ready[j] if j in ready else self._held(j, self._gradients(j))
+                for i in window:
+                    if (i, j) in self._tiles:
+                        add = self._reduced(i, j, ready[i], columns, next(listed))
                         if added is not None:
                             added.result()
                         added = host.submit(add)
-                    del of_columns
+                del columns
             if added is not None:
                 added.result()
         ready.clear()
