@@ -36,10 +36,10 @@ def ids():
 def plain(model, ids):
     """The logits of one example by NumPy, of the tokens that are there alone, float64."""
     weights = {weight.path: np.asarray(weight.value, np.float64) for weight in model.weights}
-    norms = sorted({path.rpartition("/")[0] for path in weights if path.endswith("gamma")}, key=lambda one: len(one))
+    norms = [path.rpartition("/")[0] for path in weights if path.endswith("gamma")]  # in the order of the layers
 
     def normed(x, place):
-        (name,) = [one for one in norms if one.endswith("normalization" if place == 0 else f"normalization_{place}")]
+        name = norms[place]
         x = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-6)
         return x * weights[f"{name}/gamma"] + weights[f"{name}/beta"]
 
