@@ -85,7 +85,7 @@ class Footprint:
         pairs = pairs * _PAIR_IN_PASSING * self.num_spaces + min(pairs, PIECE) * _PAIR_IN_SUM
         panels = _PANELS * _IN_PANEL * min(block_size, _PANEL_ROWS) * block_size * 4
         cosines = _KEPT_MATRICES * block_size**2 * 4 * self.keeps_cosines
-        return self.sums + examples + pairs + max(points + distances, panels + cosines)
+        return self.sums + examples + pairs + points + distances + panels + cosines  # one tile listed, one computed
 
     def kept(self, num_spare: int) -> Kept:
         """What may be kept within some bytes: inputs first, then pairs, then products."""
