@@ -41,11 +41,13 @@ class TilePairs:
         arrays = {name: array[chosen] for name, array in vars(self).items() if name in _BY_PAIR}
         return replace(self, **arrays)
 
-    @cached_property
+    @property
     def pieces(self) -> list[TilePairs]:
         """The same, few enough at a time to be added up."""
-        if len(self) <= PIECE:
-            return [self]
+        return [self] if len(self) <= PIECE else self._parts  # not kept: it would hold itself in memory
+
+    @cached_property
+    def _parts(self) -> list[TilePairs]:
         return [self.where(slice(first, first + PIECE)) for first in range(0, len(self), PIECE)]
 
     @cached_property
